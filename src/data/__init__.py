@@ -1,0 +1,1 @@
+"""Data sets. Nothing is imported here, so that `src.data.sources` stays free of torch."""

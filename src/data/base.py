@@ -1,0 +1,161 @@
+"""What every data set says of itself, and the one place of the [-1, 1] convention."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from src.data.loader import Stream
+
+
+class Batch(NamedTuple):
+    """One batch in the form that models see.
+
+    Attributes:
+        x: images (n, c, h, w) in [-1, 1], voxels (n, 1, d, h, w) in [0, 1], or points (n, d).
+        y: class indices (n,), or None for unlabelled data.
+        source: the degraded or other-domain input of a translation, or None.
+    """
+
+    x: Tensor
+    y: Tensor | None = None
+    source: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a network must know of the data; available before any file is decoded.
+
+    Attributes:
+        kind: decides which networks `auto` chooses.
+        shape: of one sample, without the batch: (2,), (1, 28, 28).
+        classes: names of the classes in the order of their indices; empty if unlabelled.
+    """
+
+    kind: Literal["points", "images", "voxels"]
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+
+
+class Split(NamedTuple):
+    """One split as it is stored: images as uint8 (n, c, h, w), points as float32 (n, d).
+
+    Attributes:
+        x: may be memory-mapped; never modified.
+        y: int64 (n,), or None.
+    """
+
+    x: Tensor
+    y: Tensor | None = None
+
+
+def to_model(x: Tensor) -> Tensor:
+    """Stored values to the models' form: uint8 images become float32 in [-1, 1]."""
+    return x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Images in [-1, 1] to uint8, rounded to the nearest value; the inverse of `to_model`."""
+    return x.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+class DataModule(L.LightningDataModule):
+    """Base of all data sets: splits in memory, an endless training stream, an identity.
+
+    A subclass sets `spec` in its constructor and fills `splits` and `data_id` in `load`.
+
+    Args:
+        spec: what the networks must know.
+        batch_size: samples per batch of the training stream.
+        seed: of the order and of the flips.
+        flip: mirror each training image with probability 1/2.
+        workers: processes that read ahead if the data are not held in memory.
+        in_memory: bytes up to which the training split is held on the device.
+
+    Attributes:
+        splits: "train", and "test" and "val" where they exist.
+        data_id: what the data are, in values that JSON can hold.
+        attributes: per split all labels that are known, (n, k), whichever of them is `y`.
+        attribute_names: of the k columns.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        batch_size: int,
+        seed: int,
+        flip: bool = False,
+        workers: int = 2,
+        in_memory: int = 4_000_000_000,
+    ) -> None:
+        super().__init__()
+        self.spec, self.batch_size, self.seed, self.flip = spec, batch_size, seed, flip
+        self.workers, self.in_memory = workers, in_memory
+        self.splits: dict[str, Split] = {}
+        self.data_id: dict[str, object] = {}
+        self.attributes: dict[str, Tensor] = {}
+        self.attribute_names: tuple[str, ...] = ()
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        """Read, download or draw the data.
+
+        Returns:
+            The splits ("train", and "test" where there is one) and the data's identity: `name`,
+            `source` ("real" or "builtin"), `size` and `shape` of the training split, sizes of all
+            `splits`, `hash` (content of all splits) and whatever else made them (crop, label ...).
+
+        Raises:
+            SettingError: if the data are missing or damaged.
+        """
+        raise NotImplementedError  # abstract
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load once; Lightning calls this before each stage."""
+        if not self.splits:
+            self.splits, self.data_id = self.load()
+
+    def train_dataloader(self) -> "Stream":
+        """Endless batches in the models' form, on the trainer's device where they fit."""
+        from src.data.loader import Stream  # which needs `Batch` and `to_model` from here
+
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return Stream(
+            *self.splits["train"],
+            batch_size=self.batch_size,
+            seed=self.seed,
+            flip=self.flip,
+            device=device,
+            workers=self.workers,
+            in_memory=self.in_memory,
+        )
+
+    def reals(self, split: str = "train") -> Split:
+        """The stored split that metrics compare with; "train" where there is no such split."""
+        return self.splits.get(split, self.splits["train"])
+
+
+def identity(
+    name: str, source: str, splits: dict[str, Split], content: str, **made_by: object
+) -> dict[str, object]:
+    """A `data_id`: which data these are, the same wherever and whenever they are read.
+
+    Args:
+        name: of the data themselves: "digits" where these stand in for MNIST.
+        source: "real" or "builtin".
+        splits: as loaded.
+        content: hash of all splits, labels included.
+        made_by: the settings that made them.
+    """
+    train = splits["train"].x
+    return {
+        "name": name,
+        "source": source,
+        "size": len(train),
+        "shape": list(train.shape[1:]),
+        "splits": {key: len(split.x) for key, split in splits.items()},
+        "hash": content,
+        **made_by,
+    }

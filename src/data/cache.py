@@ -1,0 +1,324 @@
+"""Images, decoded once: a set becomes one uint8 array on disk that is mapped into memory.
+
+    <cache>/images/<name>-<key>.npy    uint8 (n, c, h, w), NumPy's own format
+    <cache>/images/<name>-<key>.json   what is in it; written last, so it stands for a whole entry
+
+The key is a hash of what the sources are (names, sizes, times or checksums) and of the settings, so
+that a changed file or setting makes a new entry. The entry holds the hash of its own content, which
+a `data_id` carries: the same pictures from a folder and from a zip agree in it.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock, Timeout
+from PIL import Image
+from tqdm import tqdm
+
+from src.errors import SettingError
+
+FORMAT = 1  # of the entries; a change makes all of them anew
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+CHUNK = 64  # images per task of the pool
+Write = Callable[[np.ndarray], None]
+
+
+class Entry(NamedTuple):
+    """One array of the cache.
+
+    Attributes:
+        x: uint8 (n, c, h, w), mapped from disk; what is written to it stays in memory.
+        info: `hash` of the content, and what the producer told.
+    """
+
+    x: np.ndarray
+    info: dict[str, Any]
+
+
+def fingerprint(*parts: object) -> str:
+    """16 hex digits of SHA-256 over arrays (type, shape and bytes) and JSON-like values."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part))
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def entry(
+    cache: str | Path,
+    name: str,
+    made_of: object,
+    shape: tuple[int, int, int],
+    expected: int,
+    produce: Callable[[Write], dict[str, Any]],
+) -> Entry:
+    """The entry made of `made_of`, produced if it is not there yet.
+
+    Of several processes that want it at the same time one produces it and the others wait. A
+    producer that fails or is killed leaves nothing that could be taken for an entry.
+
+    Args:
+        cache: folder of all entries.
+        name: for people who look into that folder.
+        made_of: all that decides the content, JSON-like; its hash is the key.
+        shape: (c, h, w) of one image.
+        expected: images at most, to see beforehand whether they fit on the disk.
+        produce: is given `write`, to be called with arrays (k, c, h, w); returns `info`.
+
+    Raises:
+        SettingError: if the cache cannot be written or the disk is full.
+    """
+    folder = Path(cache).expanduser() / "images"
+    stem = f"{name}-{fingerprint(FORMAT, made_of, shape)}"
+    target = folder / f"{stem}.npy"
+    if (found := _read(target)) is not None:
+        return found
+    with _writing(cache):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{stem}.lock"):
+            if (found := _read(target)) is not None:  # another process was faster
+                return found
+            _sweep(folder, own=f"{stem}.lock")
+            needed = expected * shape[0] * shape[1] * shape[2]
+            if (free := shutil.disk_usage(folder).free) < needed:
+                raise SettingError(
+                    f"data.cache={cache}: the decoded images need {needed / 1e6:,.0f} MB, "
+                    f"{free / 1e6:,.0f} MB are free.\n"
+                    f"Free the space or set data.cache (or SPARRING_CACHE) to a larger disk."
+                )
+            _produce(target, shape, produce, cache)
+    if (made := _read(target)) is None:
+        raise SettingError(f"data.cache={cache}: {target} cannot be read back. Set another cache.")
+    return made
+
+
+def _read(target: Path) -> Entry | None:
+    """A whole entry, or None: one that is missing, cut short or unreadable is made anew."""
+    try:
+        info = json.loads(target.with_suffix(".json").read_text())
+        x = np.load(target, mmap_mode="c")  # torch warns of arrays that are read-only
+    except (OSError, ValueError):
+        return None
+    return Entry(x, info) if list(x.shape) == info["shape"] and x.dtype == np.uint8 else None
+
+
+def _produce(
+    target: Path,
+    shape: tuple[int, int, int],
+    produce: Callable[[Write], dict[str, Any]],
+    cache: str | Path,
+) -> None:
+    temporary, note = target.with_suffix(".npy.tmp"), target.with_suffix(".json.tmp")
+    digest, rows = hashlib.sha256(), 0
+    try:
+        # A plain file, not a mapped one: on a full disk, storing into a mapping kills the process.
+        with temporary.open("wb") as file:
+            _header(file, rows, shape)
+
+            def write(images: np.ndarray) -> None:
+                nonlocal rows
+                data = np.ascontiguousarray(images, np.uint8)
+                with _writing(cache):
+                    file.write(data)
+                digest.update(data)
+                rows += len(data)
+
+            info = produce(write)
+            file.seek(0)
+            _header(file, rows, shape)  # as long as the first: NumPy leaves room for the number
+            file.flush()
+            os.fsync(file.fileno())
+        info |= {"shape": [rows, *shape], "hash": digest.hexdigest()[:16]}
+        note.write_text(json.dumps(info))
+        os.replace(temporary, target)
+        os.replace(note, target.with_suffix(".json"))
+    finally:
+        temporary.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+
+
+def _header(file: io.BufferedWriter, rows: int, shape: tuple[int, int, int]) -> None:
+    fields = {"descr": "|u1", "fortran_order": False, "shape": (rows, *shape)}
+    np.lib.format.write_array_header_1_0(file, fields)
+
+
+def _sweep(folder: Path, own: str) -> None:
+    """Remove what killed producers have left behind: temporary files whose lock nobody holds."""
+    for orphan in folder.glob("*.tmp"):
+        stem = orphan.name.removesuffix(".tmp").rpartition(".")[0]
+        lock = folder / f"{stem}.lock"
+        if lock.name == own:
+            orphan.unlink(missing_ok=True)
+            continue
+        try:
+            with FileLock(lock, timeout=0):
+                orphan.unlink(missing_ok=True)
+        except Timeout:
+            pass  # somebody is at work on it
+
+
+@contextmanager
+def _writing(cache: str | Path) -> Iterator[None]:
+    """Tell of a full disk or a folder that cannot be written in terms of the setting."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingError(
+            f"data.cache={cache} cannot be written: {error.strerror or error}.\n"
+            f"Free space there, or set data.cache (or SPARRING_CACHE) to another folder."
+        ) from error
+
+
+def decode(
+    root: Path,
+    names: Sequence[str],
+    *,
+    cache: str | Path,
+    name: str,
+    resolution: int,
+    channels: int,
+    crop: int | None,
+    resize: str,
+    max_broken: float,
+) -> Entry:
+    """Images of a folder or zip, cut to a centred square and resized.
+
+    Args:
+        root: the folder or zip.
+        names: of the images in it, in the order wanted.
+        cache: folder of the cache.
+        name: for the file in the cache.
+        resolution: side of the result in pixels.
+        channels: 3 (RGB) or 1 (grey).
+        crop: side of the centred square that is cut out, in pixels of the source; None takes the
+            largest.
+        resize: a filter of `FILTERS`; Pillow's are antialiased.
+        max_broken: share of the files that may be unreadable and are left out.
+
+    Returns:
+        `x` uint8 (n, channels, resolution, resolution); `info["names"]` of these n, and
+        `info["broken"]` from the names of the others to the reasons.
+
+    Raises:
+        SettingError: if more are broken, or the cache cannot be written.
+    """
+    archive = zipfile.ZipFile(root) if root.is_file() else None
+
+    def read(file: str) -> bytes:
+        return archive.read(file) if archive else (root / file).read_bytes()
+
+    def decoded(files: Sequence[str]) -> list[np.ndarray | str]:
+        return [_decoded(partial(read, f), resolution, channels, crop, resize) for f in files]
+
+    def produce(write: Write) -> dict[str, Any]:
+        kept: list[str] = []
+        broken: dict[str, str] = {}
+        chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
+        Image.init()  # load all readers now, not in several threads at once
+        pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes without the GIL
+        bar = tqdm(total=len(names), desc=f"decoding {name}", unit="img", delay=1.5, disable=None)
+        try:
+            for files, results in zip(chunks, pool.map(decoded, chunks), strict=True):
+                pairs = list(zip(files, results, strict=True))
+                broken |= {file: result for file, result in pairs if isinstance(result, str)}
+                if len(broken) > max_broken * len(names):
+                    raise _too_many(root, broken, len(names), max_broken)
+                good = [(file, x) for file, x in pairs if not isinstance(x, str)]
+                if good:
+                    kept += [file for file, _ in good]
+                    write(np.stack([x for _, x in good]))
+                bar.update(len(files))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            bar.close()
+        return {"names": kept, "broken": broken}
+
+    try:
+        return entry(
+            cache,
+            f"{name}-{resolution}px",
+            [_identities(root, archive, names), channels, crop, resize, max_broken],
+            (channels, resolution, resolution),
+            len(names),
+            produce,
+        )
+    finally:
+        if archive:
+            archive.close()
+
+
+def _decoded(
+    read: Callable[[], bytes], resolution: int, channels: int, crop: int | None, resize: str
+) -> np.ndarray | str:
+    """One image as uint8 (c, resolution, resolution), or what is wrong with it."""
+    try:
+        with Image.open(io.BytesIO(read())) as image:
+            if image.mode.startswith(("I", "F")):
+                return f"has more than 8 bits per channel ({image.mode})"
+            width, height = image.size
+            side = crop or min(width, height)
+            if side > min(width, height):
+                return f"has {width} x {height} pixels, fewer than data.crop={crop}"
+            left, top = (width - side) // 2, (height - side) // 2
+            square = image.convert("RGB" if channels == 3 else "L").crop(
+                (left, top, left + side, top + side)
+            )
+            x = np.asarray(square.resize((resolution, resolution), FILTERS[resize]))
+    # What Pillow's many readers and zipfile raise on damaged files.
+    except (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error) as error:
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (zlib.error, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+        return str(error)
+    return x.transpose(2, 0, 1) if x.ndim == 3 else x[None]
+
+
+def _identities(
+    root: Path, archive: zipfile.ZipFile | None, names: Sequence[str]
+) -> list[tuple[object, ...]]:
+    """What tells one version of each file from another without reading it."""
+    if archive:
+        infos = map(archive.getinfo, names)
+        return [(info.filename, info.file_size, info.CRC) for info in infos]
+    identities = []
+    for name in names:
+        try:
+            status = os.stat(os.path.join(root, name))
+            identities.append((name, status.st_size, status.st_mtime_ns))
+        except FileNotFoundError:  # a link to nowhere: decoding will count it as broken
+            identities.append((name,))
+    return identities
+
+
+def _too_many(root: Path, broken: dict[str, str], total: int, max_broken: float) -> SettingError:
+    file, reason = next(iter(broken.items()))
+    others = list(broken)[1:3]
+    also = f" Also: {', '.join(others)}" if others else ""
+    return SettingError(
+        f"data.root={root}: {len(broken)} of {total:,} images or more are broken, too many for "
+        f"data.max_broken={max_broken:g}.\n"
+        f"First: {file}: {reason}.{also}\n"
+        f"Replace or remove them, or set data.max_broken higher to leave them out."
+    )

@@ -1,0 +1,253 @@
+"""CelebA (Liu et al. 2015): 202,599 aligned faces of 178 x 218 with 40 binary attributes.
+
+The official layout is `img_align_celeba/000001.jpg ...`, `list_attr_celeba.txt` and
+`list_eval_partition.txt`; a zip of it, and any other images, will do. The default crop is the
+largest centred square, 178 of 178 x 218, as in mimicry's table of CelebA-64 (reference values
+depend on it).
+
+The stand-in without files are procedurally drawn faces with attributes of the same names.
+"""
+
+import difflib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from posixpath import basename
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from src.data.base import DataModule, DataSpec, Split, identity
+from src.data.cache import Write, entry, fingerprint
+from src.data.folder import ImageFiles
+from src.data.procedural import faces, sdf
+from src.data.sources import arrange, image_names, label_classes
+from src.errors import SettingError
+
+PARTITIONS = ("train", "val", "test")  # by their numbers in list_eval_partition.txt
+DRAWN = {"train": (20_000, 0), "test": (2_000, 1)}  # faces and seed of the stand-in
+
+
+class CelebA(DataModule):
+    """Faces, labelled by one of their attributes if wished.
+
+    Args:
+        name: of the set, for records and for the cache.
+        kind: images.
+        channels: 3, or 1 for grey.
+        resolution: side of the images in pixels, after crop and resize.
+        labels: empty: `label` makes the classes.
+        source: `real`, or `builtin` for drawn faces (`auto` is resolved before).
+        root: the folder or zip.
+        cache: where decoded and drawn images are kept.
+        label: the attribute that is the class, or None.
+        crop: side of the centred square that is cut out, in pixels of the files; None takes the
+            largest.
+        resize: filter, antialiased, from that square to `resolution`.
+        max_broken: share of the files that may be unreadable and are left out.
+        batch_size: samples per batch.
+        seed: of the order and of the flips.
+        flip: mirror each training image with probability 1/2.
+        workers: see `DataModule`.
+        in_memory: see `DataModule`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Literal["images"],
+        channels: Literal[1, 3],
+        resolution: int,
+        labels: Sequence[str],
+        source: Literal["auto", "real", "builtin"],
+        root: str,
+        cache: str,
+        label: str | None,
+        crop: int | None,
+        resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        max_broken: float,
+        batch_size: int,
+        seed: int,
+        flip: bool = False,
+        workers: int = 2,
+        in_memory: int = 4_000_000_000,
+    ) -> None:
+        classes = label_classes(label) if label else ()
+        spec = DataSpec(kind, (channels, resolution, resolution), classes)
+        super().__init__(spec, batch_size, seed, flip, workers, in_memory)
+        self.files = ImageFiles(root, name, cache, channels, resolution, crop, resize, max_broken)
+        self.given_root, self.label = Path(root).expanduser(), label
+        self.builtin = source == "builtin"
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        images, made_by = self._draw() if self.builtin else self._read()
+        splits = {split: Split(x, self._labels(split)) for split, x in images.items()}
+        known = [self.attributes[split].numpy() for split in self.attributes]
+        content = fingerprint(made_by.pop("images"), *known, list(self.attribute_names))
+        name, source = ("faces", "builtin") if self.builtin else (self.files.name, "real")
+        return splits, identity(name, source, splits, content, label=self.label, **made_by)
+
+    def _labels(self, split: str) -> Tensor | None:
+        if self.label is None:
+            return None
+        return self.attributes[split][:, self.attribute_names.index(self.label)].long()
+
+    def _know(self, attribute_names: tuple[str, ...]) -> None:
+        """Take the names of the attributes, and refuse a label that is none of them.
+
+        Called before any image is decoded, which can take minutes.
+        """
+        self.attribute_names = attribute_names
+        if self.label is None:
+            return
+        if not self.attribute_names:
+            raise SettingError(
+                f"data.label={self.label} needs list_attr_celeba.txt beside the images.\n"
+                f"Put it into data.root={self.given_root}, or set data.label=null."
+            )
+        if self.label not in self.attribute_names:
+            lower = {name.lower(): name for name in self.attribute_names}
+            near = difflib.get_close_matches(self.label.lower(), lower, 1)
+            raise SettingError(
+                f"data.label={self.label}: there is no such attribute."
+                f"{f' Did you mean {lower[near[0]]}?' if near else ''}\n"
+                f"Attributes: {', '.join(self.attribute_names)}"
+            )
+
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, object]]:
+        names = image_names(self.files.root)
+        table = self._table("list_attr_celeba", names)
+        self._know(table[0] if table else ())
+        groups = self._partition(names) or arrange(names)[0]
+        images, kept, made_by = self.files.decode(groups)
+        if table is not None:
+            _, rows, values = table
+            self.attributes = {
+                split: values[[rows[basename(name)] for name in members]]
+                for split, members in kept.items()
+            }
+        return images, made_by
+
+    def _partition(self, names: list[str]) -> dict[str, list[str]] | None:
+        """The official splits, where the file is there and they are not empty."""
+        table = self._table("list_eval_partition", names)
+        if table is None:
+            return None
+        _, rows, values = table
+        numbers = values[[rows[basename(name)] for name in names], 0].tolist()
+        if max(numbers) >= len(PARTITIONS):
+            raise SettingError(
+                f"data.root={self.given_root}: list_eval_partition has the split {max(numbers)}; "
+                f"known are 0 (train), 1 (val) and 2 (test)."
+            )
+        groups: dict[str, list[str]] = {split: [] for split in PARTITIONS}
+        for name, number in zip(names, numbers, strict=True):
+            groups[PARTITIONS[number]].append(name)
+        groups = {split: members for split, members in groups.items() if members}
+        # Some of the images only, such as the test partition: there is nothing to train on.
+        return groups if "train" in groups else None
+
+    def _table(
+        self, stem: str, names: list[str]
+    ) -> tuple[tuple[str, ...], dict[str, int], Tensor] | None:
+        """A text file of CelebA: column names, row of each image, and values; None without file."""
+        path, text = self._text(stem)
+        if text is None:
+            return None
+        columns, rows, values = parse_table(path, text)
+        missing = [name for name in names if basename(name) not in rows]
+        if missing:
+            raise SettingError(
+                f"data.root={self.given_root}: {path} has no line for {len(missing):,} of "
+                f"{len(names):,} images, the first {missing[0]}.\n"
+                f"Get the file anew, or remove it to train without it."
+            )
+        return columns, rows, values
+
+    def _text(self, stem: str) -> tuple[str, str | None]:
+        """Name and text of a file beside the images, above them, or in their zip."""
+        root = self.files.root
+        endings = (".txt", ".csv")
+        if root.is_file():
+            with zipfile.ZipFile(root) as archive:
+                for name in archive.namelist():
+                    if basename(name) in [stem + ending for ending in endings]:
+                        return name, archive.read(name).decode()
+        for folder in (self.given_root, root, root.parent):
+            for ending in endings:
+                if (path := folder / f"{stem}{ending}").is_file():
+                    return str(path), path.read_text()
+        return "", None
+
+    def _draw(self) -> tuple[dict[str, Tensor], dict[str, object]]:
+        self._know(faces.ATTRIBUTES)
+        factors = {s: faces.sample_factors(n, seed) for s, (n, seed) in DRAWN.items()}
+        channels, resolution = self.spec.shape[:2]
+
+        def produce(write: Write) -> dict[str, object]:
+            rows = torch.cat(list(factors.values()))
+            bar = tqdm(total=len(rows), desc="drawing faces", unit="img", delay=1.5, disable=None)
+            with bar:
+                for part in rows.split(500):
+                    x = faces.render(part, resolution)
+                    write((_grey(x) if channels == 1 else x).numpy())
+                    bar.update(len(part))
+            return {}
+
+        code = [Path(module.__file__).read_text() for module in (faces, sdf)]
+        x, info = entry(
+            self.files.cache,
+            f"faces-{resolution}px",
+            [code, DRAWN],
+            self.spec.shape,
+            sum(n for n, _ in DRAWN.values()),
+            produce,
+        )
+        self.attributes = {split: faces.attributes(rows) for split, rows in factors.items()}
+        parts = torch.from_numpy(x).split([len(rows) for rows in factors.values()])
+        return dict(zip(factors, parts, strict=True)), {"images": info["hash"]}
+
+
+def _grey(x: Tensor) -> Tensor:
+    """uint8 RGB (n, 3, h, w) to grey (n, 1, h, w), by the weights of ITU-R 601."""
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    return (x * weights).sum(1, keepdim=True).round_().to(torch.uint8)
+
+
+def parse_table(path: str, text: str) -> tuple[tuple[str, ...], dict[str, int], Tensor]:
+    """Read `list_attr_celeba.txt`, `list_eval_partition.txt`, or their form with commas.
+
+    Args:
+        path: for errors.
+        text: of the file: perhaps the count, perhaps the names of the columns, then a line for
+            each image: its name, then integers.
+
+    Returns:
+        Names of the k columns (empty if there are none), from image name to row, and the values
+        int64 (n, k) with -1 turned to 0.
+
+    Raises:
+        SettingError: if a line is not of this form.
+    """
+    lines = text.replace(",", " ").split("\n")
+    lines = [line for line in lines if line and not line.isspace()]
+    if lines and lines[0].strip().isdigit():
+        lines = lines[1:]
+    columns: tuple[str, ...] = ()
+    if lines and not lines[0].split()[-1].lstrip("-").isdigit():
+        columns = tuple(word for word in lines[0].split() if word != "image_id")
+        lines = lines[1:]
+    parts = [line.split(maxsplit=1) for line in lines]
+    width = len(columns) or 1
+    try:
+        flat = np.fromstring(" ".join(values for _, values in parts), dtype=np.int64, sep=" ")
+        values = torch.from_numpy(flat.reshape(len(lines), width)).clamp_(min=0)
+    except ValueError as error:
+        raise SettingError(
+            f"data.root: {path} is damaged: its lines must be an image's name and {width} integers."
+            f"\nGet the file anew, or remove it to train without it."
+        ) from error
+    return columns, {name: row for row, (name, _) in enumerate(parts)}, values

@@ -1,0 +1,204 @@
+"""MNIST (LeCun et al. 1998) and sets of the same format: Fashion-MNIST (Xiao et al. 2017), KMNIST
+(Clanuwat et al. 2018).
+
+70,000 grey images of 28 x 28 in four IDX files: two zero bytes, the type (8: uint8), the number of
+dimensions, the dimensions as big-endian uint32, then the values. Files may be gzipped.
+
+The stand-in without files is UCI's digits as scikit-learn ships them: 1,797 of 8 x 8, enlarged.
+"""
+
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from torch import Tensor
+
+from src.data.base import DataModule, DataSpec, Split, identity
+from src.data.cache import fingerprint
+from src.data.sources import IDX, IDX_FOLDERS, idx_folder
+from src.errors import SettingError
+
+SIDE = 28
+
+
+class MNIST(DataModule):
+    """Grey images of 10 classes in MNIST's format.
+
+    Args:
+        name: `mnist`, `fashion_mnist`, `kmnist`, or a name of your own for files under `root`.
+        kind: images.
+        channels: 1.
+        resolution: 28 as stored; 32 pads with black; others are resized bilinearly.
+        labels: names of the classes.
+        source: `real`, or `builtin` for the digits (`auto` is resolved before).
+        root: where the files are or will be downloaded to.
+        cache: not used: these files are read within a second.
+        batch_size: samples per batch.
+        seed: of the order and of the flips.
+        flip: mirror at random; digits are not symmetric.
+        workers: see `DataModule`.
+        in_memory: see `DataModule`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Literal["images"],
+        channels: Literal[1],
+        resolution: int,
+        labels: Sequence[str],
+        source: Literal["auto", "real", "builtin"],
+        root: str,
+        cache: str,
+        batch_size: int,
+        seed: int,
+        flip: bool = False,
+        workers: int = 2,
+        in_memory: int = 4_000_000_000,
+    ) -> None:
+        builtin = source == "builtin"
+        classes = map(str, range(10) if builtin else labels)
+        spec = DataSpec(kind, (channels, resolution, resolution), tuple(classes))
+        super().__init__(spec, batch_size, seed, flip, workers, in_memory)
+        if resolution < 8:
+            raise SettingError(f"data.resolution={resolution} must be 8 pixels or more.")
+        self.name, self.builtin, self.resolution = name, builtin, resolution
+        self.root = Path(root).expanduser()
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        if self.builtin:
+            stored, name = digits(), "digits"
+        else:
+            stored, name = self._read(), self.name
+        splits = {key: Split(resized(x, self.resolution), y) for key, (x, y) in stored.items()}
+        content = fingerprint(*(part.numpy() for split in splits.values() for part in split))
+        source = "builtin" if self.builtin else "real"
+        return splits, identity(name, source, splits, content, resize=_resize(self.resolution))
+
+    def _read(self) -> dict[str, Split]:
+        folder = idx_folder(self.root, self.name)
+        if folder is None:
+            download(self.root, self.name)
+            folder = idx_folder(self.root, self.name)
+        splits = {}
+        for split, (images, labels) in IDX.items():
+            x, y = read_idx(folder, images, 3), read_idx(folder, labels, 1)
+            if len(x) != len(y):
+                raise SettingError(
+                    f"data.root={self.root}: {len(x):,} images in {images}, but {len(y):,} labels "
+                    f"in {labels}.\nGet both files anew from the same place."
+                )
+            if (top := int(y.max())) >= len(self.spec.classes):
+                raise SettingError(
+                    f"data.root={self.root}: {labels} has the label {top}, but data.labels names "
+                    f"{len(self.spec.classes)} classes."
+                )
+            splits[split] = Split(torch.from_numpy(x)[:, None], torch.from_numpy(y).long())
+        return splits
+
+
+def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
+    """Read an IDX file of uint8, gzipped or not.
+
+    Args:
+        folder: where it is.
+        name: without `.gz`.
+        dimensions: that it must have.
+
+    Returns:
+        uint8, writable, of the shape that the file states.
+
+    Raises:
+        SettingError: if it is missing, damaged, cut short, or of another kind.
+    """
+    paths = [folder / name, folder / f"{name}.gz"]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise SettingError(f"data.root: {folder} has no {name}(.gz).\nPut it there.")
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        # Unlike gzip.open, this gives what could be read of a file that was cut short.
+        try:
+            data = zlib.decompressobj(wbits=31).decompress(data)
+        except zlib.error as error:
+            raise SettingError(f"data.root: {path} is damaged ({error}). Get it anew.") from error
+    header = 4 + 4 * dimensions
+    if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
+        raise SettingError(
+            f"data.root: {path} is no IDX file of {dimensions}-dimensional bytes: it begins with "
+            f"{data[:4].hex() or 'nothing'}, not 000008{dimensions:02x}. Get it anew."
+        )
+    shape = struct.unpack(f">{dimensions}I", data[4:header])
+    expected = header + int(np.prod(shape, dtype=np.int64))
+    if len(data) != expected:
+        raise SettingError(
+            f"data.root: {path} is {'cut short' if len(data) < expected else 'too long'}: "
+            f"{expected:,} bytes expected, {len(data):,} found. Get it anew."
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()
+
+
+def download(root: Path, name: str) -> None:
+    """Download a set with torchvision into its layout; a download that breaks off leaves nothing.
+
+    Raises:
+        SettingError: if it does not succeed.
+    """
+    from torchvision import datasets
+
+    kind = IDX_FOLDERS[name]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{name}.lock"), tempfile.TemporaryDirectory(dir=root) as temporary:
+            if idx_folder(root, name) is None:  # else another process has done it
+                getattr(datasets, kind)(temporary, download=True)
+                os.replace(Path(temporary) / kind, root / kind)
+    except (OSError, URLError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise SettingError(
+            f"data.root={root}: the download of {name} failed: {reason}\n"
+            f"Put the files there by hand, or set data.source=builtin to use the stand-in."
+        ) from error
+
+
+def resized(x: Tensor, resolution: int) -> Tensor:
+    """uint8 (n, 1, 28, 28) to another resolution, see `MNIST`."""
+    if resolution == x.shape[-1]:
+        return x
+    if _resize(resolution) == "pad":
+        return F.pad(x, [(resolution - x.shape[-1]) // 2] * 4)
+    out = torch.empty(len(x), 1, resolution, resolution, dtype=torch.uint8)
+    for part, target in zip(x.split(1000), out.split(1000), strict=True):
+        large = F.interpolate(part.float(), size=(resolution,) * 2, mode="bilinear", antialias=True)
+        target.copy_(large.round_().clamp_(0, 255))
+    return out
+
+
+def _resize(resolution: int) -> str:
+    return {SIDE: "none", 32: "pad"}.get(resolution, "bilinear")
+
+
+def digits() -> dict[str, Split]:
+    """UCI's digits made to look like MNIST: 1,498 train, 299 test, uint8 (n, 1, 28, 28).
+
+    As in MNIST the digit is 20 pixels high, in the middle, with strokes that end within a pixel or
+    two: enlarged bicubically, and the contrast around the middle grey raised.
+    """
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    x = torch.from_numpy(data.images).float()[:, None] / 16
+    x = F.interpolate(x, size=(20, 20), mode="bicubic", align_corners=False)
+    x = F.pad((x - 0.5).mul_(2).add_(0.5).clamp_(0, 1), [(SIDE - 20) // 2] * 4)
+    x, y = x.mul_(255).round_().to(torch.uint8), torch.from_numpy(data.target).long()
+    test = torch.arange(len(x)) % 6 == 5
+    return {"train": Split(x[~test], y[~test]), "test": Split(x[test], y[test])}

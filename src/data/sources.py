@@ -1,0 +1,234 @@
+"""Where data come from: what lies under `data.root`, what a mirror serves, what stands in.
+
+Standard library only: commands decide the source, and report a missing folder, before torch is
+imported.
+"""
+
+import os
+import posixpath
+import queue
+import threading
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from src.errors import SettingError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+IDX = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+# torchvision's names of the folders and, for the look whether a download can work, its mirrors.
+IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+MIRRORS = {
+    "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/",),
+    "fashion_mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    "kmnist": ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+}
+HELD_OUT = ("test", "val", "valid", "validation")
+PATIENCE = 3.0  # seconds for a mirror to answer
+
+# By the class that reads them: what has to lie under the root, and what stands in for it.
+NEEDED = {
+    "MNIST": "train-images-idx3-ubyte(.gz) and its three companions",
+    "CelebA": "img_align_celeba/ with list_attr_celeba.txt, a zip of it, or any images",
+    "Folder": "images, in folders or in a zip",
+}
+STAND_IN = {
+    "MNIST": "scikit-learn's 1,797 handwritten digits, enlarged",
+    "CelebA": "20,000 drawn faces",
+}
+
+
+def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
+    """Decide where a data set comes from.
+
+    Args:
+        data: the configuration `data`, with `source: auto | real | builtin`.
+
+    Returns:
+        The source, and what the user should know if `auto` fell back to the stand-in (else "").
+
+    Raises:
+        SettingError: if real data are asked for, or there is no stand-in, and they are not there.
+    """
+    reader = str(data["_target_"]).rpartition(".")[2]
+    source, name = data["source"], data["name"]
+    if data["kind"] == "points":
+        return "builtin", ""  # drawn from the exact distribution: there is nothing more real
+    stand_in = STAND_IN.get(reader)
+    if source == "builtin":
+        if not stand_in:
+            raise SettingError(
+                f"data.source=builtin: nothing stands in for data={name}.\n"
+                f"Set data.root to a folder or zip of images."
+            )
+        return "builtin", ""
+    root = None if data["root"] is None else Path(data["root"]).expanduser()
+    reason = _missing(root, name, reader)
+    if reason is None:
+        return "real", ""
+    mirrors = MIRRORS.get(name, ()) if reader == "MNIST" and root else ()
+    if mirrors:
+        if _answers([f"{mirror}{IDX['train'][1]}.gz" for mirror in mirrors], PATIENCE):
+            return "real", ""
+        reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
+    if source == "real" or not stand_in:
+        cure = f"Set data.root to a place with {NEEDED[reader]}"
+        raise SettingError(
+            f"data.root={data['root']}: {reason}.\n"
+            f"{cure}{', or data.source=builtin to use the stand-in' if stand_in else ''}."
+        )
+    return "builtin", (
+        f"The real {name} is not under data.root={data['root']}: {reason}.\n"
+        f"This run uses the stand-in: {stand_in}. "
+        f"Its numbers are not comparable with those of the real {name}.\n"
+        f"For the real data, set data.root to a place with {NEEDED[reader]}."
+    )
+
+
+def _missing(root: Path | None, name: str, reader: str) -> str | None:
+    """Why a reader cannot find its data under the root; None if it can."""
+    if root is None:
+        return "no place is set"
+    if not root.exists():
+        return "there is no such folder or file"
+    if reader == "MNIST":
+        return None if idx_folder(root, name) else f"no {name} files there"
+    return None if next(_images(image_root(root)), None) else "no images there"
+
+
+def _answers(urls: Sequence[str], seconds: float) -> bool:
+    """Whether one of the addresses answers a HEAD request in time."""
+    answers: queue.Queue[bool] = queue.Queue()
+
+    def ask(url: str) -> None:
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as reply:
+                answers.put(reply.status == 200)
+        except (OSError, ValueError):  # no network, no such host, refused, not found
+            answers.put(False)
+
+    # A name look-up knows no timeout, so that each has a thread that may be left behind.
+    for url in urls:
+        threading.Thread(target=ask, args=(url,), daemon=True).start()
+    try:
+        return any(answers.get(timeout=seconds) for _ in urls)
+    except queue.Empty:
+        return False
+
+
+def idx_folder(root: Path, name: str) -> Path | None:
+    """Where the IDX files lie: torchvision's `<root>/MNIST/raw`, `<root>/raw`, or the root."""
+    folders = [root / IDX_FOLDERS.get(name, name) / "raw", root / "raw", root]
+    files = [file for pair in IDX.values() for file in pair]
+    for folder in folders:
+        if any((folder / f"{file}{end}").is_file() for file in files for end in ("", ".gz")):
+            return folder
+    return None
+
+
+def image_root(root: Path) -> Path:
+    """The folder or zip that holds the images: CelebA's own folder, or a single zip, if any."""
+    for inner in (root / "img_align_celeba", root / "img_align_celeba.zip"):
+        if inner.exists():
+            return inner
+    if root.is_dir() and next(_images(root), None) is None:
+        zips = list(root.glob("*.zip"))
+        return zips[0] if len(zips) == 1 else root
+    return root
+
+
+def image_names(root: Path) -> list[str]:
+    """Names of all images in a folder or zip, relative to it, sorted, with forward slashes.
+
+    Raises:
+        SettingError: if there are none, or the zip cannot be read.
+    """
+    names = sorted(_images(root))
+    if not names:
+        raise SettingError(
+            f"data.root={root}: no images there.\nSet data.root to {NEEDED['Folder']}."
+        )
+    return names
+
+
+def _images(root: Path) -> Iterator[str]:
+    if root.is_file():
+        try:
+            with zipfile.ZipFile(root) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile as error:
+            raise SettingError(
+                f"data.root={root} is neither a folder nor a readable zip ({error}).\n"
+                f"Set data.root to {NEEDED['Folder']}."
+            ) from error
+        yield from filter(_is_image, names)
+        return
+    for folder, _, files in os.walk(root, followlinks=True):
+        inside = Path(folder).relative_to(root).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
+        yield from (f"{prefix}{file}" for file in files if _is_image(f"{prefix}{file}"))
+
+
+def _is_image(name: str) -> bool:
+    """By its ending; what systems leave behind (`__MACOSX/`, `._photo.jpg`) is none."""
+    parts = name.split("/")
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+    return parts[-1].lower().endswith(IMAGES) and not hidden
+
+
+def arrange(names: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Splits and classes, as the folders of an image set tell them.
+
+    `train/` at the top stands against `test/` and `val/`; else every tenth image is held out.
+    Below that, subfolders are classes, if every image lies in one and there are two at least.
+
+    Args:
+        names: of all images, sorted, relative; leading folders that all share are overlooked.
+
+    Returns:
+        The names of each split, and from each name to its class (empty if there are none).
+    """
+    parts = [PurePosixPath(name).parts for name in names]
+    shared = len(PurePosixPath(posixpath.commonpath(map(posixpath.dirname, names))).parts)
+    folders = [entry[shared:-1] for entry in parts]
+    tops = {entry[0] if entry else "" for entry in folders}
+    if "train" in tops and tops - {"train"} and tops <= {"train", *HELD_OUT}:
+        test = [entry[0] != "train" for entry in folders]
+        folders = [entry[1:] for entry in folders]
+    else:
+        test = [i % 10 == 9 for i in range(len(names))]
+    splits: dict[str, list[str]] = {"train": [], "test": []}
+    for name, out in zip(names, test, strict=True):
+        splits["test" if out else "train"].append(name)
+    labelled = all(folders) and len({entry[0] for entry in folders}) > 1
+    classes = {n: entry[0] for n, entry in zip(names, folders, strict=True)} if labelled else {}
+    return {split: members for split, members in splits.items() if members}, classes
+
+
+def classes(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes that a data configuration leads to; empty if unlabelled.
+
+    Args:
+        data: the configuration `data`, its source resolved.
+
+    Raises:
+        SettingError: if that depends on the folders of an image set, and there is none.
+    """
+    if data.get("label"):
+        return label_classes(data["label"])
+    if str(data["_target_"]).endswith(".Folder") and data["root"] is not None:
+        names = image_names(image_root(Path(data["root"]).expanduser()))
+        return tuple(sorted(set(arrange(names)[1].values())))
+    return tuple(data["labels"])
+
+
+def label_classes(label: str) -> tuple[str, str]:
+    """The two classes of an attribute, in the order of their indices."""
+    return f"not {label}", label

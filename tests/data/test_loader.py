@@ -1,0 +1,135 @@
+"""The stream is a function of (seed, position): resumed anywhere it goes on as if never stopped."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from src.data.base import Batch, DataModule, DataSpec, Split, to_model, to_uint8
+from src.data.loader import Stream
+
+N, BATCH = 50, 8  # 50 is no multiple of 8: batches run across the edge of an epoch
+
+
+def numbered(n: int = N) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images whose left half tells their index, so that order and flips can be read off."""
+    x = torch.zeros(n, 1, 2, 4, dtype=torch.uint8)
+    x[..., :2] = torch.arange(n, dtype=torch.uint8).view(-1, 1, 1, 1) + 1
+    return x, torch.arange(n)
+
+
+def stream(seed: int = 0, **settings: object) -> Stream:
+    return Stream(*numbered(), **{"batch_size": BATCH, "seed": seed} | settings)
+
+
+def take(source: Stream, batches: int) -> Batch:
+    parts = [next(source) for _ in range(batches)]
+    return Batch(torch.cat([b.x for b in parts]), torch.cat([b.y for b in parts]))
+
+
+def test_model_form_and_back() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert to_model(levels).dtype == torch.float32
+    assert_close(to_model(levels)[[0, 255]], torch.tensor([-1.0, 1.0]), rtol=0, atol=0)
+    assert torch.equal(to_uint8(to_model(levels)), levels)
+    assert torch.equal(to_uint8(torch.tensor([-1.5, 1.5])), torch.tensor([0, 255]).byte())
+
+
+def test_every_epoch_is_a_permutation_of_its_own() -> None:
+    y = take(stream(), 25).y.split(N)
+    assert len(y) == 4
+    for epoch in y:
+        assert torch.equal(epoch.sort().values, torch.arange(N))
+    assert not torch.equal(y[0], y[1])
+
+
+def test_samples_stay_with_their_labels() -> None:
+    batch = take(stream(flip=True), 13)
+    assert_close(to_uint8(batch.x).amax((1, 2, 3)).long(), batch.y + 1)
+
+
+def test_order_depends_on_the_seed_and_not_on_the_batch_size() -> None:
+    y = take(stream(seed=3), 25).y
+    assert torch.equal(y, take(stream(seed=3, batch_size=40), 5).y)
+    assert torch.equal(y, take(stream(seed=3, batch_size=200), 1).y)  # four epochs in a batch
+    assert not torch.equal(y, take(stream(seed=4), 25).y)
+
+
+@pytest.mark.parametrize(
+    ("before", "workers"),
+    # After 6 batches the next crosses the edge of an epoch, after 25 an epoch begins.
+    [*itertools.product([0, 3, 6, 7, 25], [None, 0]), (3, 2), (25, 2)],
+)
+def test_resumed_stream_goes_on_exactly(before: int, workers: int | None) -> None:
+    settings: dict = {"flip": True}
+    if workers is not None:
+        settings |= {"in_memory": 0, "workers": workers}
+    whole = take(stream(flip=True), before + 10)
+    first = stream(**settings)
+    for _ in range(before):
+        next(first)
+    state = first.state_dict()
+    assert state == {"position": before * BATCH}  # whatever the workers have read ahead
+    resumed = stream(**settings)
+    resumed.load_state_dict(state)
+    rest = take(resumed, 10)
+    assert torch.equal(rest.x, whole.x[before * BATCH :])
+    assert torch.equal(rest.y, whole.y[before * BATCH :])
+
+
+def test_a_running_stream_can_be_set_back() -> None:
+    source = stream()
+    first = take(source, 5).y
+    source.load_state_dict({"position": 0})
+    assert torch.equal(take(iter(source), 5).y, first)
+
+
+def test_flips_are_fair_and_whole() -> None:
+    x = to_uint8(take(stream(flip=True), 500).x)
+    mirrored = x[:, 0, 0, 0] == 0
+    assert torch.equal(x[mirrored].flip(-1)[:, 0, 1, 0], x[mirrored][:, 0, 1, 3])
+    # 4000 fair coins: 0.5 with a standard deviation of 0.008
+    assert 0.46 < mirrored.float().mean() < 0.54
+    assert not (to_uint8(take(stream(), 50).x)[:, 0, 0, 0] == 0).any()
+
+
+@pytest.mark.parametrize("settings", [{}, {"in_memory": 0, "workers": 0}])
+def test_global_generators_are_left_alone(settings: dict) -> None:
+    def states() -> list[object]:
+        mersenne = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+        return [torch.get_rng_state().tolist(), mersenne["key"].tolist(), random.getstate()]
+
+    before = states()
+    take(stream(flip=True, **settings), 20)
+    assert states() == before
+
+
+def test_stored_samples_are_not_modified() -> None:
+    x, y = torch.rand(10, 2), None
+    before = x.clone()
+    batch = next(Stream(x, y, 10, 0))
+    assert batch.y is None
+    batch.x.zero_()
+    assert torch.equal(x, before)
+
+
+class Numbers(DataModule):
+    def __init__(self, **settings: object) -> None:
+        super().__init__(DataSpec("images", (1, 2, 4)), batch_size=BATCH, seed=0, **settings)
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        return {"train": Split(*numbered())}, {"name": "numbers"}
+
+
+def test_data_module_serves_the_stream() -> None:
+    data = Numbers(flip=True)
+    data.setup()
+    assert torch.equal(take(data.train_dataloader(), 9).x, take(stream(flip=True), 9).x)
+    assert torch.equal(data.reals("test").y, torch.arange(N))  # there is only "train"
+    far = Numbers(in_memory=0, workers=0)
+    far.setup()
+    assert not far.train_dataloader().resident
+    assert torch.equal(take(far.train_dataloader(), 9).y, take(stream(), 9).y)
