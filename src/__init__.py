@@ -1,0 +1,3 @@
+"""Sparring: train, sweep and compare generative models."""
+
+__version__ = "0.1.0"

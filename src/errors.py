@@ -1,0 +1,12 @@
+"""The exceptions that a user can cause and cure."""
+
+
+class SettingError(ValueError):
+    """A setting that cannot work, told in at most three short lines: setting, value, cure.
+
+    Commands print it without a traceback and exit with status 1.
+    """
+
+
+class TrainingError(SettingError):
+    """A training that has become useless: which term, when, and what to try instead."""

@@ -1,0 +1,196 @@
+"""What every generative model shares: the clock, the noise, the update, the sampling.
+
+One `training_step` is one iteration of a paper's algorithm box; a subclass writes it as
+`iterate(draw)`, where `draw()` gives the next batch. Everything random in iteration i comes from a
+generator that is seeded by (seed, i). So no state of a random generator has to be stored, a resumed
+run is exact, and scoring or drawing pictures beside the training cannot change its course.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from src.data.base import Batch, DataSpec
+
+Draw = Callable[[], Batch]
+
+
+class GenerativeModel(L.LightningModule):
+    """Base of all families.
+
+    A subclass writes `iterate`, `configure_optimizers` (through `self.optimizers_of`), `latents`
+    and `decode`.
+
+    Args:
+        spec: what the data look like.
+        seed: of all noise in training.
+
+    Attributes:
+        samples_seen: the clock: real samples shown to D or to the autoencoder.
+        iteration: iterations of the algorithm done.
+        updates: steps done, per player.
+        seconds: spent in training, over all resumes; the budget callback counts them.
+    """
+
+    def __init__(self, spec: DataSpec, seed: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.spec, self.seed = spec, seed
+        self.samples_seen = self.iteration = 0
+        self.updates: Counter[str] = Counter()
+        self.seconds = 0.0
+        self._seen_before = 0
+        self._records: dict[str, list] = {}
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+
+    # The iteration
+
+    def iterate(self, draw: Draw) -> None:
+        """One iteration of the algorithm: draw batches, compute losses, call `update`."""
+        raise NotImplementedError  # abstract
+
+    def training_step(self, dataloader_iter: Iterator) -> None:
+        self._seen_before = self.samples_seen
+        # Consecutive 32-bit seeds, so that no two iterations of a run share their noise.
+        torch.manual_seed((self.seed * 0x9E3779B1 + self.iteration) % 2**32)
+        self.iterate(lambda: next(dataloader_iter)[0])
+        self.iteration += 1
+
+    def crossed(self, every: int) -> bool:
+        """Whether the clock has passed a multiple of `every` samples in the last iteration."""
+        return self.samples_seen // every > self._seen_before // every
+
+    def optimizers_of(self, **partials: Callable) -> list[torch.optim.Optimizer]:
+        """Create one optimiser per player; `update` finds it, and its network, by this name.
+
+        Args:
+            partials: from the player's name to `network -> optimiser`.
+        """
+        self._optimizers = {name: make() for name, make in partials.items()}
+        return list(self._optimizers.values())
+
+    def update(self, name: str, loss: Tensor) -> None:
+        """Backward, step, clear: the one place where a player's weights change.
+
+        Args:
+            name: of the player.
+            loss: scalar; gradients of other players' weights must have been frozen before.
+        """
+        self.manual_backward(loss)
+        optimizer = self._optimizers[name]
+        if name == next(reversed(self._optimizers)):
+            # Lightning's global_step counts the steps of its own wrappers: one per iteration.
+            optimizer = self.optimizers(use_pl_optimizer=True)
+            optimizer = optimizer[-1] if isinstance(optimizer, list) else optimizer
+        optimizer.step()
+        optimizer.zero_grad()
+        self.updates[name] += 1
+
+    # Records
+
+    def record(self, **terms: Tensor) -> None:
+        """Add terms to the means that `fetch_records` returns; stays on the device."""
+        for name, term in terms.items():
+            value = term.detach().float().mean()
+            if name in self._records:
+                self._records[name][0] += value
+                self._records[name][1] += 1
+            else:
+                self._records[name] = [value.clone(), 1]
+
+    def fetch_records(self) -> dict[str, float]:
+        """Means of the recorded terms since the last call, with one wait for the device."""
+        if not self._records:
+            return {}
+        means = torch.stack([total / count for total, count in self._records.values()]).tolist()
+        names = list(self._records)
+        self._records = {}
+        return dict(zip(names, means, strict=True))
+
+    # Sampling
+
+    def latents(self, n: int, seed: int | None = None) -> Tensor:
+        """Codes (n, latent_dim) from the prior, on the model's device."""
+        raise NotImplementedError  # abstract
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes to samples (n, *shape) in the data's range, by the weights that are scored."""
+        raise NotImplementedError  # abstract
+
+    def sample(
+        self, n: int, labels: Tensor | None = None, seed: int | None = None, batch_size: int = 500
+    ) -> Tensor:
+        """n samples (n, *shape), float32, by the weights that are scored (EMA where there is one).
+
+        Neither the training mode nor the global random generator is changed by it.
+
+        Args:
+            n: how many.
+            labels: (n,), for conditional models; None draws them.
+            seed: the same seed gives the same latents; None draws afresh.
+            batch_size: decoded at once.
+        """
+        z = self.latents(n, seed)
+        labels = [None] * n if labels is None else labels.to(self.device).split(batch_size)
+        with self.scoring():
+            chunks = zip(z.split(batch_size), labels, strict=False)
+            return torch.cat([self.decode(z, y) for z, y in chunks])
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Eval mode, no gradients, full precision, for the time of a `with` block."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+                yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
+
+    def generator_of(self, seed: int | None) -> torch.Generator:
+        """A random generator of its own, on the model's device."""
+        generator = torch.Generator(self.device)
+        return generator.manual_seed(generator.seed() if seed is None else seed)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["sparring"] = {
+            "samples_seen": self.samples_seen,
+            "iteration": self.iteration,
+            "updates": dict(self.updates),
+            "seconds": self.seconds,
+            "records": {name: (float(t), count) for name, (t, count) in self._records.items()},
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        state = checkpoint["sparring"]
+        self.samples_seen, self.iteration = state["samples_seen"], state["iteration"]
+        self.updates, self.seconds = Counter(state["updates"]), state["seconds"]
+        self._records = {
+            name: [torch.tensor(total, device=self.device), count]
+            for name, (total, count) in state["records"].items()
+        }
+
+
+def freeze(*networks: nn.Module) -> "_Frozen":
+    """`with freeze(D):` D's weights get no gradients, and none are computed for them."""
+    return _Frozen(networks)
+
+
+class _Frozen:
+    def __init__(self, networks: tuple[nn.Module, ...]) -> None:
+        self.networks = networks
+
+    def __enter__(self) -> None:
+        for network in self.networks:
+            network.requires_grad_(False)
+
+    def __exit__(self, *_: object) -> None:
+        for network in self.networks:
+            network.requires_grad_(True)

@@ -1,0 +1,44 @@
+"""Exponential moving average of a network, on the clock of samples seen.
+
+After an iteration of n samples the average keeps the share beta = 0.5^(n / half_life)
+(Karras et al. 2018, sec. F). Batch-norm statistics are averaged like the weights.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class EMA(nn.Module):
+    """Holds the average of `network` as `self.network`.
+
+    Args:
+        network: what to follow; copied.
+        half_life: samples after which a weight's influence has halved.
+        ramp: the half-life is at most `ramp` x samples seen, so that the average forgets the
+            random start quickly; None turns this off.
+    """
+
+    def __init__(self, network: nn.Module, half_life: float, ramp: float | None = 0.05) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.half_life, self.ramp = half_life, ramp
+
+    def train(self, mode: bool = True) -> "EMA":
+        """Stay in eval mode: the average is only ever sampled from."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, n: int, samples_seen: int) -> None:
+        """Move towards `network` after an iteration of n samples."""
+        half_life = self.half_life
+        if self.ramp is not None:
+            half_life = min(half_life, self.ramp * samples_seen)
+        step = 1 - 0.5 ** (n / half_life)
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), step)
+        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            if buffer.is_floating_point():
+                average.lerp_(buffer, step)
+            else:
+                average.copy_(buffer)

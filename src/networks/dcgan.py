@@ -1,0 +1,99 @@
+"""DCGAN's networks: strided convolutions all the way (Radford, Metz & Chintala 2016).
+
+A generator of 64 px runs 1 -> 4 -> 8 -> 16 -> 32 -> 64 with widths 8w, 4w, 2w, w: the number of
+stages, and so the width of the first, follows from the resolution. 28 px runs 4 -> 7 -> 14 -> 28:
+an even size is reached by a kernel of 4, an odd one by a kernel of 3.
+Batch norm everywhere but at G's output and D's input and output; ReLU in G, leaky ReLU in D; no
+biases; weights N(0, 0.02^2).
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from src.errors import SettingError
+from src.networks.layers import Critique, init_normal_
+
+
+def sizes(resolution: int) -> list[int]:
+    """Resolutions from 4 to the image's, each half of the next, rounded up: [4, 7, 14, 28].
+
+    Raises:
+        SettingError: if halving does not lead to 4.
+    """
+    chain = [resolution]
+    while chain[-1] > 4:
+        chain.append((chain[-1] + 1) // 2)
+    if chain[-1] != 4 or len(chain) == 1:
+        raise SettingError(
+            f"data.resolution={resolution} does not fit the DCGAN networks: halving it, rounded "
+            "up, must lead to 4.\nUse 28, 32, 64 or 128."
+        )
+    return chain[::-1]
+
+
+def _kernel(size: int) -> int:
+    """Of the convolution between `size` and half of it: stride 2, padding 1, no pixel lost."""
+    return 3 if size % 2 else 4
+
+
+class DCGANGenerator(nn.Module):
+    """z (n, latent_dim) to images (n, c, r, r) in [-1, 1].
+
+    Args:
+        latent_dim: length of z.
+        shape: (c, r, r) of one image.
+        width: channels of the last hidden stage (the paper's 64).
+    """
+
+    def __init__(self, latent_dim: int, shape: Sequence[int], width: int = 64) -> None:
+        super().__init__()
+        channels, resolution = shape[0], shape[-1]
+        targets = sizes(resolution)[1:]
+        widths = [width << i for i in reversed(range(len(targets)))]
+        layers: list[nn.Module] = [
+            nn.Unflatten(1, (latent_dim, 1, 1)),
+            nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False),
+        ]
+        outputs = [*widths[1:], channels]
+        for size, fan_in, fan_out in zip(targets, widths, outputs, strict=True):
+            layers += [
+                nn.BatchNorm2d(fan_in),
+                nn.ReLU(inplace=True),
+                nn.ConvTranspose2d(fan_in, fan_out, _kernel(size), 2, 1, bias=False),
+            ]
+        self.body = nn.Sequential(*layers, nn.Tanh())
+        self.apply(init_normal_)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.body(z)
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images (n, c, r, r) in [-1, 1] to a `Critique`.
+
+    Args:
+        shape: (c, r, r) of one image.
+        width: channels of the first stage (the paper's 64).
+        batch_norm: between the stages. A gradient penalty wants False: with batch norm one
+            sample's gradient depends on the others.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int = 64, batch_norm: bool = True) -> None:
+        super().__init__()
+        channels, resolution = shape[0], shape[-1]
+        sources = sizes(resolution)[:0:-1]
+        widths = [width << i for i in range(len(sources))]
+        inputs = [channels, *widths[:-1]]
+        layers: list[nn.Module] = []
+        for size, fan_in, fan_out in zip(sources, inputs, widths, strict=True):
+            layers += [nn.Conv2d(fan_in, fan_out, _kernel(size), 2, 1, bias=False)]
+            layers += [nn.BatchNorm2d(fan_out)] if batch_norm and size != resolution else []
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False)
+        self.apply(init_normal_)
+
+    def forward(self, x: Tensor) -> Critique:
+        features = self.body(x)
+        return Critique(self.head(features).flatten(), features.flatten(1))
