@@ -1,0 +1,1 @@
+"""What happens beside training: budget, records, scores, pictures, health, checkpoints."""

@@ -1,0 +1,44 @@
+"""Logs what the model recorded: losses and the like, averaged between two times."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import lightning as L
+
+from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.models.base import GenerativeModel
+
+
+class Records(Scheduled):
+    """Fetches the model's records, with one wait for the device, and hands them to all loggers.
+
+    Args:
+        every: samples between two rows; None is a 200th of the budget.
+
+    Attributes:
+        latest: the last terms that were fetched; a new dict each time.
+    """
+
+    def __init__(self, every: int | None = None) -> None:
+        super().__init__()
+        self.every = every
+        self.latest: dict[str, float] = {}
+        self._before = (0, 0.0)
+
+    def points(self, budget: int) -> Sequence[int]:
+        if self.every is not None:
+            return at_multiples(budget, self.every, "callbacks.records.every")
+        return at_fractions(budget, [Fraction(k, 200) for k in range(1, 201)])
+
+    def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        super().on_train_start(trainer, model)
+        self._before = (model.samples_seen, model.seconds)
+
+    def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        self.latest = model.fetch_records()
+        samples, seconds = model.samples_seen, model.seconds
+        rate = (samples - self._before[0]) / max(seconds - self._before[1], 1e-9)
+        self._before = (samples, seconds)
+        metrics = {"seconds": seconds, "samples_per_second": rate} | self.latest
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=samples)

@@ -1,0 +1,139 @@
+"""Pictures of what the model makes, from the same codes each time, at fixed times.
+
+samples/reals.png               data, once
+samples/<samples seen>.png      the model, dense at first and then regular
+samples/reconstructions_*.png   held-out data above their reconstructions, by autoencoders
+samples/final.png, progress.gif, curves.png     at the end
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import lightning as L
+import torch
+from PIL import Image
+from torch import Tensor
+
+from src import pictures
+from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.callbacks.signals import interrupted
+from src.data.base import to_model
+from src.loggers import read_metrics
+from src.models.base import GenerativeModel
+
+
+class Samples(Scheduled):
+    """Writes pictures into the run folder and hands them to the loggers that take any.
+
+    Conditional models show one class per column, each row from one code.
+
+    Args:
+        n: samples in a picture; None is 64 images or 1,000 points.
+        every: samples seen between two pictures; None is at 1/64, 1/32, 1/16 and then at each
+            eighth of the budget. Untrained models are shown too.
+        seed: of the codes.
+    """
+
+    def __init__(self, n: int | None = None, every: int | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.n, self.every, self.seed = n, every, seed
+
+    def points(self, budget: int) -> Sequence[int]:
+        if self.every is not None:
+            return at_multiples(budget, self.every, "callbacks.samples.every")
+        early = [Fraction(1, k) for k in (64, 32, 16)]
+        return at_fractions(budget, early + [Fraction(k, 8) for k in range(1, 9)])
+
+    def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        super().on_train_start(trainer, model)
+        with self.beside(model):
+            self._reals = self._choose(trainer, "train", self._n(model)).to(model.device)
+            path = _folder(trainer) / "reals.png"
+            if not path.exists():
+                self._write(trainer, model, path, self._draw_reals(model))
+        if model.samples_seen == 0:
+            self.act(trainer, model)
+
+    def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        with self.beside(model):
+            picture = self._draw(model)
+            self._write(trainer, model, _picture_path(trainer, model), picture, "samples")
+            if hasattr(model, "reconstruct") and model.spec.kind == "images":
+                x = self._choose(trainer, "test", max(1, self._n(model) // 2)).to(model.device)
+                picture = pictures.pairs(x, model.reconstruct(x))
+                path = _folder(trainer) / f"reconstructions_{model.samples_seen:010d}.png"
+                self._write(trainer, model, path, picture, "reconstructions")
+
+    def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        if interrupted(trainer):
+            return
+        if not _picture_path(trainer, model).exists():
+            self.act(trainer, model)
+        with self.beside(model):
+            folder = _folder(trainer)
+            frames = read_frames(folder)
+            pictures.save(folder / "final.png", frames[-1][1])
+            width = 400 if model.spec.kind == "points" else 256
+            pictures.film(frames, folder / "progress.gif", width)
+            if (metrics := folder.parent / "metrics.csv").exists():
+                pictures.save(folder / "curves.png", pictures.curves(read_metrics(metrics)))
+
+    def _n(self, model: GenerativeModel) -> int:
+        return self.n or (1000 if model.spec.kind == "points" else 64)
+
+    def _choose(self, trainer: L.Trainer, split: str, n: int) -> Tensor:
+        """Samples from all over a split, since some data sets are stored class by class."""
+        stored = trainer.datamodule.reals(split).x
+        return to_model(stored[torch.linspace(0, len(stored) - 1, min(n, len(stored))).long()])
+
+    def _draw_reals(self, model: GenerativeModel) -> Image.Image:
+        if model.spec.kind == "points":
+            return pictures.scatter(self._reals[:0], self._reals)
+        return pictures.grid(self._reals)
+
+    def _draw(self, model: GenerativeModel) -> Image.Image:
+        n, classes = self._n(model), len(model.spec.classes)
+        if model.spec.kind == "points":
+            critic = getattr(model, "critic_logits", None)
+            device = model.device
+            return pictures.scatter(
+                model.sample(n, seed=self.seed),
+                self._reals,
+                critic and (lambda x: critic(x.to(device))),
+            )
+        if getattr(model, "conditional", False):
+            rows = math.ceil(n / classes)
+            codes = model.latents(rows, self.seed).repeat_interleave(classes, 0)
+            labels = torch.arange(classes, device=model.device).repeat(rows)
+            return pictures.grid(model.decode(codes, labels), classes)
+        return pictures.grid(model.sample(n, seed=self.seed))
+
+    def _write(
+        self,
+        trainer: L.Trainer,
+        model: GenerativeModel,
+        path: Path,
+        picture: Image.Image,
+        key: str = "reals",
+    ) -> None:
+        pictures.save(path, picture)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image(key, [str(path)], step=model.samples_seen)
+
+
+def read_frames(folder: Path) -> list[tuple[str, Image.Image]]:
+    """Labels and pictures of a run's `samples/` folder, in the order of training."""
+    paths = [path for path in sorted(folder.glob("*.png")) if re.fullmatch(r"\d+", path.stem)]
+    return [(f"{int(path.stem):,} samples", Image.open(path)) for path in paths]
+
+
+def _folder(trainer: L.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "samples"
+
+
+def _picture_path(trainer: L.Trainer, model: GenerativeModel) -> Path:
+    return _folder(trainer) / f"{model.samples_seen:010d}.png"

@@ -1,0 +1,87 @@
+"""What happens at fixed points of the clock, each exactly once, however often a run is resumed.
+
+The clock is `samples_seen`. A schedule is a sorted sequence of its values, a function of the
+settings alone; a point is due in the first iteration that reaches it. Nothing is remembered between
+processes: a resumed run asks its clock which points have passed. Since the checkpoint callback
+comes last in an iteration, what was due in it is done when it is saved.
+"""
+
+import math
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+import lightning as L
+import torch
+
+from src.errors import SettingError
+from src.models.base import GenerativeModel
+
+
+def at_fractions(budget: int, fractions: Iterable[Fraction]) -> list[int]:
+    """Points at fractions of the budget, rounded up so that 1 is the budget itself."""
+    return sorted({max(1, math.ceil(budget * fraction)) for fraction in fractions})
+
+
+def at_multiples(budget: int, every: int, setting: str) -> range:
+    """Points at all multiples of `every` up to the budget.
+
+    Raises:
+        SettingError: naming `setting` if `every` is not positive.
+    """
+    if every <= 0:
+        raise SettingError(f"{setting}={every} must be positive: samples between two times.")
+    return range(every, budget + 1, every)
+
+
+class Scheduled(L.Callback):
+    """Base of the callbacks that `act` on a schedule.
+
+    Attributes:
+        seconds: spent beside the training so far, which the training clock leaves out.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._points: Sequence[int] = ()
+        self._next = 0
+
+    def points(self, budget: int) -> Sequence[int]:
+        """The schedule, in increasing order."""
+        raise NotImplementedError  # abstract
+
+    def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        """Do what is due."""
+        raise NotImplementedError  # abstract
+
+    def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        self._points = self.points(budget_of(trainer))
+        self._next = bisect_right(self._points, model.samples_seen)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._next < len(self._points) and model.samples_seen >= self._points[self._next]:
+            self._next = bisect_right(self._points, model.samples_seen)
+            self.act(trainer, model)
+
+    @contextmanager
+    def beside(self, model: GenerativeModel) -> Iterator[None]:
+        """Count the time of a `with` block as not spent in training."""
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # training steps still in the queue
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def budget_of(trainer: L.Trainer) -> int:
+    """The budget in samples, which the budget callback holds."""
+    from src.callbacks.budget import Budget
+
+    return next(c.samples for c in trainer.callbacks if isinstance(c, Budget))

@@ -1,0 +1,77 @@
+"""SIGTERM and Ctrl-C save first: the iteration ends, a checkpoint is written, the run stops.
+
+A scheduler sends SIGTERM some seconds before it kills. Lightning's own handler would raise at the
+end of the batch, without a checkpoint; this one takes its place while the training lasts.
+"""
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import lightning as L
+
+from src.models.base import GenerativeModel
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Signals(L.Callback):
+    """Comes last but for the checkpoint callback: what was due in the iteration is done first.
+
+    A second signal, or one after the last iteration (during the final scores), ends the process
+    at once: a checkpoint from before exists by then.
+
+    Attributes:
+        interrupted_by: name of the signal that ended the training, or None.
+    """
+
+    def __init__(self) -> None:
+        self.interrupted_by: str | None = None
+        self._iterating = False
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        self.interrupted_by = None
+        self._iterating = not trainer.should_stop
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted_by or not self._iterating:
+            self._restore()
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            sys.exit(128 + number)
+        self.interrupted_by = signal.Signals(number).name
+        # Not print: the signal may have come in the midst of one, which cannot be entered twice.
+        os.write(2, f"\n{self.interrupted_by}: saving after this iteration.\n".encode())
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.interrupted_by:
+            trainer.should_stop = True  # at which the checkpoint callback saves
+
+    def on_train_epoch_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        self._iterating = False
+
+    def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        self._restore()
+
+    def on_exception(
+        self, trainer: L.Trainer, model: GenerativeModel, exception: BaseException
+    ) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        self._handlers = {}
+
+
+def interrupted(trainer: L.Trainer) -> bool:
+    """Whether a signal ended the training: then there is no end to score or to draw."""
+    return any(c.interrupted_by for c in trainer.callbacks if isinstance(c, Signals))

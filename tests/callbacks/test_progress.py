@@ -1,0 +1,61 @@
+import io
+import sys
+from collections.abc import Callable
+
+import pytest
+from tiny import Spread
+
+from src.callbacks.progress import Progress
+from src.callbacks.quality import Quality
+from src.callbacks.records import Records
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_ten_lines_where_there_is_no_terminal(
+    fit: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    fit(Records(every=7), Quality([Spread()]), Progress(), budget=1400)
+    lines = [line for line in stream.getvalue().splitlines() if "samples  " in line]
+    assert [line[:4] for line in lines] == [f"{k:3d}%" for k in range(10, 101, 10)]
+    assert lines[4].startswith(" 50%  700/1,400 samples  ")
+    for part in ("/s  ", " left  ", "loss/mean ", "fid "):
+        assert part in lines[4]
+    assert "0s left" in lines[9]
+
+
+def test_a_resumed_run_goes_on(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(stop_at=700, budget=1400)
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    fit(Progress(), budget=1400, resume=True)
+    lines = [line for line in stream.getvalue().splitlines() if "samples  " in line]
+    assert [line[:4] for line in lines] == [f"{k:3d}%" for k in range(60, 101, 10)]
+
+
+def test_the_bar_on_a_terminal(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    fit(Records(every=7), Progress(refresh=0), budget=140)
+    first, *_, last = stream.getvalue().rstrip("\n").split("\r")[1:]
+    assert first.startswith("  0%")
+    assert last.startswith("100%")
+    for part in ("140/140 samples", "samples/s", "00:00 left", "loss/mean "):
+        assert part in last
+
+
+def test_rare_refreshes(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    fit(Progress(refresh=1000), budget=1400)
+    assert stream.getvalue().count("\r") <= 4
+
+
+def test_the_bar_takes_the_place_of_lightnings(fit: Callable) -> None:
+    bar = Progress()
+    assert fit(bar, budget=7)[0].progress_bar_callback is bar
