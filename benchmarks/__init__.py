@@ -1,0 +1,1 @@
+"""Speed and quality, each reproducible by one command."""

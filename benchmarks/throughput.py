@@ -1,0 +1,243 @@
+"""Training throughput of DCGAN: `python -m benchmarks.throughput`.
+
+Three loops train the same networks from the same weights, in one process, in turn (A B C A B C):
+
+    sparring     this platform: Lightning, records, health, progress, signals; no scoring
+    by hand      what a good engineer would write: the same precision and memory layout, D frozen in
+                 G's step, fakes made once, data indexed in memory, nothing fetched from the device
+    textbook     the usual example: float32, default layout, DataLoader, D not frozen, `.item()` on
+                 every loss
+
+The ratios are medians over the rounds of one round's rates: what slows the machine for a while
+slows all three.
+"""
+
+import argparse
+import io
+import json
+import logging
+import os
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from src.build import build, build_model, build_trainer, device_of, precision_of
+from src.config import compose, plain
+from src.data.base import DataModule, DataSpec, Split
+from src.loggers import CSVMetrics
+from src.models.gan import GAN
+from src.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Noise(DataModule):
+    """Images of noise: the speed does not depend on what is on them."""
+
+    def __init__(self, shape: tuple[int, ...], batch_size: int, n: int = 10_000) -> None:
+        super().__init__(DataSpec("images", shape), batch_size, seed=0)
+        generator = torch.Generator().manual_seed(0)
+        self.images = torch.randint(256, (n, *shape), dtype=torch.uint8, generator=generator)
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        return {"train": Split(self.images)}, {"name": "noise"}
+
+
+class Stopwatch(L.Callback):
+    """Times all iterations but the first few, which also set up the optimisers' state."""
+
+    def __init__(self, warm_up: int) -> None:
+        self.warm_up, self.seconds = warm_up, 0.0
+
+    def on_train_batch_end(self, trainer: L.Trainer, model: GAN, *_: object) -> None:
+        if model.iteration == self.warm_up:
+            wait(model.device)
+            self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, model: GAN) -> None:
+        wait(model.device)
+        self.seconds = time.perf_counter() - self.start
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def sparring(settings: dict, data: Noise, iterations: int, warm_up: int) -> float:
+    """Seconds for the iterations through the whole platform."""
+    model = build_model(settings, data.spec)
+    watch = Stopwatch(warm_up)
+    names = ("budget", "records", "health", "progress", "signals")
+    callbacks = [build(settings["callbacks"][name]) for name in names]
+    callbacks[0].samples = (iterations + warm_up) * data.batch_size
+    quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
+    with tempfile.TemporaryDirectory() as folder, quiet[0], quiet[1]:
+        loggers = [CSVMetrics(folder)]
+        trainer = build_trainer(settings, Path(folder), data.spec, [*callbacks, watch], loggers)
+        trainer.fit(model, datamodule=data)
+    return watch.seconds
+
+
+def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float:
+    """Seconds for the iterations in a loop without a framework."""
+    model = build_model(settings, data.spec)
+    device = device_of(settings["trainer"]["accelerator"])
+    generator, discriminator = model.generator.to(device), model.discriminator.to(device)
+    ema = model.ema.to(device) if model.ema else None
+    d_adam, g_adam = (partial(network.parameters()) for partial, network in zip(
+        model._optimizer_partials, (discriminator, generator), strict=True
+    ))  # fmt: skip
+    bf16 = precision_of(settings["trainer"]["precision"], "images", device) == "bf16-mixed"
+    cast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+    images, n = data.images.to(device), data.batch_size
+    for i in range(iterations + warm_up):
+        if i == warm_up:
+            wait(device)
+            start = time.perf_counter()
+        index = torch.randint(len(images), (n,), device=device)
+        x = images[index].float().div_(127.5).sub_(1)
+        with cast:
+            fake = generator(torch.randn(n, model.latent.dim, device=device))
+            d_real = discriminator(x).logits.float()
+            d_fake = discriminator(fake.detach()).logits.float()
+            d_loss = model.loss.d(d_real, d_fake)
+        if model.penalty.every and i % model.penalty.every == 0:
+            d_loss = d_loss + model.penalty.d(lambda y: discriminator(y).logits, x, fake)
+        d_loss.backward()
+        d_adam.step()
+        d_adam.zero_grad()
+        discriminator.requires_grad_(False)
+        with cast:
+            g_loss = model.loss.g(discriminator(fake).logits.float())
+        g_loss.backward()
+        g_adam.step()
+        g_adam.zero_grad()
+        discriminator.requires_grad_(True)
+        if ema:
+            ema.update(generator, n, (i + 1) * n)
+    wait(device)
+    return time.perf_counter() - start
+
+
+def textbook(settings: dict, data: Noise, iterations: int, warm_up: int) -> float:
+    """Seconds for the iterations in the loop of the usual tutorial."""
+    device = device_of(settings["trainer"]["accelerator"])
+    model = build_model(settings, data.spec).to(memory_format=torch.contiguous_format)
+    generator, discriminator = model.generator.to(device), model.discriminator.to(device)
+    betas = (0.5, 0.999)
+    g_adam = torch.optim.Adam(generator.parameters(), 2e-4, betas)
+    d_adam = torch.optim.Adam(discriminator.parameters(), 2e-4, betas)
+    dataset = TensorDataset(data.images.float() / 127.5 - 1)
+    batches = iter(())
+    n = data.batch_size
+    one, zero = torch.ones(n, device=device), torch.zeros(n, device=device)
+    bce = F.binary_cross_entropy_with_logits
+    for i in range(iterations + warm_up):
+        if i == warm_up:
+            wait(device)
+            start = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            batches = iter(DataLoader(dataset, n, shuffle=True, drop_last=True))
+            batch = next(batches)
+        discriminator.zero_grad()
+        d_real_loss = bce(discriminator(batch[0].to(device)).logits, one)
+        d_real_loss.backward()
+        fake = generator(torch.randn(n, model.latent.dim, device=device))
+        d_fake_loss = bce(discriminator(fake.detach()).logits, zero)
+        d_fake_loss.backward()
+        d_adam.step()
+        generator.zero_grad()
+        g_loss = bce(discriminator(fake).logits, one)
+        g_loss.backward()
+        g_adam.step()
+        _ = d_real_loss.item() + d_fake_loss.item(), g_loss.item()
+    wait(device)
+    return time.perf_counter() - start
+
+
+LOOPS = {"sparring": sparring, "by hand": by_hand, "textbook": textbook}
+
+
+def measure(model: str, resolution: int, rounds: int, seconds: float, overrides: list[str]) -> dict:
+    """Rates of all loops in images per second, and the platform's ratios to the others."""
+    channels = 1 if resolution <= 32 else 3
+    words = [f"model={model}", f"data.resolution={resolution}", "wandb.mode=disabled", *overrides]
+    settings = plain(compose("train", words))
+    data = Noise((channels, resolution, resolution), settings["model"]["batch_size"])
+    data.setup()
+    probe = sparring(settings, data, 10, 5) / 10
+    iterations = max(int(seconds / probe), 10)
+    rates: dict[str, list[float]] = {name: [] for name in LOOPS}
+    for _ in range(rounds):
+        for name, loop in LOOPS.items():
+            spent = loop(settings, data, iterations, 5)
+            rates[name].append(iterations * data.batch_size / spent)
+    result = {
+        "model": model,
+        "resolution": resolution,
+        "batch_size": data.batch_size,
+        "iterations": iterations,
+        "images_per_second": {name: statistics.median(each) for name, each in rates.items()},
+        "rounds": rates,
+    }
+    for other in ("by hand", "textbook"):
+        ratios = [a / b for a, b in zip(rates["sparring"], rates[other], strict=True)]
+        result[f"sparring / {other}"] = statistics.median(ratios)
+    return result
+
+
+def machine() -> dict:
+    """What the numbers were measured on."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        processor = names[0].partition(": ")[2] if names else processor
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"processor": processor, "cores": os.cpu_count(), "gpu": gpu, **provenance()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="dcgan", help="preset to measure")
+    parser.add_argument("--resolutions", type=int, nargs="+", default=[32, 64])
+    parser.add_argument("--rounds", type=int, default=5, help="of all three loops")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each loop in a round")
+    parser.add_argument("--out", type=Path, default=RESULTS / "throughput.json")
+    parser.add_argument("overrides", nargs="*", help="settings such as model.generator.width=32")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    results = []
+    print("| model | px | batch | " + " | ".join(f"{name}, img/s" for name in LOOPS), end="")
+    print(" | / by hand | / textbook |\n|---|---|---|---|---|---|---|---|")
+    for resolution in options.resolutions:
+        result = measure(
+            options.model, resolution, options.rounds, options.seconds, options.overrides
+        )
+        results.append(result)
+        rates = " | ".join(f"{rate:,.0f}" for rate in result["images_per_second"].values())
+        print(
+            f"| {result['model']} | {resolution} | {result['batch_size']} | {rates} | "
+            f"{result['sparring / by hand']:.3f} | {result['sparring / textbook']:.2f} |",
+            flush=True,
+        )
+    record = {"machine": machine(), "threads": torch.get_num_threads(), "results": results}
+    write_atomically(options.out, json.dumps(record, indent=2) + "\n")
+    print(f"Wrote {options.out}")
+
+
+if __name__ == "__main__":
+    main()

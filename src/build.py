@@ -1,0 +1,166 @@
+"""From a checked configuration to objects; the only place that instantiates a `_target_`."""
+
+import logging
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
+
+from src.callbacks.checkpoint import AtomicCheckpointIO, load_checkpoint
+from src.config import RECIPE
+from src.data.base import DataModule, DataSpec
+from src.errors import SettingError
+from src.loggers import wandb_mode
+from src.models.base import GenerativeModel
+from src.runs import Run
+from src.signatures import check_targets
+
+
+def without_requirements(node: Any) -> Any:
+    """A configuration without its `requires` entries, which only the check reads."""
+    if isinstance(node, Mapping):
+        return {k: without_requirements(v) for k, v in node.items() if k != "requires"}
+    return node
+
+
+def build(node: Mapping[str, Any], **arguments: Any) -> Any:
+    """Instantiate a node, with plain lists and dictionaries from its configuration.
+
+    Raises:
+        SettingError: as a constructor raised it, or if a `_target_` may not be built.
+    """
+    check_targets(node)
+    try:
+        # In two steps, since Hydra would turn arguments such as a dataclass into dictionaries.
+        return instantiate(without_requirements(node), _partial_=True, _convert_="all")(**arguments)
+    except InstantiationException as error:
+        raise (error.__cause__ if isinstance(error.__cause__, SettingError) else error) from None
+
+
+def build_data(settings: Mapping[str, Any]) -> DataModule:
+    """The data module; no file is decoded yet."""
+    batch_size = settings["model"]["batch_size"]
+    return build(settings["data"], batch_size=batch_size, seed=settings["seed"])
+
+
+def build_model(settings: Mapping[str, Any], spec: DataSpec) -> GenerativeModel:
+    """The model with the initial weights of its seed."""
+    node = {key: value for key, value in settings["model"].items() if key not in RECIPE}
+    torch.manual_seed(settings["seed"])
+    model = build(node, spec=spec, seed=settings["seed"])
+    # Convolutions are faster with channels last, on GPUs and on CPUs; others do not care.
+    return model.to(memory_format=torch.channels_last) if spec.kind == "images" else model
+
+
+def load_model(run: Run) -> tuple[GenerativeModel, DataModule]:
+    """The trained model of a run folder, on the CPU, and its data module, not yet set up.
+
+    Raises:
+        SettingError: if there is no checkpoint, or it does not fit the configuration.
+    """
+    settings = run.settings
+    path = run.checkpoint
+    if path is None:
+        raise SettingError(f"run={run.folder} has no checkpoint yet: let it train first.")
+    data = build_data(settings)
+    model = build_model(settings, data.spec)
+    restore(model, path)
+    return model.eval(), data
+
+
+def restore(model: GenerativeModel, path: Path) -> None:
+    """Put a checkpoint's weights and clock into a model.
+
+    Raises:
+        SettingError: if it is damaged, or belongs to another model.
+    """
+    checkpoint = load_checkpoint(path)
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+        model.on_load_checkpoint(checkpoint)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingError(
+            f"The checkpoint {path} is not of this model:\n{textwrap.shorten(reason, 200)}"
+        ) from error
+
+
+def precision_of(setting: str, kind: str, device: torch.device) -> str:
+    """`auto` in words that Lightning knows: bfloat16 autocast where it is faster.
+
+    Points stay in float32: their networks are too small to gain, and eight bits are few for a
+    position.
+    """
+    if setting != "auto":
+        return setting
+    if kind == "points":
+        return "32-true"
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+
+@contextmanager
+def build_loggers(settings: Mapping[str, Any], folder: Path) -> Iterator[list[Logger]]:
+    """The loggers of a run, closed at the end of the `with` block, as failed after an error."""
+    mode = wandb_mode(settings["wandb"]["mode"])
+    loggers = [build(settings["logger"]["csv"], folder=str(folder))]
+    if mode != "disabled":
+        name = "/".join(folder.parts[-4:])
+        node = settings["logger"]["wandb"]
+        loggers.append(build(node, folder=str(folder), mode=mode, name=name, config=settings))
+    failed = True
+    try:
+        yield loggers
+        failed = False
+    finally:
+        for logger in loggers:
+            if hasattr(logger, "finish"):
+                logger.finish(failed)
+
+
+def build_trainer(
+    settings: Mapping[str, Any], folder: Path, spec: DataSpec, callbacks: list, loggers: list
+) -> L.Trainer:
+    """Lightning's trainer: it moves, casts and calls; clock, schedules and files are ours."""
+    _quieten_lightning()
+    options = dict(settings["trainer"])
+    device = device_of(options["accelerator"])
+    options["precision"] = precision_of(options["precision"], spec.kind, device)
+    return L.Trainer(
+        **options,
+        max_epochs=-1,  # the data stream is endless: the budget callback ends it
+        logger=loggers,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=str(folder),
+        log_every_n_steps=10**9,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+
+
+def _quieten_lightning() -> None:
+    """Advertisements, and warnings of what is meant: `dataloader_iter` is tested here."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*dataloader_iter")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+
+
+def device_of(setting: str) -> torch.device:
+    """The device that `auto`, an accelerator's name or a device's name stands for."""
+    if setting in ("auto", "gpu"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(setting)

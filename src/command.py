@@ -1,0 +1,155 @@
+"""What all commands share: help, composition, errors in a few lines, one run or many.
+
+A command is called with a single configuration (composed, checked and run here) or, with
+`--multirun` and Hydra's other flags, through Hydra itself. Nothing slow is imported before the
+configuration is known to be right.
+"""
+
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from src import config as configuration
+from src.data.sources import resolve
+from src.errors import SettingError
+
+PATHS = ("run", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
+
+Check = Callable[[DictConfig], None]
+Run = Callable[[DictConfig, Path], None]
+
+
+def launch(name: str, check: Check, run: Run, arguments: list[str] | None = None) -> None:
+    """Run a command with the words of the command line.
+
+    Args:
+        name: of the command and of its configuration, `conf/<name>.yaml`.
+        check: raises `SettingError` for settings that cannot work; must not import torch.
+        run: does the work, given the configuration and the run's folder.
+        arguments: instead of `sys.argv[1:]`.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(name))
+        return
+    arguments = [quoted(argument) for argument in arguments]
+    OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+    if any(argument.startswith("-") for argument in arguments):
+        _hydra_main(name, check, run, arguments)
+        return
+    try:
+        config = configuration.compose(name, arguments)
+        check(config)
+        if name == "train":
+            resolve_source(config)
+        folder = Path(config.hydra.run.dir)
+        run(config, folder)
+    except SettingError as error:
+        sys.exit(f"error: {error}")
+
+
+def quoted(argument: str) -> str:
+    """A path in quotes if it holds what means something to Hydra, as our run folders' names do."""
+    key, _, path = argument.partition("=")
+    if key not in PATHS or not re.search(r"[=,\s()\[\]]", path) or path[0] in "'\"":
+        return argument
+    escaped = path.replace("'", r"\'")
+    return f"{key}='{escaped}'"
+
+
+def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None:
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    @hydra.main(config_path=str(configuration.CONF), config_name=name, version_base="1.3")
+    def job(config: DictConfig) -> None:
+        full = OmegaConf.merge({"hydra": HydraConfig.get()}, config)
+        check(full)
+        if name == "train":
+            resolve_source(full)
+        run(full, Path(HydraConfig.get().runtime.output_dir))
+
+    sys.argv[1:] = arguments
+    job()
+
+
+def resolve_source(config: DictConfig) -> None:
+    """Replace `data.source=auto` by what it means here; say so, once, if it is the stand-in."""
+    data = OmegaConf.to_container(config.data, resolve=True)
+    key = repr(sorted(data.items()))
+    if key not in _sources:
+        _sources[key], notice = resolve(data)
+        if notice:
+            print(box(notice), file=sys.stderr)
+    config.data.source = _sources[key]
+
+
+_sources: dict[str, str] = {}  # a sweep asks for the same data set many times
+
+
+def box(text: str) -> str:
+    """Text in a frame."""
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, 92)]
+    rule = "+" + "-" * (max(map(len, lines)) + 2) + "+"
+    width = len(rule) - 4
+    return "\n".join([rule, *(f"| {line:<{width}} |" for line in lines), rule])
+
+
+def _run_folder(*, _root_: DictConfig) -> str:
+    resolve_source(_root_)
+    return configuration.run_folder(_root_)
+
+
+HELP = {
+    "train": """\
+Train one model on one data set, score it, and keep everything in a run folder.
+
+  python -m src.train                                    DCGAN on MNIST, in a few minutes
+  python -m src.train model=dcgan data=celeba data.root=PATH budget=1000000
+  python -m src.train -m model=gan,dcgan seed=0,1,2      one run for each combination""",
+    "sample": """\
+Draw from a trained run.
+
+  python -m src.sample run=outputs/mnist/dcgan/default/seed=0 n=64 out=grid.png
+  python -m src.sample run=... what=interpolation n=8 out=between.png
+  python -m src.sample run=... n=10000 out=samples.npz   for other tools""",
+    "evaluate": """\
+Score a trained run anew, by other metrics or with more samples.
+
+  python -m src.evaluate run=outputs/mnist/dcgan/default/seed=0 metrics.n=50000
+  python -m src.evaluate run=... metrics=inception metrics.weights=PATH""",
+}
+
+
+def help_text(name: str) -> str:
+    """What a command does, its choices and its settings, in plain words."""
+    lines = [HELP[name]]
+    for group in ("model", "data", "experiment", "trainer") if name == "train" else ():
+        presets = sorted((configuration.CONF / group).rglob("*.yaml"))
+        if group == "model":  # its folders hold parts, listed below
+            presets = [preset for preset in presets if preset.parent.name == group]
+        if presets:
+            lines += ["", f"{group}="]
+            lines += [f"  {preset.stem:<14}{_first_comment(preset)}" for preset in presets]
+    if name == "train":
+        lines += ["", "Parts of a model can be exchanged, such as model/penalty=r1:"]
+        for folder in sorted(path for path in (configuration.CONF / "model").glob("*/")):
+            choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+            lines += [f"  model/{folder.name:<14}{choices}"]
+    if name in ("train", "evaluate"):
+        lines += ["", "metrics="]
+        presets = sorted((configuration.CONF / "metrics").glob("*.yaml"))
+        lines += [f"  {preset.stem:<14}{_first_comment(preset)}" for preset in presets]
+    attributes = inspect.getdoc(getattr(configuration, name.capitalize())).partition("Attributes:")
+    lines += ["", "Settings:", *attributes[2].strip("\n").splitlines()]
+    lines += ["", "Every setting can be given as key=value; --cfg job shows them all."]
+    return "\n".join(lines)
+
+
+def _first_comment(preset: Path) -> str:
+    return preset.read_text().partition("\n")[0].removeprefix("# ")

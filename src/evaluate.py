@@ -1,0 +1,54 @@
+"""Score a trained run anew: `python -m src.evaluate run=outputs/... metrics.n=50000`.
+
+Numbers are printed with the protocol in their name and added to the run's evaluations.json; the
+run's own summary stays as the training left it.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from src import runs
+from src.command import launch
+from src.config import check_evaluate
+from src.errors import SettingError
+
+
+def evaluate(config: DictConfig, _: Path) -> None:
+    """Load the run's model and data, score, print and store."""
+    from src.build import build_data, device_of, load_model
+    from src.metrics.scorers import make_scorers
+
+    run = runs.Run(Path(config.run))
+    model, data = load_model(run)
+    if config.data.root is not None:
+        settings = run.settings
+        settings["data"]["root"] = config.data.root
+        data = build_data(settings)
+    data.setup()
+    trained_on = run.summary.get("data_id")
+    if trained_on and trained_on != data.data_id:
+        raise SettingError(
+            f"These are not the data of the run: hash {data.data_id['hash']}, but the run was "
+            f"trained on {trained_on['hash']}.\nSay data.root=... of the right ones."
+        )
+    model.to(device_of(config.device))
+    records = []
+    for scorer in make_scorers(OmegaConf.to_container(config.metrics, resolve=True), data, model):
+        scores = scorer.score(lambda n, seed: model.sample(n, seed=seed))
+        for name, value in scores.values.items():
+            record = scores.protocols[name]
+            real = record.get("real")
+            print(f"{name:<24} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
+            records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
+            records[-1]["protocol"] = record
+    path = run / "evaluations.json"
+    stored = json.loads(path.read_text()) if path.exists() else []
+    runs.write_atomically(path, json.dumps(stored + records, indent=2) + "\n")
+    print(f"Added to {path}")
+
+
+if __name__ == "__main__":
+    launch("evaluate", check_evaluate, evaluate, sys.argv[1:])

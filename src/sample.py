@@ -1,0 +1,112 @@
+"""Draw from a trained run: `python -m src.sample run=outputs/... n=64 out=grid.png`.
+
+The run folder says everything about the model. Only weights and plain values are loaded from it.
+"""
+
+import math
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from src import runs
+from src.command import launch
+from src.config import check_sample
+from src.errors import SettingError
+
+STEPS = 10  # pictures from one end of an interpolation to the other
+
+
+def sample(config: DictConfig, _: Path) -> None:
+    """Draw and write what the configuration asks for; see `src.config.Sample`."""
+    run = runs.Run(Path(config.run))
+    out = Path(config.out)
+    if config.what == "progress":
+        write_progress(run, out)
+    else:
+        draw(config, run, out)
+    print(f"Wrote {out}")
+
+
+def write_progress(run: runs.Run, out: Path) -> None:
+    """The film (.gif) or strip (.png) of the pictures that were drawn while training."""
+    from src import pictures
+    from src.callbacks.samples import read_frames
+
+    frames = read_frames(run / "samples")
+    if not frames:
+        raise SettingError(f"run={run.folder} has no pictures in samples/ yet.")
+    if out.suffix == ".gif":
+        pictures.film(frames, out)
+    elif out.suffix == ".png":
+        pictures.save(out, pictures.strip(frames))
+    else:
+        raise SettingError(f"out={out}: what=progress makes a .gif or a .png.")
+
+
+def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
+    """Samples, or interpolations between pairs of codes."""
+    import torch
+
+    from src.build import device_of, load_model
+
+    model, _ = load_model(run)
+    model.to(device_of(config.device))
+    labels = None
+    if config.label is not None:
+        labels = torch.full((config.n,), class_index(config.label, model.spec.classes))
+    if config.what == "samples":
+        columns = math.ceil(config.n**0.5)
+        x = model.sample(config.n, labels, config.seed)
+    else:
+        columns = STEPS
+        ends = model.latents(2 * config.n, config.seed).view(config.n, 2, 1, -1)
+        share = torch.linspace(0, 1, STEPS, device=model.device).view(1, -1, 1)
+        z = torch.lerp(ends[:, 0], ends[:, 1], share)
+        # A point between two Gaussian codes is too near the middle: keep the codes' own length.
+        lengths = ends.norm(dim=-1, keepdim=True)
+        z = z / z.norm(dim=-1, keepdim=True) * torch.lerp(lengths[:, 0], lengths[:, 1], share)
+        with model.scoring():
+            x = torch.cat([model.decode(row, None) for row in z])
+    write(x.cpu(), out, columns)
+
+
+def class_index(label: str | int, classes: tuple[str, ...]) -> int:
+    """Index of a class that is given by name or index."""
+    if str(label) in classes:
+        return classes.index(str(label))
+    if isinstance(label, int) and 0 <= label < len(classes):
+        return label
+    raise SettingError(
+        f"label={label}: there is no such class.\nClasses: {', '.join(classes) or 'none'}"
+    )
+
+
+def write(x: "torch.Tensor", out: Path, columns: int) -> None:  # noqa: F821
+    """Write samples (n, *shape) as a grid, an array of uint8 NHWC (points: float32), or PNGs."""
+    import numpy as np
+    from PIL import Image
+
+    from src import pictures
+    from src.data.base import to_uint8
+
+    images = x.ndim == 4
+    array = to_uint8(x).permute(0, 2, 3, 1).numpy() if images else x.numpy()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".npz":
+            np.savez(out, array)
+        elif out.suffix == ".png":
+            pictures.save(out, pictures.grid(x, columns) if images else pictures.scatter(x, x[:0]))
+        elif out.suffix or not images:
+            raise SettingError(f"out={out}: choose .png, .npz, or (for images) a folder.")
+        else:
+            out.mkdir(exist_ok=True)
+            for i, pixels in enumerate(array):
+                Image.fromarray(pixels.squeeze()).save(out / f"{i:06d}.png")
+    except OSError as error:
+        raise runs.unwritable(out, error) from error
+
+
+if __name__ == "__main__":
+    launch("sample", check_sample, sample, sys.argv[1:])

@@ -1,0 +1,219 @@
+"""Constructor signatures read from source text, without importing torch.
+
+A class's constructor is the schema of its settings: names, types and defaults stand there once. To
+check a configuration within a second they are read from the syntax tree, since importing torch and
+lightning takes about ten.
+"""
+
+import ast
+import builtins
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from src.errors import SettingError
+
+# What a configuration may build: classes only, and only from here. A run folder can come from a
+# stranger, and with a free choice `_target_: torch.load`, or a function that leads to it, would run
+# whatever its file says.
+ALLOWED = ("src.", "torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.")
+
+PLAIN = {"bool": bool, "int": int, "float": int | float, "str": str, "dict": Mapping}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument: its annotation's syntax tree (None if bare), and whether it has a default."""
+
+    annotation: ast.expr | None
+    required: bool
+
+
+@cache
+def signature(target: str) -> Mapping[str, Parameter]:
+    """Parameters of the constructor of the class with the dotted name `target`.
+
+    Raises:
+        SettingError: if the name is not allowed, does not exist, or is not that of a class.
+    """
+    found = _find(target)
+    if found is None:
+        raise SettingError(f"_target_={target} does not exist.")
+    function, module = found
+    if not isinstance(function, ast.ClassDef):
+        raise SettingError(f"_target_={target} is not a class: only classes can be built.")
+    while isinstance(function, ast.ClassDef):
+        function, module = _constructor(function, module)
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
+    aliases = _Aliases(module)
+    parameters = {
+        argument.arg: Parameter(
+            argument.annotation and aliases.visit(argument.annotation), default is None
+        )
+        for argument, default in [
+            *zip(positional, defaults, strict=True),
+            *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+        ]
+    }
+    parameters.pop(next(iter(parameters)))  # self
+    return parameters
+
+
+def check_targets(node: object) -> None:
+    """Look through a stored configuration, which anybody may have written, before it is built.
+
+    Raises:
+        SettingError: for a `_target_` that may not be built, or an interpolation, which could
+            resolve to one; ours are stored resolved.
+    """
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            signature(str(node["_target_"]))
+        for value in node.values():
+            check_targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            check_targets(value)
+    elif isinstance(node, str) and "${" in node:
+        raise SettingError(f"{node}: a stored configuration must not refer to other values.")
+
+
+def fits(value: object, annotation: ast.expr | None) -> bool:
+    """Whether a plain configuration value can be an argument of the annotated type.
+
+    Types that a configuration cannot spell (tensors, callables, our own classes) are built from a
+    mapping with a `_target_`.
+    """
+    match annotation:
+        case None:
+            return True
+        case ast.BinOp(left=left, right=right):
+            return fits(value, left) or fits(value, right)
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            return value is None or fits(value, inner)
+        case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=options)):
+            return any(fits(value, option) for option in options)
+        case ast.Constant(value=None):
+            return value is None
+        case ast.Name(id="bool" | "int" | "float" | "str" | "dict" as name):
+            return isinstance(value, PLAIN[name]) and isinstance(value, bool) == (name == "bool")
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            return value in _literals(choices)
+        case ast.Subscript(value=ast.Name(id="Sequence" | "tuple" | "list"), slice=inner):
+            is_list = isinstance(value, Sequence) and not isinstance(value, str)
+            return is_list and _entries_fit(value, inner)
+        case _:
+            return isinstance(value, Mapping) and "_target_" in value
+
+
+def _entries_fit(values: Sequence, inner: ast.expr) -> bool:
+    match inner:
+        case ast.Tuple(elts=[item, ast.Constant(value=builtins.Ellipsis)]):
+            return all(fits(value, item) for value in values)
+        case ast.Tuple(elts=items):
+            return len(values) == len(items) and all(map(fits, values, items))
+        case item:
+            return all(fits(value, item) for value in values)
+
+
+def spell(annotation: ast.expr | None) -> str:
+    """The annotation in words for an error message."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal":
+        return "one of " + ", ".join(map(str, _literals(annotation.slice)))
+    return ast.unparse(annotation).replace(" | ", " or ") if annotation else "anything"
+
+
+def _literals(choices: ast.expr) -> list:
+    entries = choices.elts if isinstance(choices, ast.Tuple) else [choices]
+    return [ast.literal_eval(entry) for entry in entries]
+
+
+def _constructor(node: ast.ClassDef, module: Path) -> tuple[ast.AST, Path]:
+    """`__init__` of a class, its own or the first base's that has one."""
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return statement, module
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return _dataclass_constructor(node), module
+    for base in node.bases:
+        if (found := _find_in(module, ast.unparse(base).split("[")[0])) is not None:
+            return found
+    return ast.parse("def __init__(self): ...").body[0], module
+
+
+def _dataclass_constructor(node: ast.ClassDef) -> ast.FunctionDef:
+    function = ast.parse("def __init__(self, *, x): ...").body[0]
+    fields = [entry for entry in node.body if isinstance(entry, ast.AnnAssign)]
+    function.args.kwonlyargs = [ast.arg(entry.target.id, entry.annotation) for entry in fields]
+    function.args.kw_defaults = [entry.value for entry in fields]
+    return function
+
+
+class _Aliases(ast.NodeTransformer):
+    """Puts in the place of a module's own type aliases what they stand for."""
+
+    def __init__(self, module: Path) -> None:
+        self.meaning = {
+            node.targets[0].id: node.value
+            for node in _tree(module).body
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.meaning.get(node.id, node)
+
+
+def _find(target: str) -> tuple[ast.AST, Path] | None:
+    if not target.startswith(ALLOWED):
+        raise SettingError(
+            f"_target_={target} may not be built from a configuration.\n"
+            f"Allowed are names that begin with {', '.join(ALLOWED)}"
+        )
+    package, *rest = target.split(".")
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent if spec and spec.origin else None
+    while path and rest:
+        if (path / rest[0]).is_dir():
+            path = path / rest.pop(0)
+            continue
+        name = rest.pop(0)
+        module = path / f"{name}.py"
+        if not module.exists():
+            module, rest = path / "__init__.py", [name, *rest]
+        return _find_in(module, rest[0]) if len(rest) == 1 else None
+    return None
+
+
+@cache
+def _tree(module: Path) -> ast.Module:
+    return ast.parse(module.read_text())
+
+
+def _find_in(module: Path, name: str) -> tuple[ast.AST, Path] | None:
+    """The definition of `name` in a module, or where its `from ... import` leads."""
+    if not module.exists():
+        return None
+    for node in _tree(module).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return node, module
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if (alias.asname or alias.name) not in (name, "*"):
+                    continue
+                wanted = name if alias.name == "*" else alias.name
+                if node.level:
+                    base = module.parents[node.level - 1]
+                    path = base.joinpath(*node.module.split("."))
+                    source = path.with_suffix(".py")
+                    if not source.exists():
+                        source = path / "__init__.py"
+                    found = _find_in(source, wanted)
+                else:
+                    found = _find(f"{node.module}.{wanted}")
+                if found or alias.name != "*":
+                    return found
+    return None

@@ -1,0 +1,143 @@
+"""Train one model on one data set: `python -m src.train model=dcgan data=celeba`.
+
+The same command again returns the summary of a finished run, or goes on with an interrupted one.
+"""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from src import runs
+from src.command import launch
+from src.config import check, plain
+from src.errors import SettingError
+
+
+def train(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Train, score and record one run.
+
+    Args:
+        config: composed from `conf/train.yaml`, checked, its data source resolved.
+        folder: the run folder.
+
+    Returns:
+        The summary, as in summary.json.
+
+    Raises:
+        SettingError: if the folder, the data or a setting forbid it.
+        TrainingError: if the training diverged.
+    """
+    settings = plain(config)
+    run = runs.Run(folder)
+    state = run.open(settings, settings["existing"])
+    if state != "finished":
+        print(f"{'Resuming' if state == 'interrupted' else 'Training'} in {folder}")
+        resume = state == "interrupted"
+        data, model = prepare(settings, run, resume)
+        made_by = {"seed": settings["seed"]} | runs.provenance()
+        run.update_summary(status="running", error=None, data_id=data.data_id, **made_by)
+        try:
+            fit(settings, run, data, model, resume)
+        except Exception as error:
+            run.update_summary(status="failed", error=str(error).partition("\n")[0])
+            raise
+    report(run, repeated=state == "finished")
+    return run.summary
+
+
+def prepare(
+    settings: dict[str, Any], run: runs.Run, resume: bool
+) -> tuple["DataModule", "GenerativeModel"]:  # noqa: F821
+    """Data and model, at the checkpoint if there is one; torch is imported here.
+
+    Raises:
+        SettingError: if they cannot be built or do not fit the run, which is left as it was.
+    """
+    from src.build import build_data, build_model, restore
+    from src.loggers import cut_back
+
+    data = build_data(settings)
+    data.setup()
+    model = build_model(settings, data.spec)
+    if resume:
+        known = run.summary.get("data_id", data.data_id)
+        if known != data.data_id:
+            raise SettingError(
+                f"The data of {run.folder} have changed: their hash was {known['hash']} and is "
+                f"{data.data_id['hash']}.\nUse existing=restart to train on the new data."
+            )
+        restore(model, run.checkpoint)
+        run.store(settings)
+    # A run that was killed has rows past its last checkpoint, or has rows and no checkpoint yet.
+    cut_back(run / "metrics.csv", model.samples_seen)
+    return data, model
+
+
+def fit(
+    settings: dict[str, Any],
+    run: runs.Run,
+    data: "DataModule",  # noqa: F821
+    model: "GenerativeModel",  # noqa: F821
+    resume: bool,
+) -> None:
+    """Train, score and write the summary."""
+    from src.build import build, build_loggers, build_trainer
+    from src.callbacks.quality import Quality
+    from src.callbacks.signals import Signals
+    from src.cost import cost
+    from src.metrics.scorers import make_scorers
+
+    callbacks = [build(node) for node in settings["callbacks"].values()]
+    quality = next((c for c in callbacks if isinstance(c, Quality)), Quality())
+    quality.scorers = make_scorers(settings["metrics"], data, model)
+    with build_loggers(settings, run.folder) as loggers:
+        trainer = build_trainer(settings, run.folder, data.spec, callbacks, loggers)
+        trainer.fit(
+            model,
+            datamodule=data,
+            ckpt_path=str(run.checkpoint) if resume else None,
+            weights_only=True,
+        )
+        stopped_by = next((c.interrupted_by for c in callbacks if isinstance(c, Signals)), None)
+        summary = {
+            "status": "interrupted" if stopped_by else "finished",
+            "metrics": quality.latest.values | quality.headline,
+            "protocols": quality.latest.protocols,
+            "scores": quality.history,
+            **cost(model, trainer),
+        }
+        run.update_summary(**summary)
+        for logger in loggers:
+            if hasattr(logger, "log_summary"):
+                logger.log_summary(run.summary)
+    if stopped_by:
+        print(f"Saved at {model.samples_seen:,} samples. The same command goes on from there.")
+        sys.exit(128 + signal.Signals[stopped_by])  # as shells do: 130, 143
+
+
+def report(run: runs.Run, repeated: bool) -> None:
+    """What was reached, where the pictures are, and what to do next."""
+    summary = run.summary
+    if repeated:
+        print(f"{run.folder} is finished; existing=restart trains it anew.")
+        if summary.get("git") != (now := runs.git_commit()):
+            print(f"It was trained by the code of commit {summary.get('git')}; this is {now}.")
+    print(f"\n{summary['samples_seen']:,} samples in {summary['seconds']:.0f} s of training")
+    protocols = summary["protocols"]
+    width = max(map(len, protocols), default=0)
+    for name, record in protocols.items():
+        real = record.get("real")
+        beside = "" if real is None else f"   (held-out real data: {real:.4g})"
+        print(f"  {name:<{width}}  {summary['metrics'][name]:<8.4g}{beside}")
+    print(f"\nPictures: {run / 'samples'} (final.png, progress.gif, reals.png)")
+    print("Next:")
+    print(f"  python -m src.sample run={run.folder} n=64 out=grid.png")
+    print(f"  python -m src.evaluate run={run.folder}")
+    print("  the same command with seed=1, or with existing=restart to begin anew")
+
+
+if __name__ == "__main__":
+    launch("train", check, train)
