@@ -157,6 +157,7 @@ def _quieten_lightning() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*dataloader_iter")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start")  # the EMA
 
 
 def device_of(setting: str) -> torch.device:

@@ -56,7 +56,8 @@ def launch(name: str, check: Check, run: Run, arguments: list[str] | None = None
 def quoted(argument: str) -> str:
     """A path in quotes if it holds what means something to Hydra, as our run folders' names do."""
     key, _, path = argument.partition("=")
-    if key not in PATHS or not re.search(r"[=,\s()\[\]]", path) or path[0] in "'\"":
+    plain = re.fullmatch(r"[\w/\\.:+@%*?|$-]*", path, re.ASCII)
+    if key not in PATHS or plain or path[0] in "'\"" or "${" in path:
         return argument
     escaped = path.replace("'", r"\'")
     return f"{key}='{escaped}'"
@@ -74,7 +75,8 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
             resolve_source(full)
         run(full, Path(HydraConfig.get().runtime.output_dir))
 
-    sys.argv[1:] = arguments
+    # Flags first: between settings Hydra's parser does not take them.
+    sys.argv[1:] = sorted(arguments, key=lambda word: word[0] != "-" and "=" in word)
     job()
 
 

@@ -202,7 +202,8 @@ def _refused_override(name: str, overrides: list[str], error: Exception) -> Sett
 
 def _near(word: str, known: list[str]) -> str:
     """' Did you mean x?' - by the last part of a dotted key too, where users forget the path."""
-    match = difflib.get_close_matches(word, known, 1, 0.7)
+    match = [key for key in known if key.endswith(f".{word}")]
+    match = match or difflib.get_close_matches(word, known, 1, 0.7)
     if not match:
         tails = {key.rpartition(".")[2]: key for key in reversed(known)}
         tail = difflib.get_close_matches(word.rpartition(".")[2], tails, 1, 0.75)
@@ -239,11 +240,9 @@ def check(config: DictConfig) -> None:
     for group in GROUPS:
         # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
         _check_requirements(group, raw.get(group), config)
-    settings: dict[str, Any] = plain(config)
-    top = {key: settings[key] for key in settings if key not in GROUPS}
-    _check_arguments("", top, signature("src.config.Train"))
-    _check_arguments("wandb.", settings["wandb"], signature("src.config.Wandb"))
-    _check_arguments("trainer.", settings["trainer"], signature("src.config.Trainer"))
+    _check_all(raw)
+    settings = plain(config)
+    _check_all(settings)
     if settings["budget"] <= 0:
         raise SettingError(f"budget={settings['budget']} must be positive: samples to train on.")
     if not 0 <= settings["seed"] < 2**32:
@@ -254,6 +253,17 @@ def check(config: DictConfig) -> None:
     for key, kind in RECIPE.items():
         if not isinstance(model.get(key), int) or model[key] <= 0:
             raise SettingError(f"model.{key}={model.get(key)} must be a positive {kind}.")
+
+
+def _check_all(settings: Mapping[str, Any]) -> None:
+    """Names and types, with interpolations resolved or not.
+
+    If not, a misspelt key is found as such, which later would be one that others refer to in vain.
+    """
+    top = {key: settings[key] for key in settings if key not in GROUPS}
+    _check_arguments("", top, signature("src.config.Train"))
+    _check_arguments("wandb.", settings["wandb"], signature("src.config.Wandb"))
+    _check_arguments("trainer.", settings["trainer"], signature("src.config.Trainer"))
     for name, node in settings["callbacks"].items():
         if not isinstance(node, Mapping) or "_target_" not in node:
             raise SettingError(
@@ -321,7 +331,11 @@ def _check_node(path: str, node: Mapping[str, Any]) -> None:
                 raise SettingError(f"{path}.{name} must be given: {node['_target_']} needs it.")
 
 
-def _check_arguments(prefix: str, values: Mapping[str, Any], parameters: Mapping) -> None:
+def _check_arguments(prefix: str, values: Any, parameters: Mapping) -> None:
+    if not isinstance(values, Mapping):
+        raise SettingError(
+            f"{prefix.rstrip('.')}={values} cannot be.\nSettings there: {', '.join(parameters)}"
+        )
     for key, value in values.items():
         if key not in parameters:
             raise SettingError(
@@ -329,7 +343,8 @@ def _check_arguments(prefix: str, values: Mapping[str, Any], parameters: Mapping
                 f"Settings there: {', '.join(parameters)}"
             )
         annotation = parameters[key].annotation
-        if not fits(value, annotation):
+        unresolved = isinstance(value, str) and value.startswith("${")
+        if not unresolved and not fits(value, annotation):
             group = f"{prefix}{key}".replace(".", "/")
             cure = f"\nChoose a part with a slash: {group}={value}" if group in _groups() else ""
             raise SettingError(f"{prefix}{key}={value} must be {spell(annotation)}.{cure}")
@@ -380,7 +395,8 @@ def run_folder(config: DictConfig) -> str:
         f"{group}={choice}"
         for group, choice in sorted(choices.items())
         if not group.startswith("hydra") and default_choices.get(group) != choice
-        if bears_on_result(group)
+        # The trainer's settings speak for themselves: most do not bear on the result.
+        if bears_on_result(group) and group != "trainer"
     ]
     standard = compose("train", [*named, *slots]) if slots else base
     default = flatten(plain(standard, resolve=False))

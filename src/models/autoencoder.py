@@ -81,4 +81,4 @@ class Autoencoder(GenerativeModel):
     def reconstruct(self, x: Tensor) -> Tensor:
         """decode(encode(x)): (n, *shape) in the data's range."""
         with self.scoring():
-            return self.decode(self.encoder(x))
+            return self.decode(self.encoder(x.to(self.device)))

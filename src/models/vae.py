@@ -78,4 +78,4 @@ class VAE(GenerativeModel):
     def reconstruct(self, x: Tensor) -> Tensor:
         """The decoder's mean at the mean of q(z|x): (n, *shape) in the data's range."""
         with self.scoring():
-            return self.decode(self.encoder(x).chunk(2, dim=1)[0])
+            return self.decode(self.encoder(x.to(self.device)).chunk(2, dim=1)[0])

@@ -1,0 +1,66 @@
+"""What a score is: values with their protocols, and how samples are drawn for it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.errors import SettingError
+
+# sample(n, seed) gives n samples in the data's form, on any device.
+Sampler = Callable[[int, int], Tensor]
+
+# Fakes are drawn in portions of this size whatever a scorer's batch size is, so that it cannot
+# change which fakes are scored.
+PORTION = 500
+
+
+class Scores(NamedTuple):
+    """Numbers and what they mean; both have the same keys.
+
+    Attributes:
+        values: by names that carry the protocol: `fid10k_mnist` says metric, number of fakes, and
+            extractor.
+        protocols: all that a value depends on, and as `real` the value that held-out real data get
+            in the place of the fakes.
+    """
+
+    values: dict[str, float]
+    protocols: dict[str, dict[str, Any]]
+
+
+def count(n: int) -> str:
+    """The number of samples as names carry it: 10000 is "10k", 500 stays "500"."""
+    return f"{n // 1000}k" if n % 1000 == 0 else str(n)
+
+
+def draw(sample: Sampler, n: int, seed: int) -> Iterator[Tensor]:
+    """n samples in portions; the seed of each follows from `seed`."""
+    portions = [min(PORTION, n - start) for start in range(0, n, PORTION)]
+    generator = torch.Generator().manual_seed(seed)
+    seeds = torch.randint(2**31, (len(portions),), generator=generator).tolist()
+    return (sample(size, part) for size, part in zip(portions, seeds, strict=True))
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file of the cache whole or not at all: by way of a temporary name.
+
+    Raises:
+        SettingError: if it cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):  # perhaps it was never made
+            temporary.unlink()
+        raise SettingError(
+            f"data.cache: {path} cannot be written: {error.strerror or error}.\n"
+            "Free space there, or set data.cache (or SPARRING_CACHE) to another folder."
+        ) from error

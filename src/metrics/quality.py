@@ -1,0 +1,357 @@
+"""FID, KID, IS, precision/recall and density/coverage, from one pass over the fakes' features.
+
+    FID        |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^.5)      Heusel et al. 2017, arXiv:1706.08500
+    KID        unbiased MMD^2 with (x.y / d + 1)^3           Binkowski et al. 2018, arXiv:1801.01401
+    IS         exp E KL(p(y | x) || p(y))                    Salimans et al. 2016, arXiv:1606.03498
+    precision  share of fakes inside the reals' k-NN balls   Kynkaanniemi et al. 2019,
+    recall     share of reals inside the fakes' k-NN balls       arXiv:1904.06991
+    density    balls of reals around a fake, over k          Naeem et al. 2020, arXiv:2002.09797
+    coverage   share of reals with a fake inside their ball
+
+All statistics are in float64. The functions agree with torch-fidelity's on the same features,
+random subsets included. Reals are embedded once and kept by the content of data and weights.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from src.data.base import DataModule
+from src.errors import SettingError
+from src.metrics.base import Sampler, Scores, count, draw, keep
+from src.metrics.features import Extractor, Features
+
+METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
+MANIFOLD = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}  # k nearest neighbours
+NEIGHBOURS = 10_000  # samples on either side of the k-NN metrics: their cost is quadratic
+ROWS = 1000  # of a distance matrix at a time
+FORMAT = 1  # of what is kept of the reals; a change makes all of it anew
+
+
+class Moments(NamedTuple):
+    """Mean and covariance of features, in float64.
+
+    Attributes:
+        mean: (d,).
+        factor: (r, d) with factor^T factor = covariance: its symmetric root if n > d, the centred
+            samples over sqrt(n - 1) if not, which is faster and more exact.
+    """
+
+    mean: Tensor
+    factor: Tensor
+
+
+def moments(features: Tensor) -> Moments:
+    """Mean and unbiased covariance of features (n, d)."""
+    n, d = features.shape
+    mean = features.mean(0, dtype=torch.float64)
+    if n <= d:
+        return Moments(mean, (features - mean) / max(n - 1, 1) ** 0.5)
+    covariance = torch.zeros(d, d, dtype=torch.float64, device=features.device)
+    for part in features.split(10_000):
+        centred = part - mean
+        covariance.addmm_(centred.T, centred)
+    return Moments(mean, symmetric_root(covariance / (n - 1)))
+
+
+def symmetric_root(matrix: Tensor) -> Tensor:
+    """S^.5 of a positive semidefinite matrix (d, d)."""
+    eigenvalues, vectors = torch.linalg.eigh(matrix)
+    return (vectors * eigenvalues.clamp(min=0).sqrt()) @ vectors.T
+
+
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """Squared 2-Wasserstein distance of two Gaussians, the formula of FID.
+
+    With A^T A = S1 and B^T B = S2, tr (S1 S2)^.5 is the sum of the singular values of A B^T. If
+    both are square these are the roots of the eigenvalues of S1^.5 S2 S1^.5: symmetric, real, and
+    several times faster than the general eigenvalues of S1 S2.
+    """
+    cross = a.factor @ b.factor.T
+    if a.factor.shape == b.factor.shape[::-1]:
+        singular = torch.linalg.eigvalsh(cross @ cross.T).clamp(min=0).sqrt()
+    else:
+        singular = torch.linalg.svdvals(cross)
+    traces = a.factor.square().sum() + b.factor.square().sum()
+    return float((a.mean - b.mean).square().sum() + traces - 2 * singular.sum())
+
+
+def kernel_distance(
+    fake: Tensor, real: Tensor, seed: int, subsets: int = 100, subset_size: int = 1000
+) -> float:
+    """KID: the mean over random subsets of the unbiased MMD^2 with a cubic polynomial kernel.
+
+    Args:
+        fake: features (n, d).
+        real: features (m, d).
+        seed: of the subsets, drawn as torch-fidelity draws them.
+        subsets: how many.
+        subset_size: samples of each side in a subset; smaller if there are fewer.
+    """
+    size = min(subset_size, len(fake), len(real))
+    generator = np.random.RandomState(seed)
+    fake, real = fake.double(), real.double()
+    total = 0.0
+    for _ in range(subsets):
+        x = fake[generator.choice(len(fake), size, replace=False)]
+        y = real[generator.choice(len(real), size, replace=False)]
+        xx, yy = _kernel(x, x), _kernel(y, y)
+        within = xx.sum() - xx.trace() + yy.sum() - yy.trace()
+        total += float(within / (size * (size - 1)) - 2 * _kernel(x, y).mean())
+    return total / subsets
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    k = (x @ y.T).div_(x.shape[1]).add_(1)
+    return k * k * k
+
+
+def inception_score(logits: Tensor, seed: int, splits: int = 10) -> float:
+    """IS: the mean over splits of exp E KL(p(y | x) || p(y)).
+
+    Args:
+        logits: (n, classes).
+        seed: of the order in which samples are split (reals lie sorted by class).
+        splits: how many; p(y) is that of each split.
+    """
+    order = np.random.RandomState(seed).permutation(len(logits))
+    log_p = logits[order].double().log_softmax(1)
+    edges = [len(log_p) * i // splits for i in range(splits + 1)]
+    scores = []
+    for start, stop in pairwise(edges):
+        part = log_p[start:stop]
+        marginal = part.exp().mean(0, keepdim=True)
+        scores.append(float((part.exp() * (part - marginal.log())).sum(1).mean().exp()))
+    return sum(scores) / splits
+
+
+def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
+    """Precision, recall (k = 3), density and coverage (k = 5) of features (n, d) and (m, d)."""
+    fake, real = fake.double(), real.double()
+    k, k_density = MANIFOLD["precision"], MANIFOLD["density"]
+    real_balls, fake_balls = _radii(real), _radii(fake)
+    precise = dense = 0
+    nearest = real.new_full((len(real),), torch.inf)
+    recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    for part, radii in zip(fake.split(ROWS), fake_balls[:, k].split(ROWS), strict=True):
+        distance = torch.cdist(part, real)
+        precise += int((distance <= real_balls[:, k]).any(1).sum())
+        dense += int((distance < real_balls[:, k_density]).sum())
+        nearest = torch.minimum(nearest, distance.amin(0))
+        recalled |= (distance <= radii[:, None]).any(0)
+    return {
+        "precision": precise / len(fake),
+        "recall": float(recalled.double().mean()),
+        "density": dense / (k_density * len(fake)),
+        "coverage": float((nearest < real_balls[:, k_density]).double().mean()),
+    }
+
+
+def _radii(x: Tensor) -> Tensor:
+    """Distances (n, 6) of each sample to itself and to its five nearest neighbours, ascending."""
+    wanted = min(max(MANIFOLD.values()) + 1, len(x))
+    rows = [torch.cdist(part, x).topk(wanted, largest=False).values for part in x.split(ROWS)]
+    return torch.cat(rows)
+
+
+class Reference(NamedTuple):
+    """What is kept of a split of reals.
+
+    Attributes:
+        size: images embedded.
+        moments: of all of them.
+        features: (min(size, 10000), d), a fixed random choice.
+        logits: of the same, or None.
+    """
+
+    size: int
+    moments: Moments
+    features: Tensor
+    logits: Tensor | None
+
+
+class QualityScorer:
+    """Scores images against the real ones of a data set.
+
+    Args:
+        data: set up; compared with its training split. Its test split gives the value that real
+            data get under the same protocol, recorded beside each number.
+        extractor: embeds images.
+        n: fakes. The k-NN metrics use the first 10,000.
+        seed: of the fakes, of KID's subsets and of IS's splits.
+        batch_size: images embedded at once; does not bear on the numbers.
+        metrics: of `METRICS`. IS is left out where the extractor has no classes.
+        cache: folder for what is kept of the reals.
+
+    Attributes:
+        headline: the short name under which dashboards find the number, and its full name.
+    """
+
+    def __init__(
+        self,
+        data: DataModule,
+        extractor: Extractor,
+        n: int = 10_000,
+        seed: int = 0,
+        batch_size: int = 100,
+        metrics: Sequence[str] = METRICS,
+        cache: str | Path = "~/.cache/sparring",
+    ) -> None:
+        if unknown := set(metrics) - set(METRICS):
+            raise SettingError(
+                f"metrics.metrics={sorted(unknown)}: there are no such metrics.\n"
+                f"There are {', '.join(METRICS)}."
+            )
+        if n < 2:
+            raise SettingError(f"metrics.n={n} must be 2 samples or more.")
+        self.data, self.extractor = data, extractor
+        self.n, self.seed, self.batch_size = n, seed, batch_size
+        self.metrics, self.cache = tuple(metrics), Path(cache).expanduser() / "features"
+        self.headline = {"fid": self.name("fid")} if "fid" in metrics else {}
+
+    def name(self, metric: str) -> str:
+        """The metric's name with its protocol: `fid10k_mnist`."""
+        n = min(self.n, NEIGHBOURS) if metric in MANIFOLD else self.n
+        return f"{metric}{count(n)}_{self.extractor.name}"
+
+    def score(self, sample: Sampler) -> Scores:
+        """Draw n fakes, in portions, and compare them.
+
+        Images that are not finite give NaN in all numbers.
+        """
+        portions = []
+        bar = tqdm(total=self.n, desc="scoring", unit="img", delay=3, leave=False, disable=None)
+        with bar:
+            for x in draw(sample, self.n, self.seed):
+                if not x.isfinite().all():
+                    return Scores({key: float("nan") for key in self.protocols}, self.protocols)
+                # Where the samples are is where the work is done.
+                self.extractor.to(x.device)
+                portions.append(self._embed(x))
+                bar.update(len(x))
+        values = self._measure(_join(portions))
+        return Scores({self.name(key): values[key] for key in values}, self.protocols)
+
+    @cached_property
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """By name of the number: all that it depends on, and what held-out reals get."""
+        held_out = self._held_out()
+        return {
+            self.name(metric): {
+                "metric": metric,
+                "n_fake": min(self.n, NEIGHBOURS) if metric in MANIFOLD else self.n,
+                "n_real": self._reals.size if metric == "fid" else len(self._reals.features),
+                "real_split": "train",
+                **({"k": MANIFOLD[metric]} if metric in MANIFOLD else {}),
+                "extractor": self.extractor.protocol,
+                "data_id": self.data.data_id,
+                "seed": self.seed,
+                "real": held_out and held_out["values"][metric],
+                "n_held_out": held_out and held_out["n"],
+            }
+            for metric in self._chosen()
+        }
+
+    def _chosen(self) -> list[str]:
+        """The metrics that this extractor can give."""
+        return [m for m in self.metrics if m != "is" or self._reals.logits is not None]
+
+    def _measure(self, fake: Features) -> dict[str, float]:
+        """The chosen metrics of fakes, by their bare names."""
+        values: dict[str, float] = {}
+        chosen, real = self._chosen(), self._reals
+        if "fid" in chosen:
+            values["fid"] = frechet_distance(real.moments, moments(fake.features))
+        if "kid" in chosen:
+            values["kid"] = kernel_distance(fake.features, real.features, self.seed)
+        if "is" in chosen:
+            values["is"] = inception_score(fake.logits, self.seed)
+        if set(chosen) & set(MANIFOLD):
+            values |= manifold(fake.features[:NEIGHBOURS], real.features)
+        return {metric: values[metric] for metric in chosen}
+
+    @cached_property
+    def _reals(self) -> Reference:
+        return self._reference("train", limit=None)
+
+    def _held_out(self) -> dict[str, Any] | None:
+        """Values of real images that are not in the reference: the floor of FID."""
+        if "test" not in self.data.splits:
+            return None
+        asked = [self._chosen(), self.n, self.seed]
+        path = self._path("floor", asked).with_suffix(".json")
+        if path.exists():
+            return json.loads(path.read_text())
+        test = self._reference("test", limit=self.n)
+        values = self._measure(Features(test.features, test.logits))
+        floor = {"n": len(test.features), "values": values}
+        keep(path, json.dumps(floor).encode())
+        return floor
+
+    def _reference(self, split: str, limit: int | None) -> Reference:
+        """Embed a split, or read what was kept of it.
+
+        The key holds everything that the features depend on, not the name of a data set alone: a
+        cache by name would go on giving the numbers of data that have changed.
+        """
+        path = self._path(split, limit)
+        if (kept := _read(path)) is not None:
+            return kept
+        x = self.data.splits[split].x
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:limit]
+        parts = []
+        bar = tqdm(total=len(order), desc=f"embedding reals ({split})", unit="img", delay=3)
+        with bar:
+            for index in order.split(1000):
+                parts.append(self._embed(x[index]))
+                bar.update(len(index))
+        features, logits = _join(parts)
+        logits = None if logits is None else logits[:NEIGHBOURS]
+        reference = Reference(len(order), moments(features), features[:NEIGHBOURS], logits)
+        tensors = {
+            "mean": reference.moments.mean,
+            "factor": reference.moments.factor,
+            "features": reference.features.contiguous(),
+            **({} if logits is None else {"logits": logits.contiguous()}),
+        }
+        keep(path, save(tensors, {"size": str(len(order))}))
+        return reference
+
+    def _path(self, *asked: object) -> Path:
+        key = [FORMAT, self.data.data_id["hash"], self.extractor.protocol, asked]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+        name = f"{self.data.data_id['name']}-{asked[0]}-{self.extractor.name}-{digest}"
+        return self.cache / f"{name}.safetensors"
+
+    def _embed(self, images: Tensor) -> Features:
+        return _join([self.extractor(part) for part in images.split(self.batch_size)])
+
+
+def _join(parts: Iterable[Features]) -> Features:
+    """Features of several batches as one, on the CPU, where the statistics are computed."""
+    features, logits = zip(*parts, strict=True)
+    logits = None if logits[0] is None else torch.cat(logits).cpu()
+    return Features(torch.cat(features).cpu(), logits)
+
+
+def _read(path: Path) -> Reference | None:
+    """What was kept of reals; a file that is missing or damaged is made anew."""
+    try:
+        with safe_open(path, "pt") as file:
+            kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            size = int(file.metadata()["size"])
+    except (FileNotFoundError, SafetensorError):
+        return None
+    moments = Moments(kept["mean"], kept["factor"])
+    return Reference(size, moments, kept["features"], kept.get("logits"))

@@ -1,0 +1,149 @@
+"""Which numbers fit which data.
+
+    points             toy.py: the exact density
+    images             quality.py, by the extractor that is chosen here
+    + `reconstruct`    reconstruction.py: autoencoders and VAEs on images
+
+`extractor=auto` takes the classifier that ships with the project where there is one for these data
+(mnist, digits, faces). Other colour images are compared by Inception if its weights are here or can
+be fetched. What is left needs labels: a classifier is trained on them once, kept in the cache, and
+can be handed to others by `metrics.weights`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from src.data.base import DataModule
+from src.errors import SettingError
+from src.metrics.classifier import train_classifier
+from src.metrics.features import ClassifierFeatures, Extractor, Inception, shipped
+from src.metrics.quality import QualityScorer
+from src.metrics.reconstruction import ReconstructionScorer
+from src.metrics.toy import ToyScorer
+from src.models.base import GenerativeModel
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """Settings of `metrics`.
+
+    Attributes:
+        extractor: `auto`, `inception`, `classifier`, `exact` (the density of toy data) or `none`.
+        weights: a file for the extractor: .safetensors of a classifier, .pth of Inception.
+        metrics: of images.
+        n: samples to score.
+        seed: of these samples.
+        batch_size: images embedded at once.
+        cache: where features of reals and classifiers are kept.
+    """
+
+    extractor: Literal["auto", "inception", "classifier", "exact", "none"]
+    weights: str | None
+    metrics: list[Literal["fid", "kid", "is", "precision", "recall", "density", "coverage"]]
+    n: int
+    seed: int
+    batch_size: int
+    cache: str
+
+
+def make_scorers(
+    settings: Mapping[str, Any], data: DataModule, model: GenerativeModel | None = None
+) -> list[QualityScorer | ToyScorer | ReconstructionScorer]:
+    """The scorers of a run.
+
+    Args:
+        settings: the configuration `metrics`.
+        data: set up.
+        model: adds the reconstruction error if it can reconstruct.
+
+    Raises:
+        SettingError: if these data cannot be scored so, or weights are missing.
+    """
+    chosen = as_settings(settings)
+    if chosen.extractor == "none":
+        return []
+    if data.spec.kind == "points" or chosen.extractor == "exact":
+        return [_toy(chosen, data)]
+    if data.spec.kind != "images":
+        raise SettingError(
+            f"metrics.extractor={chosen.extractor}: no metrics are known for {data.spec.kind}.\n"
+            "Set metrics=none."
+        )
+    scorers = [
+        QualityScorer(
+            data,
+            choose_extractor(chosen, data),
+            n=chosen.n,
+            seed=chosen.seed,
+            batch_size=chosen.batch_size,
+            metrics=chosen.metrics,
+            cache=chosen.cache,
+        )
+    ]
+    if hasattr(model, "reconstruct"):
+        scorers.append(ReconstructionScorer(data, model.reconstruct, chosen.batch_size))
+    return scorers
+
+
+def as_settings(node: Mapping[str, Any]) -> Settings:
+    """The settings in a node of the configuration, without what only its check reads."""
+    return Settings(**{k: v for k, v in node.items() if k not in ("_target_", "requires")})
+
+
+def _toy(settings: Settings, data: DataModule) -> ToyScorer:
+    if settings.extractor not in ("auto", "exact"):
+        raise SettingError(
+            f"metrics.extractor={settings.extractor} embeds images; "
+            f"data={data.data_id['name']} are points.\nUse metrics=auto."
+        )
+    if not hasattr(data, "distribution"):
+        raise SettingError(
+            f"metrics.extractor={settings.extractor}: the density of "
+            f"data={data.data_id['name']} is not known.\nUse metrics=auto."
+        )
+    return ToyScorer(data, settings.n, settings.seed)
+
+
+def choose_extractor(settings: Settings, data: DataModule) -> Extractor:
+    """The extractor for images, see the top of this file.
+
+    Raises:
+        SettingError: if its weights are missing, or there are no labels to train a classifier on.
+    """
+    name, weights = str(data.data_id["name"]), settings.weights
+    if settings.extractor == "inception":
+        return Inception(weights)
+    if weights:
+        if settings.extractor == "auto" and not weights.endswith(".safetensors"):
+            return Inception(weights)
+        return ClassifierFeatures(weights)
+    if shipped(name):
+        return ClassifierFeatures(name)
+    missing: SettingError | None = None
+    if settings.extractor == "auto" and data.spec.shape[0] == 3:
+        try:
+            return Inception()
+        except SettingError as error:
+            missing = error
+    if not (data.spec.classes or data.attribute_names):
+        if missing:
+            raise missing
+        raise SettingError(
+            f"metrics.extractor={settings.extractor}: data={name} has no labels for a classifier.\n"
+            "Use metrics=inception, metrics=none, or give one by metrics.weights=PATH."
+        )
+    return ClassifierFeatures(_trained(data, Path(settings.cache).expanduser()))
+
+
+def _trained(data: DataModule, cache: Path) -> Path:
+    """The classifier of these data, trained now if the cache has none."""
+    path = cache / "classifiers" / f"{data.data_id['name']}-{data.data_id['hash']}.safetensors"
+    if not path.exists():
+        accuracy = train_classifier(data, path)
+        print(
+            f"Trained a classifier for the metrics: accuracy {accuracy:.2%}, {path}\n"
+            "Scores by it are comparable only with its file: metrics.weights=PATH elsewhere."
+        )
+    return path

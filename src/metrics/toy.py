@@ -1,0 +1,117 @@
+"""Toy data have an exact density, so that samples are judged by truth and not by features.
+
+    mean_error    |mean of samples - mean|_2
+    cov_error     |covariance of samples - covariance|_F
+    frechet       Frechet distance of the two Gaussians with these moments
+    log_prob      mean log density of the samples in nats: likely ones score high, spread ones not
+    modes         modes with at least one sample of high quality: within 3 std of its centre
+    high_quality  share of such samples; a perfect sampler in 2-D gets 1 - exp(-9/2) = 98.9 %
+    reverse_kl    KL(samples' share of each mode || its true share), over high-quality samples
+
+The last three are those of PacGAN (Lin et al. 2018, arXiv:1712.04086), for mixtures only. More
+samples find more modes, so the number of samples is in the name: `modes10k_exact`.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src.data.base import DataModule
+from src.errors import SettingError
+from src.metrics.base import Sampler, Scores, count, draw
+from src.metrics.quality import Moments, frechet_distance, moments, symmetric_root
+
+RADIUS = 3.0  # standard deviations
+
+
+class ToyScorer:
+    """Scores points against the distribution of a toy data set.
+
+    Args:
+        data: with a `distribution`: `mean`, `cov`, `log_prob`, `sample`, `modes`, `std`.
+        n: samples.
+        seed: of the samples, and of the real ones that are scored for comparison.
+
+    Attributes:
+        headline: the short name under which dashboards find the number, and its full name.
+    """
+
+    def __init__(self, data: DataModule, n: int = 10_000, seed: int = 0) -> None:
+        if n < 2:
+            raise SettingError(f"metrics.n={n} must be 2 samples or more.")
+        self.data, self.n, self.seed = data, n, seed
+        self.headline = {"frechet": self.name("frechet")}
+
+    def name(self, metric: str) -> str:
+        """The metric's name with its protocol: `modes10k_exact`."""
+        return f"{metric}{count(self.n)}_exact"
+
+    def score(self, sample: Sampler) -> Scores:
+        """Draw n points and compare them."""
+        x = torch.cat(list(draw(sample, self.n, self.seed))).cpu()
+        values = {self.name(key): value for key, value in toy_metrics(self.data, x).items()}
+        return Scores(values, self.protocols)
+
+    @cached_property
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """By name of the number: what it depends on, and what as many real samples get."""
+        generator = torch.Generator().manual_seed(self.seed)
+        real = toy_metrics(self.data, self.data.distribution.sample(self.n, generator))
+        return {
+            self.name(metric): {
+                "metric": metric,
+                "n_fake": self.n,
+                "compared_with": "exact density",
+                "data_id": self.data.data_id,
+                "seed": self.seed,
+                "real": value,
+            }
+            for metric, value in real.items()
+        }
+
+
+def toy_metrics(data: DataModule, x: Tensor) -> dict[str, float]:
+    """The metrics of this file for points x (n, d), by their bare names.
+
+    Points that are not finite give NaN in all of them.
+    """
+    truth = data.distribution
+    x = x.double()
+    finite = bool(x.isfinite().all())
+    mean, cov = truth.mean.double(), truth.cov.double()
+    root = symmetric_root(cov)
+    sampled = moments(x) if finite else Moments(mean * torch.nan, root * torch.nan)
+    spread = sampled.factor.T @ sampled.factor
+    values = {
+        "mean_error": float((sampled.mean - mean).norm()),
+        "cov_error": float((spread - cov).norm()),
+        "frechet": frechet_distance(Moments(mean, root), sampled) if finite else float("nan"),
+        "log_prob": float(truth.log_prob(x).mean()) if finite else float("nan"),
+    }
+    if truth.modes is not None:
+        values |= mode_metrics(x, truth.modes.double(), truth.std, truth.weights.double())
+    return values if finite else dict.fromkeys(values, float("nan"))
+
+
+def mode_metrics(x: Tensor, modes: Tensor, std: float, weights: Tensor) -> dict[str, float]:
+    """Modes covered, share of high-quality samples, and reverse KL over the modes.
+
+    Args:
+        x: points (n, d).
+        modes: centres (k, d).
+        std: of each coordinate around a centre.
+        weights: true shares (k,) of the modes.
+    """
+    distance, nearest = torch.cdist(x, modes).min(1)
+    good = nearest[distance < RADIUS * std]
+    hits = torch.bincount(good, minlength=len(modes)).double()
+    share = hits / hits.sum()
+    kl = torch.where(hits > 0, share * (share / weights).log(), 0.0).sum()
+    return {
+        "modes": float((hits > 0).sum()),
+        "high_quality": len(good) / len(x),
+        # No sample of high quality: the shares do not exist.
+        "reverse_kl": float(kl) if len(good) else float("nan"),
+    }

@@ -1,0 +1,178 @@
+"""Which scorer and which extractor the data get."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from src.config import check, compose, plain
+from src.data.base import DataSpec, Split
+from src.data.toy import Toy
+from src.errors import SettingError
+from src.metrics import scorers
+from src.metrics.classifier import Classifier, save_classifier
+from src.metrics.features import ClassifierFeatures, Inception, shipped
+from src.metrics.quality import METRICS, QualityScorer
+from src.metrics.reconstruction import ReconstructionScorer
+from src.metrics.scorers import as_settings, make_scorers
+from src.metrics.toy import ToyScorer
+
+from .conftest import InMemory, noise_images
+
+
+@pytest.fixture
+def settings(cache: Path) -> dict:
+    return {
+        "_target_": "src.metrics.scorers.Settings",
+        "extractor": "auto",
+        "weights": None,
+        "metrics": list(METRICS),
+        "n": 50,
+        "seed": 0,
+        "batch_size": 10,
+        "cache": str(cache),
+    }
+
+
+def unlabelled(name: str = "photos", channels: int = 1) -> InMemory:
+    return InMemory(name, {"train": Split(noise_images(20, 0, channels=channels))})
+
+
+def toy() -> Toy:
+    data = Toy("ring", "points", 2, [], "builtin", None, "", "wgan_gp", 100, 8, 0)
+    data.setup()
+    return data
+
+
+def no_inception(*_: object) -> None:
+    raise SettingError("metrics.extractor=inception: no weights")
+
+
+def test_digits_have_their_classifier(settings: dict, digit_data: InMemory) -> None:
+    (found,) = make_scorers(settings, digit_data)
+    assert isinstance(found, QualityScorer)
+    assert found.extractor.name == "digits"
+    assert found.n == 50
+
+
+def test_points_are_judged_by_their_density(settings: dict) -> None:
+    for extractor in ("auto", "exact"):
+        (found,) = make_scorers(settings | {"extractor": extractor}, toy())
+        assert isinstance(found, ToyScorer)
+        assert found.n == 50
+
+
+def test_none_is_none(settings: dict) -> None:
+    assert make_scorers(settings | {"extractor": "none"}, toy()) == []
+
+
+def test_what_reconstructs_is_scored_for_it(settings: dict, digit_data: InMemory) -> None:
+    model = SimpleNamespace(reconstruct=lambda x: x)
+    quality, reconstruction = make_scorers(settings, digit_data, model)
+    assert isinstance(quality, QualityScorer)
+    assert isinstance(reconstruction, ReconstructionScorer)
+    assert len(make_scorers(settings, digit_data, SimpleNamespace())) == 1
+
+
+@pytest.mark.parametrize("extractor", ["inception", "classifier"])
+def test_points_have_no_extractor(settings: dict, extractor: str) -> None:
+    with pytest.raises(SettingError, match=f"metrics.extractor={extractor}"):
+        make_scorers(settings | {"extractor": extractor}, toy())
+
+
+def test_images_have_no_exact_density(settings: dict, digit_data: InMemory) -> None:
+    with pytest.raises(SettingError, match=r"metrics\.extractor=exact"):
+        make_scorers(settings | {"extractor": "exact"}, digit_data)
+
+
+def test_voxels_have_no_metrics_yet(settings: dict) -> None:
+    data = unlabelled()
+    data.spec = DataSpec("voxels", (1, 8, 8, 8))
+    with pytest.raises(SettingError, match="voxels"):
+        make_scorers(settings, data)
+
+
+def test_colour_photographs_have_inception(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Found(ClassifierFeatures):
+        def __init__(self, *_: object) -> None:
+            super().__init__("digits")
+            self.name = "inception"
+
+    monkeypatch.setattr(scorers, "Inception", Found)
+    (found,) = make_scorers(settings, unlabelled(channels=3))
+    assert found.extractor.name == "inception"
+
+
+def test_without_inception_and_labels_the_cure_is_told(
+    settings: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorers, "Inception", no_inception)
+    with pytest.raises(SettingError, match="no weights"):
+        make_scorers(settings, unlabelled(channels=3))
+    for extractor in ("auto", "classifier"):
+        with pytest.raises(SettingError, match="photos has no labels"):
+            make_scorers(settings | {"extractor": extractor}, unlabelled())
+
+
+def test_labels_train_a_classifier_once(
+    settings: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    trained = []
+
+    def train(_: InMemory, path: Path) -> float:
+        trained.append(path)
+        save_classifier(
+            Classifier(3, 28, 2), path, name="photos", labels=["a", "b"], outputs="classes"
+        )
+        return 0.9
+
+    monkeypatch.setattr(scorers, "train_classifier", train)
+    monkeypatch.setattr(scorers, "Inception", no_inception)
+    x, y = noise_images(20, 0, channels=3), torch.arange(20) % 2
+    data = InMemory("photos", {"train": Split(x, y)}, ("a", "b"))
+    names = [make_scorers(settings, data)[0].extractor.name for _ in range(2)]
+    assert len(trained) == 1
+    assert "metrics.weights=PATH" in capsys.readouterr().out
+    assert names[0] == names[1]
+    assert names[0].startswith("photos_")
+    # Other data of the same name have a classifier of their own.
+    other = InMemory("photos", {"train": Split(255 - x, y)}, ("a", "b"))
+    make_scorers(settings, other)
+    assert len(set(trained)) == 2
+    # And a file can be handed on, to data without labels too.
+    given = settings | {"weights": str(trained[0])}
+    assert make_scorers(given, unlabelled(channels=3))[0].extractor.name == names[0]
+
+
+def test_weights_say_whose_they_are(settings: dict, digit_data: InMemory, tmp_path: Path) -> None:
+    path = tmp_path / "some.pth"
+    torch.save({"fc.weight": torch.zeros(2)}, path)
+    for extractor in ("auto", "inception"):
+        with pytest.raises(SettingError, match="Inception"):
+            make_scorers(settings | {"extractor": extractor, "weights": str(path)}, digit_data)
+    given = settings | {"weights": str(shipped("mnist"))}
+    assert make_scorers(given, digit_data)[0].extractor.name == "mnist"
+    assert Inception is scorers.Inception
+
+
+@pytest.mark.parametrize("choice", ["auto", "inception", "classifier", "toy", "none"])
+def test_the_choices_of_the_configuration_are_sound(choice: str) -> None:
+    toys = ["data=ring", "model=gaussian_gan"] if choice in ("auto", "toy", "none") else []
+    config = compose("train", [f"metrics={choice}", *toys])
+    check(config)
+    as_settings(plain(config)["metrics"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["metrics=toy"], "metrics"),
+        (["metrics=inception", "data=ring", "model=gaussian_gan"], "metrics"),
+        (["metrics.metrics=[fdi]"], "metrics.metrics"),
+        (["metrics.extractor=incepton"], "metrics.extractor"),
+    ],
+)
+def test_what_cannot_work_is_told_at_composition(overrides: list[str], key: str) -> None:
+    with pytest.raises(SettingError, match=key):
+        check(compose("train", overrides))

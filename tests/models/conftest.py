@@ -1,0 +1,72 @@
+"""Models outside of a trainer: one call of `steps` is some iterations of the algorithm."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from conftest import composed
+from torch import Tensor
+
+from src.build import build_data, build_model
+from src.config import plain
+from src.data.base import Batch
+from src.models.base import GenerativeModel
+
+TINY = (
+    "model=dcgan",
+    "model.generator.width=2",
+    "model.discriminator.width=2",
+    "model.latent.dim=6",
+    "model.batch_size=8",
+    "model.ema={_target_: src.models.ema.EMA, _partial_: true, half_life: 64}",
+)
+TOY = ("model=gaussian_gan", "data=gaussian")
+
+
+def built(*overrides: str) -> GenerativeModel:
+    """The model of a configuration, with its optimisers, in training mode."""
+    settings = plain(composed(*overrides))
+    model = build_model(settings, build_data(settings).spec)
+    optimizers = model.configure_optimizers()
+    # What Lightning would do.
+    model.manual_backward = lambda loss: loss.backward()
+    model.optimizers = lambda use_pl_optimizer: optimizers  # noqa: ARG005
+    return model.train()
+
+
+def noise(model: GenerativeModel, n: int = 8, seed: int = 0) -> Iterator[Batch]:
+    """Endless batches in the form of the model's data."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield Batch(torch.rand(n, *model.spec.shape, generator=generator) * 2 - 1)
+
+
+def steps(model: GenerativeModel, n: int = 1, batches: Iterator[Batch] | None = None) -> None:
+    """n iterations, as the trainer calls them."""
+    batches = batches or noise(model)
+    for _ in range(n):
+        model.training_step((batch, 0, 0) for batch in batches)
+
+
+Spy = Callable[[str, Callable[[], None]], None]
+
+
+@pytest.fixture
+def before_step() -> Callable[[GenerativeModel, Spy], None]:
+    """`before_step(model, spy)` calls spy(player) between backward and step of each update."""
+
+    def attach(model: GenerativeModel, spy: Callable[[str], None]) -> None:
+        for name, optimizer in model._optimizers.items():
+
+            def step(name: str = name, original: Callable = optimizer.step) -> None:
+                spy(name)
+                original()
+
+            optimizer.step = step
+
+    return attach
+
+
+def state(model: GenerativeModel) -> dict[str, Tensor]:
+    """A copy of weights and buffers."""
+    return {key: value.clone() for key, value in model.state_dict().items()}

@@ -1,0 +1,389 @@
+"""Composition and checking: what is right passes, what is wrong is named, and torch stays out."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, composed
+
+from src import config
+from src.config import CONF, check, compose, plain, run_folder
+from src.errors import SettingError
+
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+POINTS = {"gaussian", "ring", "grid"}
+NO_STAND_IN = {"folder"}
+
+
+def error_of(*overrides: str, name: str = "train", check: Callable = check) -> str:
+    """The message of the SettingError that these overrides cause: three lines at most."""
+    with pytest.raises(SettingError) as caught:
+        check(compose(name, list(overrides)))
+    message = str(caught.value)
+    assert len(message.splitlines()) <= 3, message
+    return message
+
+
+@pytest.fixture
+def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/ that a test may change."""
+    shutil.copytree(CONF, tmp_path / "conf")
+    monkeypatch.setattr(config, "CONF", tmp_path / "conf")
+    return tmp_path / "conf"
+
+
+# What is right
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_fits_points_or_images(model: str) -> None:
+    fits = []
+    for data in ("mnist", "celeba", "gaussian", "ring"):
+        try:
+            composed(f"model={model}", f"data={data}")
+            fits.append(data)
+        except SettingError as error:
+            message = str(error)
+            kind = "points" if data in POINTS else "images"
+            assert f"cannot be used with data.kind={kind}" in message
+    assert fits in (
+        ["mnist", "celeba", "gaussian", "ring"],
+        ["mnist", "celeba"],
+        ["gaussian", "ring"],
+    )
+
+
+@pytest.mark.parametrize("data", sorted({*DATA} - NO_STAND_IN))
+def test_every_data_set_has_a_model(data: str) -> None:
+    settings = composed(f"data={data}", f"model={'gan' if data in POINTS else 'dcgan'}")
+    assert settings.data.source == "builtin"
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes(experiment: str) -> None:
+    check(compose("train", [f"experiment={experiment}"]))
+
+
+@pytest.mark.parametrize(
+    "group", sorted({str(path.parent.relative_to(CONF)) for path in CONF.glob("model/*/*.yaml")})
+)
+def test_every_part_composes(group: str) -> None:
+    """Each choice of each slot, in a preset that has the slot."""
+    slot = group.removeprefix("model/")
+    host = next((model for model in ("vae", "ae", "gan", "dcgan") if slot in _slots(model)), None)
+    assert host, f"no preset has the slot {group}"
+    for path in (CONF / group).glob("*.yaml"):
+        composed(f"model={host}", f"{_slots(host)[slot]}={path.stem}")
+
+
+def _slots(model: str) -> dict[str, str]:
+    """From the folder of a slot's choices to how the command line names it."""
+    choices = dict(compose("train", [f"model={model}"]).hydra.runtime.choices)
+    keys = [key.removeprefix("model/") for key in choices if key.startswith("model/")]
+    return {key.partition("@")[0]: f"model/{key}" for key in keys}
+
+
+@pytest.mark.parametrize("metrics", sorted(path.stem for path in (CONF / "metrics").glob("*.yaml")))
+@pytest.mark.parametrize("trainer", sorted(path.stem for path in (CONF / "trainer").glob("*.yaml")))
+def test_other_groups(metrics: str, trainer: str) -> None:
+    data, model = ("ring", "gan") if metrics == "toy" else ("mnist", "dcgan")
+    composed(f"data={data}", f"model={model}", f"metrics={metrics}", f"trainer={trainer}")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model/penalty=r1", "model.penalty.gamma=3"],
+        ["model/loss=non_saturating_smooth"],
+        ["model.g_optimizer.betas=[0,0.99]", "model.d_optimizer.lr=1"],
+        ["model.ema={_target_: src.models.ema.EMA, _partial_: true, half_life: 500}"],
+        ["~callbacks.progress"],
+        ["max_time=10m", "budget=1_000"],
+        ["+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: fid}"],
+    ],
+)
+def test_what_must_work(overrides: list[str]) -> None:
+    composed(*overrides)
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("budgt=3", ["budgt", "Did you mean budget?"]),
+        ("modl=dcgan", ["modl", "Did you mean model?"]),
+        ("model=dcgn", ["model=dcgn", "Did you mean dcgan?", "vae"]),
+        ("data=mnits", ["data=mnits", "Did you mean mnist?"]),
+        ("model/penalty=r2", ["model/penalty=r2", "r1"]),
+        ("model/penalti=r1", ["model/penalti", "Did you mean model/penalty?"]),
+        ("model.g_optimizer.lrr=1", ["lrr", "Did you mean model.g_optimizer.lr?"]),
+        ("d_optimizer.lr=1", ["d_optimizer.lr", "Did you mean model.d_optimizer.lr?"]),
+        ("+foo=3", ["foo"]),
+        ("+model.d_step=3", ["model.d_step", "Did you mean d_steps?"]),
+        ("+model.generator.widht=3", ["widht", "Did you mean width?"]),
+        ("+trainer.max_epochs=3", ["trainer.max_epochs"]),
+        ("trainer.precision=16-mixed", ["trainer.precision=16-mixed", "bf16-mixed"]),
+        ("trainer.devices=2", ["trainer.devices=2"]),
+        ("budget=-1", ["budget=-1", "positive"]),
+        ("budget=0", ["budget=0", "positive"]),
+        ("budget=many", ["budget=many", "int"]),
+        ("budget=1.5", ["budget=1.5", "int"]),
+        ("budget=null", ["budget", "int"]),
+        ("seed=-1", ["seed=-1"]),
+        ("seed=4294967296", ["seed=4294967296"]),
+        ("max_time=10x", ["max_time=10x", "10m"]),
+        ("existing=overwrite", ["existing=overwrite", "restart"]),
+        ("model.batch_size=0", ["model.batch_size=0"]),
+        ("model.d_steps=two", ["model.d_steps=two", "int"]),
+        ("model.g_optimizer.lr=fast", ["model.g_optimizer.lr=fast", "float"]),
+        ("model.g_optimizer.betas=[0.5]", ["model.g_optimizer.betas"]),
+        ("model.latent.law=cauchy", ["model.latent.law=cauchy", "uniform"]),
+        ("model.loss=hinge", ["model.loss=hinge", "model/loss=hinge"]),
+        ("+model.ema.half_life=1", ["model.ema"]),
+        ("~model.loss", ["model.loss", "must be given"]),
+        ("model=null", ["model=null"]),
+        ("wandb=off", ["wandb"]),
+        ("wandb.mode=of", ["wandb.mode=of", "offline"]),
+        ("data.source=fake", ["data.source=fake", "builtin"]),
+        ("data.resolution=48", ["data.resolution=48", "64"]),
+        ("metrics.extractor=vgg", ["metrics.extractor=vgg", "inception"]),
+        ("callbacks.quality.every=often", ["callbacks.quality.every=often"]),
+        ("+callbacks.mine.every=3", ["callbacks.mine"]),
+        ("callbacks.progress=null", ["callbacks.progress", "~callbacks.progress"]),
+        ("hydra.run.dr=x", ["hydra.run.dr"]),
+        ("budget", ["budget"]),
+        ("budget=(", ["budget=("]),
+        ("budget=${nothing}", ["budget"]),
+    ],
+)
+def test_a_wrong_override_is_named(override: str, named: list[str]) -> None:
+    message = error_of(override)
+    assert [word for word in named if word not in message] == [], message
+
+
+def test_the_guilty_one_of_several_is_named() -> None:
+    message = error_of("hydra.run.dir=/tmp/x", "seed=1", "model=vae", "model.betta=2")
+    assert message.startswith("model.betta")
+    assert "Did you mean model.beta?" in message
+
+
+def test_a_model_for_other_data_is_refused() -> None:
+    assert "data.kind=images" in error_of("model=gaussian_gan")  # which also needs ${data.dim}
+    assert "data.kind=points" in error_of("model=dcgan", "data=gaussian")
+    assert "data.kind=points" in error_of("model=vae", "data=ring")
+
+
+@pytest.mark.parametrize(
+    "target", ["torch.load", "os.system", "builtins.eval", "src.build.instantiate"]
+)
+@pytest.mark.parametrize("place", ["model", "model.loss", "model.generator", "data", "metrics"])
+def test_a_target_that_is_not_allowed(target: str, place: str) -> None:
+    assert "may not be built" in error_of(f"{place}._target_={target}")
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_misspelt_key_in_a_preset(own_conf: Path) -> None:
+    _replace(own_conf / "model" / "gan.yaml", "d_steps: 1", "d_stepps: 1")
+    assert "model.d_stepps: there is no such setting. Did you mean d_steps?" in error_of()
+
+
+def test_a_misspelt_key_in_a_part(own_conf: Path) -> None:
+    _replace(own_conf / "model" / "generator" / "dcgan.yaml", "width: 64", "widht: 64")
+    assert "model.generator.widht: there is no such setting. Did you mean width?" in error_of()
+
+
+def test_a_misspelt_key_at_the_top(own_conf: Path) -> None:
+    _replace(own_conf / "train.yaml", "max_time: null", "max_tme: null")
+    assert "Did you mean max_time?" in error_of()
+
+
+def test_a_misspelt_key_of_the_trainer(own_conf: Path) -> None:
+    _replace(own_conf / "trainer" / "default.yaml", "precision: auto", "precison: auto")
+    assert "trainer.precison" in error_of()
+
+
+def test_a_missing_setting_of_a_part(own_conf: Path) -> None:
+    (own_conf / "model" / "penalty" / "mine.yaml").write_text("_target_: src.losses.penalties.R1\n")
+    message = error_of("model/penalty=mine")
+    assert "model.penalty.gamma must be given" in message
+
+
+def test_a_wrong_type_in_a_preset(own_conf: Path) -> None:
+    path = own_conf / "model" / "penalty" / "mine.yaml"
+    path.write_text("_target_: src.losses.penalties.R1\ngamma: strong\n")
+    assert "model.penalty.gamma=strong must be float" in error_of("model/penalty=mine")
+
+
+def test_a_preset_that_is_no_yaml(own_conf: Path) -> None:
+    (own_conf / "model" / "mine.yaml").write_text("defaults: [gan\nbudget: 3\n")
+    message = error_of("model=mine")
+    assert "mine.yaml" in message
+    assert "line 2" in message
+
+
+def test_a_part_that_a_preset_asks_for_in_vain(own_conf: Path) -> None:
+    _replace(own_conf / "model" / "dcgan.yaml", "override loss: non_saturating", "override loss: x")
+    assert "model/loss=x" in error_of()
+
+
+def test_a_new_experiment(own_conf: Path) -> None:
+    (own_conf / "experiment").mkdir(exist_ok=True)
+    (own_conf / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [override /model: gan, override /data: ring]\n"
+        "model: {d_steps: 2}\n"
+    )
+    settings = composed("experiment=mine")
+    assert (settings.data.name, settings.model.d_steps) == ("ring", 2)
+    assert run_folder(settings) == "ring/gan/mine,metrics=none/seed=0"
+    assert "Did you mean mine?" in error_of("experiment=mime")
+
+
+# The other commands
+
+
+def test_sample_settings() -> None:
+    def message(*overrides: str) -> str:
+        return error_of(*overrides, name="sample", check=config.check_sample)
+
+    config.check_sample(compose("sample", ["run=x", "n=4", "label=3", "out=x.npz"]))
+    assert "python -m src.sample run=" in message()
+    assert "n=0" in message("run=x", "n=0")
+    assert "interpolation" in message("run=x", "what=dreams")
+    assert "Did you mean label?" in message("run=x", "lable=1")
+
+
+def test_evaluate_settings() -> None:
+    def message(*overrides: str) -> str:
+        return error_of(*overrides, name="evaluate", check=config.check_evaluate)
+
+    config.check_evaluate(compose("evaluate", ["run=x", "metrics.n=50"]))
+    assert "python -m src.evaluate run=" in message()
+    assert "Did you mean metrics.n?" in message("run=x", "metrics.nn=3")
+    assert "metrics.n=few" in message("run=x", "metrics.n=few")
+    assert "may not be built" in message("run=x", "metrics._target_=os.system")
+
+
+# Speed
+
+
+def test_no_torch_before_the_work_begins() -> None:
+    """Help, composition, an error and all checks: under 2 s of CPU, and torch is not imported."""
+    code = """
+import sys, time
+from src.command import help_text
+from src.config import compose, run_folder
+from src.errors import SettingError
+from src.evaluate import check_evaluate
+from src.sample import check_sample
+from src.train import check, launch
+
+launch("train", check, lambda config, folder: print(folder), ["data.source=builtin"])
+check_sample(compose("sample", ["run=x"]))
+check_evaluate(compose("evaluate", ["run=x"]))
+for name in ("train", "sample", "evaluate"):
+    assert "seed" in help_text(name)
+try:
+    compose("train", ["budgt=1"])
+except SettingError:
+    assert "torch" not in sys.modules and "lightning" not in sys.modules
+    print(time.process_time())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONF.parent
+    )
+    *_, folder, seconds = done.stdout.split()
+    assert folder == "outputs/mnist-builtin/dcgan/default/seed=0"
+    assert float(seconds) < 2
+
+
+# The run folder's name
+
+
+def folder_of(*overrides: str) -> str:
+    """The name for what a user says, beside which the stand-in and quick settings are said."""
+    settings = compose("train", ["data.source=builtin", *overrides])
+    return run_folder(settings)
+
+
+def test_calls_that_mean_the_same_share_a_folder() -> None:
+    expected = "mnist-builtin/dcgan/default/seed=0"
+    for overrides in (
+        ["model=dcgan", "data=mnist", "seed=0"],
+        ["model/generator=dcgan", f"budget={compose('train', []).model.budget}"],
+        ["wandb.mode=offline", "wandb.tags=[a]", "~callbacks.progress", "data.workers=7"],
+        ["data.root=/somewhere", "existing=restart", "trainer=cpu"],
+    ):
+        assert folder_of(*overrides) == expected, overrides
+
+
+def test_calls_that_differ_do_not() -> None:
+    overrides = [
+        [],
+        ["seed=1"],
+        ["budget=1"],
+        ["model=gan"],
+        ["data=kmnist"],
+        ["data.source=real"],
+        ["model/penalty=r1"],
+        ["model/penalty=r1", "model.penalty.gamma=7"],
+        ["model.generator.width=7"],
+        ["model.discriminator.width=7"],
+        ["metrics.n=7"],
+        ["trainer.precision=32-true"],
+    ]
+    names = [folder_of(*entry) for entry in overrides]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
+def test_names_say_what_is_different() -> None:
+    assert folder_of("model.generator.width=7", "seed=3") == (
+        "mnist-builtin/dcgan/generator.width=7/seed=3"
+    )
+    assert folder_of("model/penalty=r1", "budget=7") == (
+        "mnist-builtin/dcgan/penalty=r1,budget=7/seed=0"
+    )
+    assert folder_of("data.source=real") == "mnist/dcgan/default/seed=0"
+    points = compose("train", ["model=gaussian_gan", "data=gaussian"])
+    assert run_folder(points) == "gaussian/gaussian_gan/default/seed=0"
+
+
+def test_the_order_of_overrides_does_not_matter() -> None:
+    words = ["model.generator.width=7", "budget=9", "model/penalty=r1"]
+    assert folder_of(*words) == folder_of(*words[::-1])
+
+
+def test_long_names_are_cut_and_hashed() -> None:
+    def name(width: int) -> str:
+        keys = [f"model.{g}_optimizer.{key}" for g in "gd" for key in ("weight_decay", "lr")]
+        widths = [f"model.{net}.width={width}" for net in ("generator", "discriminator")]
+        return folder_of(*widths, *(f"{key}=0.123" for key in keys)).split("/")[2]
+
+    assert len(name(7)) <= 80
+    assert name(7) == name(7)
+    assert name(7) != name(8)
+
+
+def test_names_are_safe_for_any_file_system() -> None:
+    name = folder_of("data.labels=[a/b, 'c d', ../../x, 'é']")
+    assert ".." not in name.split("/")
+    assert len(name.split("/")) == 4
+    assert not set(name) & set(" '\"\\:*?<>|[]")
+
+
+def test_plain_leaves_hydra_out() -> None:
+    settings = plain(compose("train", [*QUICK]))
+    assert "hydra" not in settings
+    assert settings["callbacks"]["budget"]["samples"] == settings["budget"]
