@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
 from omegaconf import DictConfig
 
 from src import command, config
 from src.command import box, launch, quoted
 from src.errors import SettingError
+from tests.conftest import QUICK
 
 Calls = list[tuple[DictConfig, Path]]
 

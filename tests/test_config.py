@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, composed
 
 from src import config
 from src.config import CONF, check, compose, plain, run_folder
 from src.errors import SettingError
+from tests.conftest import QUICK, composed
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))

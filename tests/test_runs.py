@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import contents
 
 from src import runs
 from src.errors import SettingError
 from src.runs import CONTENTS, Run, git_commit, provenance, write_atomically
+from tests.conftest import contents
 
 SETTINGS = {
     "seed": 0,

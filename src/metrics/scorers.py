@@ -120,7 +120,10 @@ def choose_extractor(settings: Settings, data: DataModule) -> Extractor:
             return Inception(weights)
         return ClassifierFeatures(weights)
     if shipped(name):
-        return ClassifierFeatures(name)
+        found = ClassifierFeatures(name)
+        # A folder of photographs may be called faces too.
+        if found.about["data_id"]["source"] == data.data_id["source"]:
+            return found
     missing: SettingError | None = None
     if settings.extractor == "auto" and data.spec.shape[0] == 3:
         try:

@@ -62,8 +62,9 @@ class Autoencoder(GenerativeModel):
     def follow_codes(self, z: Tensor, memory: float = 0.99) -> None:
         """Running first and second moments of the codes (n, d); early on, plain averages."""
         step = max(1 - memory, 1 / (self.iteration + 1))
-        self.code_mean.lerp_(z.mean(0), step)
-        self.code_second_moment.lerp_(z.mT @ z / len(z), step)
+        with torch.autocast(z.device.type, enabled=False):  # a covariance needs its digits
+            self.code_mean.lerp_(z.mean(0), step)
+            self.code_second_moment.lerp_(z.mT @ z / len(z), step)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
         mean = self.code_mean.double()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from src.data.base import Batch, DataSpec
+from src.errors import SettingError
 from src.losses.adversarial import NonSaturating
 from src.losses.penalties import NoPenalty
 from src.models.base import Draw, GenerativeModel, freeze
@@ -56,6 +57,8 @@ class GAN(GenerativeModel):
         d_steps: int = 1,
     ) -> None:
         super().__init__(spec, seed)
+        if d_steps < 1:
+            raise SettingError(f"model.d_steps={d_steps} must be positive.")
         self.generator = generator(latent_dim=latent.dim, shape=spec.shape)
         self.discriminator = discriminator(shape=spec.shape)
         self.ema = ema(self.generator) if ema else None

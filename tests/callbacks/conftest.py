@@ -6,12 +6,12 @@ from pathlib import Path
 import lightning as L
 import pytest
 from lightning.pytorch.callbacks import ProgressBar
-from tiny import BATCH, POINTS, StopAt, Tiny, TinyData
 
 from src.callbacks.budget import Budget
 from src.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint
 from src.callbacks.signals import Signals
 from src.data.base import DataSpec
+from tests.callbacks.tiny import BATCH, POINTS, StopAt, Tiny, TinyData
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ from collections.abc import Callable
 
 import lightning as L
 import pytest
-from tiny import POINTS, Tiny
 
 from src.callbacks.schedule import Scheduled
 from src.errors import SettingError
+from tests.callbacks.tiny import POINTS, Tiny
 
 
 class Slow(Tiny):

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import POINTS, StopAt, Tiny
 
 from src.callbacks.health import Health
 from src.callbacks.records import Records
 from src.errors import TrainingError
+from tests.callbacks.tiny import POINTS, StopAt, Tiny
 
 
 def test_the_guilty_term_is_named(fit: Callable) -> None:

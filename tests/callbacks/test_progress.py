@@ -3,11 +3,11 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from tiny import Spread
 
 from src.callbacks.progress import Progress
 from src.callbacks.quality import Quality
 from src.callbacks.records import Records
+from tests.callbacks.tiny import Spread
 
 
 class Terminal(io.StringIO):

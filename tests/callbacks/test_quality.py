@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import SignalAt, Spread
 
 from src.callbacks.quality import Quality
 from src.loggers import CSVMetrics, read_metrics
+from tests.callbacks.tiny import SignalAt, Spread
 
 
 def test_four_times_and_the_end(fit: Callable, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tiny import IMAGES, POINTS, SignalAt, Tiny
 from torch import Tensor
 
 from src import pictures
@@ -12,6 +11,7 @@ from src.callbacks.records import Records
 from src.callbacks.samples import Samples
 from src.data.base import to_model
 from src.loggers import CSVMetrics
+from tests.callbacks.tiny import IMAGES, POINTS, SignalAt, Tiny
 
 CLOCKS = [0, 7, 14, 28, 42, 56, 63, 77, 91, 105]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from tiny import SignalAt
 
 from src.callbacks.signals import Signals
+from tests.callbacks.tiny import SignalAt
 
 
 def handlers() -> list:

@@ -56,6 +56,13 @@ def test_digits_have_their_classifier(settings: dict, digit_data: InMemory) -> N
     assert found.n == 50
 
 
+def test_other_data_of_the_same_name_do_not_get_it(settings: dict) -> None:
+    data = unlabelled("digits")
+    data.data_id["source"] = "real"
+    with pytest.raises(SettingError, match="digits has no labels"):
+        make_scorers(settings, data)
+
+
 def test_points_are_judged_by_their_density(settings: dict) -> None:
     for extractor in ("auto", "exact"):
         (found,) = make_scorers(settings | {"extractor": extractor}, toy())

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from conftest import composed
 from torch import Tensor
 
 from src.build import build_data, build_model
 from src.config import plain
 from src.data.base import Batch
 from src.models.base import GenerativeModel
+from tests.conftest import composed
 
 TINY = (
     "model=dcgan",

@@ -1,0 +1,31 @@
+"""The laws of z."""
+
+import pytest
+import torch
+
+from src.models.latents import Latent
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("law", "std"), [("normal", 1.0), ("uniform", 3**-0.5)])
+def test_moments(law: str, std: float) -> None:
+    """Mean 0 and the law's standard deviation, within 5 standard errors of 40,000 draws."""
+    z = Latent(40, law).draw(1000, CPU, torch.Generator().manual_seed(0))
+    assert z.shape == (1000, 40)
+    assert abs(float(z.mean())) < 5 * std / 200
+    assert abs(float(z.std()) - std) < 5 * std / 200
+    assert (z.abs().max() <= 1) == (law == "uniform")
+    # Entries are independent.
+    correlation = torch.corrcoef(z.T) - torch.eye(40)
+    assert correlation.abs().max() < 5 / 1000**0.5
+
+
+def test_a_generator_of_ones_own() -> None:
+    latent = Latent(3)
+    before = torch.get_rng_state()
+    draws = [latent.draw(2, CPU, torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert draws[0].equal(draws[1])
+    assert torch.get_rng_state().equal(before)
+    torch.manual_seed(1)
+    assert latent.draw(2, CPU).equal(draws[0])
