@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import yaml
 
@@ -83,6 +83,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._lock: IO | None = None
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
@@ -126,7 +127,7 @@ class Run:
         return next((path for path in paths if path.exists()), None)
 
     def lock(self) -> None:
-        """Keep other processes out until this one ends.
+        """Keep others out until `close`, or until this process ends.
 
         Raises:
             SettingError: if another process holds the folder, or it cannot be written.
@@ -143,6 +144,11 @@ class Run:
                 f"{self.folder} is in use: another process trains there.\n"
                 "Wait for it, or choose another place with hydra.run.dir=..."
             ) from error
+
+    def close(self) -> None:
+        """Let others in."""
+        if self._lock:
+            self._lock.close()
 
     def open(self, settings: Mapping[str, Any], existing: str) -> State:
         """Lock the folder and decide between a new run, a resume and a finished run.

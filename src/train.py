@@ -5,6 +5,7 @@ The same command again returns the summary of a finished run, or goes on with an
 
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,21 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         TrainingError: if the training diverged.
     """
     settings = plain(config)
-    run = runs.Run(folder)
-    state = run.open(settings, settings["existing"])
-    if state != "finished":
-        print(f"{'Resuming' if state == 'interrupted' else 'Training'} in {folder}")
-        resume = state == "interrupted"
-        data, model = prepare(settings, run, resume)
-        made_by = {"seed": settings["seed"]} | runs.provenance()
-        run.update_summary(status="running", error=None, data_id=data.data_id, **made_by)
-        try:
-            fit(settings, run, data, model, resume)
-        except Exception as error:
-            run.update_summary(status="failed", error=str(error).partition("\n")[0])
-            raise
-    report(run, repeated=state == "finished")
-    return run.summary
+    with closing(runs.Run(folder)) as run:
+        state = run.open(settings, settings["existing"])
+        if state != "finished":
+            print(f"{'Resuming' if state == 'interrupted' else 'Training'} in {folder}")
+            resume = state == "interrupted"
+            data, model = prepare(settings, run, resume)
+            made_by = {"seed": settings["seed"]} | runs.provenance()
+            run.update_summary(status="running", error=None, data_id=data.data_id, **made_by)
+            try:
+                fit(settings, run, data, model, resume)
+            except Exception as error:
+                run.update_summary(status="failed", error=str(error).partition("\n")[0])
+                raise
+        report(run, repeated=state == "finished")
+        return run.summary
 
 
 def prepare(

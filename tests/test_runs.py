@@ -47,7 +47,7 @@ def trained(run: Run, status: str = "running") -> Run:
 
 def reopened(run: Run) -> Run:
     """As the next process sees it."""
-    run._lock.close()
+    run.close()
     return Run(run.folder)
 
 

@@ -6,8 +6,10 @@ noise in training is a function of (seed, iteration), so that saving at any time
 likes, does not change the run: the schedule is in seconds of work that a crash may cost.
 """
 
+import errno
 import os
 import pickle
+import shutil
 import time
 import zipfile
 import zlib
@@ -43,10 +45,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 link.unlink(missing_ok=True)
                 os.link(path, link)
                 os.replace(link, previous)
+                link.unlink(missing_ok=True)  # it stays if both names had been of one file
             os.replace(temporary, path)
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk by RuntimeError
+        except (OSError, RuntimeError) as error:
+            cause = error
+            if isinstance(error, RuntimeError):  # so torch tells of a full disk
+                full = shutil.disk_usage(path.parent).free < 2**16
+                reason = os.strerror(errno.ENOSPC) if full else str(error).partition("\n")[0]
+                cause = OSError(errno.ENOSPC if full else errno.EIO, reason)
             temporary.unlink(missing_ok=True)
-            cause = error if isinstance(error, OSError) else OSError(str(error).splitlines()[0])
             raise unwritable(path, cause) from error
 
     def load_checkpoint(
