@@ -61,20 +61,20 @@ def build_model(settings: Mapping[str, Any], spec: DataSpec) -> GenerativeModel:
     return model.to(memory_format=torch.channels_last) if spec.kind == "images" else model
 
 
-def load_model(run: Run) -> tuple[GenerativeModel, DataModule]:
-    """The trained model of a run folder, on the CPU, and its data module, not yet set up.
+def load_model(run: Run) -> GenerativeModel:
+    """The trained model of a run folder, on the CPU. Its data need not be there.
 
     Raises:
         SettingError: if there is no checkpoint, or it does not fit the configuration.
     """
-    settings = run.settings
-    path = run.checkpoint
+    settings, path = run.settings, run.checkpoint
     if path is None:
         raise SettingError(f"run={run.folder} has no checkpoint yet: let it train first.")
-    data = build_data(settings)
-    model = build_model(settings, data.spec)
+    with _fitting(path):
+        spec = DataSpec(**load_checkpoint(path)["sparring"]["spec"])
+    model = build_model(settings, spec)
     restore(model, path)
-    return model.eval(), data
+    return model.eval()
 
 
 def restore(model: GenerativeModel, path: Path) -> None:
@@ -84,9 +84,15 @@ def restore(model: GenerativeModel, path: Path) -> None:
         SettingError: if it is damaged, or belongs to another model.
     """
     checkpoint = load_checkpoint(path)
-    try:
+    with _fitting(path):
         model.load_state_dict(checkpoint["state_dict"])
         model.on_load_checkpoint(checkpoint)
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise SettingError(

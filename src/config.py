@@ -236,6 +236,7 @@ def check(config: DictConfig) -> None:
     Raises:
         SettingError: for the first setting that cannot work.
     """
+    _check_tuned(config)
     raw = plain(config, resolve=False)
     for group in GROUPS:
         # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
@@ -253,6 +254,17 @@ def check(config: DictConfig) -> None:
     for key, kind in RECIPE.items():
         if not isinstance(model.get(key), int) or model[key] <= 0:
             raise SettingError(f"model.{key}={model.get(key)} must be a positive {kind}.")
+
+
+def _check_tuned(config: DictConfig) -> None:
+    """`tuned` is optional for Hydra, which therefore would pass over a misspelt choice."""
+    choices = config.hydra.runtime.choices
+    tuned, options = choices.tuned, sorted(path.stem for path in (CONF / "tuned").glob("*.yaml"))
+    if tuned not in (None, *options, f"{choices.data}_{choices.model}"):
+        raise SettingError(
+            f"tuned={tuned}: there is no such choice.{_near(tuned, options)}\n"
+            f"Choices of tuned: {', '.join(options)}"
+        )
 
 
 def _check_all(settings: Mapping[str, Any]) -> None:

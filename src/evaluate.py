@@ -22,11 +22,10 @@ def evaluate(config: DictConfig, _: Path) -> None:
     from src.metrics.scorers import make_scorers
 
     run = runs.Run(Path(config.run))
-    model, data = load_model(run)
+    model, settings = load_model(run), run.settings
     if config.data.root is not None:
-        settings = run.settings
         settings["data"]["root"] = config.data.root
-        data = build_data(settings)
+    data = build_data(settings)
     data.setup()
     trained_on = run.summary.get("data_id")
     if trained_on and trained_on != data.data_id:

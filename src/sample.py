@@ -50,10 +50,11 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
 
     from src.build import device_of, load_model
 
-    model, _ = load_model(run)
-    model.to(device_of(config.device))
+    model = load_model(run).to(device_of(config.device))
     labels = None
     if config.label is not None:
+        if not getattr(model, "conditional", False):
+            raise SettingError(f"label={config.label}: the model of {run.folder} knows no classes.")
         labels = torch.full((config.n,), class_index(config.label, model.spec.classes))
     if config.what == "samples":
         columns = math.ceil(config.n**0.5)

@@ -9,6 +9,7 @@ run is exact, and scoring or drawing pictures beside the training cannot change 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import lightning as L
 import torch
@@ -161,6 +162,7 @@ class GenerativeModel(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["sparring"] = {
+            "spec": asdict(self.spec),
             "samples_seen": self.samples_seen,
             "iteration": self.iteration,
             "updates": dict(self.updates),

@@ -1,0 +1,323 @@
+"""`sample` and `evaluate`: everything they need is in the run folder, and nothing in it is trusted."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torch.testing import assert_close
+
+from src import build
+from src.command import launch
+from src.config import check_evaluate, check_sample
+from src.errors import SettingError
+from src.evaluate import evaluate
+from src.runs import Run
+from src.sample import class_index, sample, write
+from src.train import train
+from tests.conftest import composed, contents
+
+TINY = {
+    "gan": (
+        *("model=dcgan", "model.generator.width=2", "model.discriminator.width=2"),
+        *("model.latent.dim=4", "model.batch_size=50", "budget=200"),
+    ),
+    "toy": ("model=gaussian_gan", "data=gaussian", "budget=80"),
+    "vae": ("model=vae", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "budget=256"),
+}
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """`run_of("gan")`: a finished run; its folder's name has all that paths of ours have."""
+    runs: dict[str, Run] = {}
+
+    def get(name: str) -> Run:
+        if name not in runs:
+            folder = tmp_path_factory.mktemp(name) / "a=1,b=2" / "seed=0"
+            train(composed(*TINY[name]), folder)
+            runs[name] = Run(folder)
+        return runs[name]
+
+    return get
+
+
+def draw(run: Run | Path, *words: str) -> None:
+    folder = run.folder if isinstance(run, Run) else run
+    launch("sample", check_sample, sample, [f"run={folder}", *words])
+
+
+def score(run: Run, *words: str) -> None:
+    launch("evaluate", check_evaluate, evaluate, [f"run={run.folder}", *words])
+
+
+def error_of(call: Callable, *words: object) -> str:
+    """What the command says on its way out, in three lines at most."""
+    with pytest.raises(SystemExit) as caught:
+        call(*words)
+    message = str(caught.value.code)
+    assert message.startswith("error: ")
+    assert len(message.splitlines()) <= 3, message
+    return message
+
+
+# Sampling
+
+
+@pytest.mark.parametrize(("name", "n"), [("gan", 7), ("toy", 50), ("vae", 4)])
+def test_arrays(name: str, n: int, run_of: Callable, tmp_path: Path) -> None:
+    """The same seed gives the same samples, and they are those of the model."""
+    for file, seed in (("a", 3), ("b", 3), ("c", 4)):
+        draw(run_of(name), f"n={n}", f"seed={seed}", f"out={tmp_path / file}.npz")
+    a, b, c = (np.load(tmp_path / f"{file}.npz")["arr_0"] for file in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    x = build.load_model(run_of(name)).sample(n, seed=3)
+    if name == "toy":
+        assert_close(torch.from_numpy(a), x)
+    else:
+        assert a.dtype == np.uint8
+        assert a.shape == (n, 28, 28, 1)
+        assert abs(a.astype(float).transpose(0, 3, 1, 2) / 127.5 - 1 - x.numpy()).max() < 0.004
+
+
+def test_a_grid(run_of: Callable, tmp_path: Path) -> None:
+    draw(run_of("gan"), "n=9", f"out={tmp_path}/new folder/grid=9.png")
+    width, height = Image.open(tmp_path / "new folder" / "grid=9.png").size
+    assert width == height >= 3 * 28
+
+
+def test_a_folder_of_pictures(run_of: Callable, tmp_path: Path) -> None:
+    draw(run_of("gan"), "n=5", f"out={tmp_path}/pictures")
+    paths = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in paths] == [f"{i:06d}.png" for i in range(5)]
+    assert Image.open(paths[0]).size == (28, 28)
+
+
+@pytest.mark.parametrize("name", ["gan", "toy", "vae"])
+def test_interpolation(name: str, run_of: Callable, tmp_path: Path) -> None:
+    """Ten steps between two codes each, the ends being samples of these codes."""
+    draw(run_of(name), "what=interpolation", "n=3", "seed=5", f"out={tmp_path}/x.npz")
+    array = np.load(tmp_path / "x.npz")["arr_0"]
+    assert len(array) == 30
+    ends = build.load_model(run_of(name)).sample(6, seed=5)
+    if name == "toy":
+        got = torch.from_numpy(array).view(3, 10, -1)[:, [0, -1]].flatten(0, 1)
+        assert_close(got, ends, rtol=1e-4, atol=1e-5)
+    else:
+        got = torch.from_numpy(array).view(3, 10, 28, 28)[:, [0, -1]].flatten(0, 1)
+        assert (got.float() / 127.5 - 1 - ends.squeeze(1)).abs().max() < 0.006
+
+
+def test_progress(run_of: Callable, tmp_path: Path) -> None:
+    draw(run_of("gan"), "what=progress", f"out={tmp_path}/film.gif")
+    draw(run_of("gan"), "what=progress", f"out={tmp_path}/strip.png")
+    assert Image.open(tmp_path / "film.gif").n_frames > 3
+    assert Image.open(tmp_path / "strip.png").width > 3 * 28
+
+
+def test_points_are_drawn_as_a_scatter(run_of: Callable, tmp_path: Path) -> None:
+    draw(run_of("toy"), "n=100", f"out={tmp_path}/points.png")
+    assert Image.open(tmp_path / "points.png").width > 100
+
+
+def test_sampling_changes_nothing_in_the_run(run_of: Callable, tmp_path: Path) -> None:
+    before = contents(run_of("gan").folder)
+    draw(run_of("gan"), "n=2", f"out={tmp_path}/x.npz")
+    assert contents(run_of("gan").folder) == before
+
+
+def test_the_data_may_be_gone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A run of an image folder is sampled without the images, and scored where they are now."""
+    generator = np.random.default_rng(0)
+    for i in range(40):
+        path = tmp_path / "images" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(path)
+    words = [*TINY["gan"], "data=folder", "data.resolution=32", "data.source=real"]
+    train(composed(*words, f"data.root={tmp_path}/images"), tmp_path / "run")
+    (tmp_path / "images").rename(tmp_path / "moved")
+    run = Run(tmp_path / "run")
+    draw(run, "n=4", f"out={tmp_path}/x.npz")
+    assert np.load(tmp_path / "x.npz")["arr_0"].shape == (4, 32, 32, 3)
+    assert "data.root=" in error_of(score, run, "metrics=none")
+    score(run, "metrics=none", f"data.root={tmp_path}/moved")
+    assert "Added to" in capsys.readouterr().out
+    # Others than those it was trained on are noticed.
+    next((tmp_path / "moved" / "a").iterdir()).unlink()
+    assert "not the data of the run" in error_of(
+        score, run, "metrics=none", f"data.root={tmp_path}/moved"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["out=x.jpg"], ["out=x.jpg", ".npz"]),
+        (["what=progress", "out=x.npz"], ["out=x.npz", ".gif"]),
+        (["label=3"], ["label=3"]),
+        (["label=cat"], ["label=cat"]),
+        (["n=-1"], ["n=-1"]),
+        (["device=tpu9"], ["device=tpu9"]),
+        (["out=/proc/nowhere/x.png"], ["/proc/nowhere/x.png"]),
+    ],
+)
+def test_what_cannot_be_drawn(
+    words: list[str],
+    named: list[str],
+    run_of: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = error_of(draw, run_of("gan"), *words)
+    assert [word for word in named if word not in message] == [], message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_points_is_refused(run_of: Callable, tmp_path: Path) -> None:
+    assert ".npz" in error_of(draw, run_of("toy"), f"out={tmp_path}/points")
+
+
+def test_classes_by_name_or_index() -> None:
+    classes = ("cat", "dog", "7")
+    assert [class_index(label, classes) for label in ("cat", "dog", 1, 7, "7")] == [0, 1, 1, 2, 2]
+    for label in ("cow", 3, -1, "1.5"):
+        with pytest.raises(SettingError, match="Classes: cat, dog, 7"):
+            class_index(label, classes)
+
+
+def test_colours_are_kept(tmp_path: Path) -> None:
+    x = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    write(x, tmp_path / "x.npz", 2)
+    write(x, tmp_path / "x", 2)
+    assert np.load(tmp_path / "x.npz")["arr_0"][1, 2, 3].tolist() == [255, 0, 128]
+    assert Image.open(tmp_path / "x" / "000001.png").getpixel((0, 0)) == (255, 0, 128)
+
+
+# Scoring
+
+
+def test_evaluate(run_of: Callable, capsys: pytest.CaptureFixture) -> None:
+    run = run_of("vae")
+    summary = (run / "summary.json").read_bytes()
+    words = ["metrics.n=60", "metrics.metrics=[fid,is]"]
+    score(run, *words)
+    printed = capsys.readouterr().out
+    records = json.loads((run / "evaluations.json").read_text())
+    names = [record["name"] for record in records]
+    assert names == ["fid60_digits", "is60_digits", "mse299_test", "psnr299_test"]
+    assert all(name in printed for name in names)
+    assert all(record["samples_seen"] == 256 for record in records)
+    assert records[0]["protocol"]["data_id"] == run.summary["data_id"]
+    score(run, *words)  # once more: the same numbers, added
+    again = json.loads((run / "evaluations.json").read_text())
+    assert again == records + records
+    assert (run / "summary.json").read_bytes() == summary
+
+
+def test_evaluate_scores_as_the_training_did(tmp_path: Path) -> None:
+    words = ["metrics=auto", "metrics.n=60", "metrics.metrics=[fid]"]
+    summary = train(composed(*TINY["gan"], *words), tmp_path)
+    score(Run(tmp_path), "metrics.n=60", "metrics.metrics=[fid]")
+    (record,) = json.loads((tmp_path / "evaluations.json").read_text())
+    assert record["value"] == pytest.approx(summary["metrics"]["fid60_digits"], rel=1e-6)
+    assert record["protocol"] == summary["protocols"]["fid60_digits"]
+
+
+def test_evaluate_toys(run_of: Callable) -> None:
+    score(run_of("toy"), "metrics.n=200")
+    records = json.loads((run_of("toy") / "evaluations.json").read_text())
+    assert {"mean_error200_exact", "cov_error200_exact"} <= {record["name"] for record in records}
+
+
+# What a stranger's run folder may hold
+
+
+@pytest.fixture
+def strange(run_of: Callable, tmp_path: Path) -> Run:
+    """A copy of a run, to be tampered with."""
+    shutil.copytree(run_of("gan").folder, tmp_path / "strange")
+    return Run(tmp_path / "strange")
+
+
+def tamper(run: Run, change: Callable[[dict], None]) -> None:
+    settings = run.settings
+    change(settings)
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+
+
+PLACES = {
+    "the model": lambda settings, bomb: settings.update(model=settings["model"] | bomb),
+    "a part": lambda settings, bomb: settings["model"].update(loss=bomb),
+    "an argument": lambda settings, bomb: settings["model"]["loss"].update(real_label=bomb),
+    "a list": lambda settings, bomb: settings["model"]["g_optimizer"].update(betas=[bomb, 0.9]),
+    "the data": lambda settings, bomb: settings.update(data=settings["data"] | bomb),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("disguise", ["open", "interpolation"])
+def test_a_stored_target_is_not_run(
+    place: str, disguise: str, strange: Run, tmp_path: Path
+) -> None:
+    marker = tmp_path / "executed"
+    bomb = {"_target_": "os.mkdir", "path": str(marker)}
+    if disguise == "interpolation":
+        text = f"${{oc.create:'{{_target_: os.mkdir, path: {marker}}}'}}"
+        bomb = {"_target_": "src.losses.penalties.R1", "gamma": text}
+    tamper(strange, lambda settings: PLACES[place](settings, bomb))
+    for call in (draw, score):
+        if place == "the data" and call is draw:
+            continue  # not built for sampling
+        message = error_of(call, strange)
+        assert "may not be built" in message or "must not refer" in message
+    assert not marker.exists()
+
+
+def test_hydra_would_have_run_it(tmp_path: Path) -> None:
+    """Without the look at the targets both disguises work, so that the test above tests it."""
+    from hydra.utils import instantiate
+
+    for i in range(2):
+        marker = tmp_path / f"executed{i}"
+        bomb: dict | str = {"_target_": "os.mkdir", "path": str(marker)}
+        if i:
+            bomb = f"${{oc.create:'{{_target_: os.mkdir, path: {marker}}}'}}"
+        instantiate({"_target_": "src.losses.penalties.R1", "gamma": bomb})
+        assert marker.exists()
+
+
+def test_a_run_of_nothing(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing"):
+        assert "is not a run folder" in error_of(draw, folder)
+        assert "is not a run folder" in error_of(score, Run(folder))
+
+
+def test_a_run_without_a_checkpoint(strange: Run) -> None:
+    shutil.rmtree(strange / "checkpoints")
+    assert "no checkpoint yet" in error_of(draw, strange)
+
+
+def test_a_run_whose_pictures_are_gone(strange: Run, tmp_path: Path) -> None:
+    shutil.rmtree(strange / "samples")
+    assert "no pictures" in error_of(draw, strange, "what=progress", f"out={tmp_path}/x.gif")
+
+
+def test_weights_of_another_model(strange: Run) -> None:
+    tamper(strange, lambda settings: settings["model"]["generator"].update(width=3))
+    assert "is not of this model" in error_of(draw, strange)
+
+
+def test_a_damaged_checkpoint(strange: Run) -> None:
+    path = strange / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "damaged" in error_of(draw, strange)
+    assert "damaged" in error_of(score, strange)
+    assert os.path.getsize(path)
