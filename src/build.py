@@ -167,7 +167,17 @@ def _quieten_lightning() -> None:
 
 
 def device_of(setting: str) -> torch.device:
-    """The device that `auto`, an accelerator's name or a device's name stands for."""
-    if setting in ("auto", "gpu"):
+    """The device that `auto`, an accelerator's name or a device's name stands for.
+
+    Raises:
+        SettingError: if there is none of that name.
+    """
+    if setting == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(setting)
+    try:
+        device = torch.device("cuda" if setting == "gpu" else setting)
+    except RuntimeError as error:
+        raise SettingError(f"device={setting} is unknown. Use auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingError(f"device={setting}: no GPU is found here. Use auto or cpu.")
+    return device

@@ -81,15 +81,16 @@ def scatter(
 
     Args:
         fake: (n, d).
-        real: (m, d); they alone set the axes, so that pictures of one run compare.
+        real: (m, d); they alone set the axes, so that pictures of one run compare. May be empty.
         critic: logits (k,) of points (k, d); drawn as sigmoid(D(x)) for d = 2 only.
     """
     fake, real = fake.float().cpu(), real.float().cpu()
     dim = real.shape[1]
     critic = critic if dim == 2 else None
     figure, axes = _figure(4.5 + 0.8 * (critic is not None), 4.5 if dim > 1 else 3.2)
-    centre = (real.amin(0) + real.amax(0)) / 2
-    reach = 0.65 * (real.amax(0) - real.amin(0))[:2].max().item()
+    framed = real if len(real) else fake
+    centre = (framed.amin(0) + framed.amax(0)) / 2
+    reach = 0.65 * (framed.amax(0) - framed.amin(0))[:2].max().item()
     (x0, x1), (y0, y1) = [(c - reach, c + reach) for c in centre[[0, dim > 1]].tolist()]
     if critic is not None:
         from matplotlib.colors import LinearSegmentedColormap

@@ -1,4 +1,4 @@
-"""`sample` and `evaluate`: everything they need is in the run folder, and nothing in it is trusted."""
+"""`sample` and `evaluate`: a run folder is all that they need, and nothing in it is trusted."""
 
 import json
 import os
