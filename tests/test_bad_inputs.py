@@ -260,10 +260,7 @@ def test_a_full_disk(refused: Callable, small_disk: Path) -> None:
     ]
 
 
-def test_a_full_disk_at_the_cache(
-    refused: Callable, small_disk: Path, pictures: Path, tmp_path: Path
-) -> None:
-    words = [*TINY, "data=folder", "data.resolution=256", *REAL, f"data.root={pictures}"]
+def test_a_full_disk_at_the_cache(refused: Callable, small_disk: Path, pictures: Path) -> None:
+    words = [*TINY, "data=folder", "data.resolution=64", *REAL, f"data.root={pictures}"]
     refused([*words, f"data.cache={small_disk}"], [f"data.cache={small_disk}", "SPARRING_CACHE"])
     assert not [path for path in small_disk.rglob("*") if path.suffix in (".npy", ".tmp")]
-    call(tmp_path / "run", *words, f"data.cache={tmp_path}/cache")
