@@ -256,9 +256,8 @@ def _obstacle(patience: float) -> str | None:
 
     `wandb.init` itself, with a key and no network, tries for 100 s; `wandb.login` asks the server.
     """
-    from wandb.sdk.lib import wbauth
-
     import wandb
+    from wandb.sdk.lib import wbauth
 
     settings = wandb.setup().settings
     try:

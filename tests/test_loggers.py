@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
 from PIL import Image
 
-import wandb
 from src.errors import SettingError
 from src.loggers import CSVMetrics, WandbLogger, cut_back, read_metrics, run_id, wandb_mode
 
