@@ -173,7 +173,8 @@ LOOPS = {"sparring": sparring, "by hand": by_hand, "textbook": textbook}
 def measure(model: str, resolution: int, rounds: int, seconds: float, overrides: list[str]) -> dict:
     """Rates of all loops in images per second, and the platform's ratios to the others."""
     channels = 1 if resolution <= 32 else 3
-    words = [f"model={model}", f"data.resolution={resolution}", "wandb.mode=disabled", *overrides]
+    words = [f"model={model}", "data=celeba", f"data.resolution={resolution}"]
+    words += ["wandb.mode=disabled", *overrides]
     settings = plain(compose("train", words))
     data = Noise((channels, resolution, resolution), settings["model"]["batch_size"])
     data.setup()

@@ -51,6 +51,8 @@ def launch(name: str, check: Check, run: Run, arguments: list[str] | None = None
         run(config, folder)
     except SettingError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def quoted(argument: str) -> str:

@@ -45,31 +45,46 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
             except Exception as error:
                 run.update_summary(status="failed", error=str(error).partition("\n")[0])
                 raise
+        elif run.settings["data"]["root"] != settings["data"]["root"]:
+            load_data(settings, run)  # the same in another place, or others?
         report(run, repeated=state == "finished")
         return run.summary
+
+
+def load_data(settings: dict[str, Any], run: runs.Run) -> "DataModule":  # noqa: F821
+    """The data of a run; torch is imported here.
+
+    Raises:
+        SettingError: if there are none, or not those that the run began with.
+    """
+    from src.build import build_data
+
+    data = build_data(settings)
+    data.setup()
+    known = run.summary.get("data_id", data.data_id)
+    if run.checkpoint and known != data.data_id:
+        raise SettingError(
+            f"data.root={settings['data']['root']} has other data than the run in {run.folder} "
+            f"began with: hash {data.data_id['hash']}, not {known['hash']}.\n"
+            "Choose another hydra.run.dir=..., or existing=restart to train on the new data."
+        )
+    return data
 
 
 def prepare(
     settings: dict[str, Any], run: runs.Run, resume: bool
 ) -> tuple["DataModule", "GenerativeModel"]:  # noqa: F821
-    """Data and model, at the checkpoint if there is one; torch is imported here.
+    """Data and model, at the checkpoint if there is one.
 
     Raises:
         SettingError: if they cannot be built or do not fit the run, which is left as it was.
     """
-    from src.build import build_data, build_model, restore
+    from src.build import build_model, restore
     from src.loggers import cut_back
 
-    data = build_data(settings)
-    data.setup()
+    data = load_data(settings, run)
     model = build_model(settings, data.spec)
     if resume:
-        known = run.summary.get("data_id", data.data_id)
-        if known != data.data_id:
-            raise SettingError(
-                f"The data of {run.folder} have changed: their hash was {known['hash']} and is "
-                f"{data.data_id['hash']}.\nUse existing=restart to train on the new data."
-            )
         restore(model, run.checkpoint)
         run.store(settings)
     # A run that was killed has rows past its last checkpoint, or has rows and no checkpoint yet.

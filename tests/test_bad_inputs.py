@@ -196,6 +196,21 @@ def test_a_damaged_checkpoint(refused: Callable, tmp_path: Path) -> None:
     assert contents(tmp_path / "run") == before
 
 
+def test_other_data_under_the_same_name(
+    refused: Callable, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Data sets of one's own share a run folder: a finished run is not that of all of them."""
+    words = [*TINY, "data=folder", "data.resolution=32", *REAL]
+    call(tmp_path / "run", *words, f"data.root={pictures}")
+    before = contents(tmp_path / "run")
+    moved = pictures.rename(tmp_path / "moved")
+    call(tmp_path / "run", *words, f"data.root={moved}")
+    assert "is finished" in capsys.readouterr().out
+    next(moved.iterdir()).unlink()
+    refused([*words, f"data.root={moved}/."], [f"data.root={moved}/.", "existing=restart"])
+    assert contents(tmp_path / "run") == before
+
+
 def test_a_folder_of_other_things(refused: Callable, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     for existing in ("continue", "restart"):

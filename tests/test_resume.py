@@ -424,7 +424,7 @@ def test_a_file_that_is_no_checkpoint_of_ours(killed: Run) -> None:
 def test_other_data(killed: Run) -> None:
     killed.update_summary(data_id=killed.summary["data_id"] | {"hash": "another"})
     message = refused(killed)
-    assert "another" in message
+    assert "not another" in message
     assert "existing=restart" in message
 
 

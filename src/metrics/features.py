@@ -58,7 +58,14 @@ class Extractor(nn.Module):
         name: goes into the names of the numbers: `fid10k_<name>`.
         sha256: of the weights' file, in hexadecimal.
         resize: how images are brought to the network's input, in words.
+
+    Attributes:
+        kid_unit: whether KID sees the features over the root of the reals' mean square. Its kernel
+            (x.y / d + 1)^3 is made for Inception's features, of mean square below 1; of larger ones
+            it knows only the cube.
     """
+
+    kid_unit = True
 
     def __init__(self, name: str, sha256: str, resize: str) -> None:
         super().__init__()
@@ -95,6 +102,8 @@ class Inception(Extractor):
     Raises:
         SettingError: if there are no weights, or the file is not what it should be.
     """
+
+    kid_unit = False  # as in all published tables
 
     def __init__(self, weights: str | Path | None = None) -> None:
         # Imported here since only this extractor needs it.

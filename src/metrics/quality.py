@@ -36,7 +36,7 @@ METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
 MANIFOLD = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}  # k nearest neighbours
 NEIGHBOURS = 10_000  # samples on either side of the k-NN metrics: their cost is quadratic
 ROWS = 1000  # of a distance matrix at a time
-FORMAT = 1  # of what is kept of the reals; a change makes all of it anew
+FORMAT = 2  # of what is kept of the reals; a change makes all of it anew
 
 
 class Moments(NamedTuple):
@@ -254,6 +254,7 @@ class QualityScorer:
                 "n_real": self._reals.size if metric == "fid" else len(self._reals.features),
                 "real_split": "train",
                 **({"k": MANIFOLD[metric]} if metric in MANIFOLD else {}),
+                **({"unit_features": self.extractor.kid_unit} if metric == "kid" else {}),
                 "extractor": self.extractor.protocol,
                 "data_id": self.data.data_id,
                 "seed": self.seed,
@@ -274,7 +275,8 @@ class QualityScorer:
         if "fid" in chosen:
             values["fid"] = frechet_distance(real.moments, moments(fake.features))
         if "kid" in chosen:
-            values["kid"] = kernel_distance(fake.features, real.features, self.seed)
+            size = real.features.square().mean().sqrt() if self.extractor.kid_unit else 1.0
+            values["kid"] = kernel_distance(fake.features / size, real.features / size, self.seed)
         if "is" in chosen:
             values["is"] = inception_score(fake.logits, self.seed)
         if set(chosen) & set(MANIFOLD):

@@ -1,5 +1,6 @@
 """The scorer: names, protocols, the cache, and agreement with the libraries from images on."""
 
+import copy
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from src.data.base import Split, to_model
 from src.errors import SettingError
-from src.metrics.features import ClassifierFeatures, Inception
+from src.metrics.features import ClassifierFeatures, Features, Inception
 from src.metrics.quality import METRICS, QualityScorer, frechet_distance, moments
 
 from .conftest import InMemory, noise_images, sampler_of
@@ -227,7 +228,10 @@ class Colour(Dataset):
         return self.x[index]
 
 
-def test_from_images_to_numbers_as_torch_fidelity(digit_data: InMemory, cache: Path) -> None:
+def test_from_images_to_numbers_as_torch_fidelity(
+    digit_data: InMemory, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DIGITS, "kid_unit", False)  # as for Inception
     torch_fidelity.register_feature_extractor("ours", AsFidelity)
     train = digit_data.splits["train"].x
     noise = torch.randint(-20, 20, (500, 1, 28, 28), generator=torch.Generator().manual_seed(0))
@@ -333,6 +337,23 @@ def test_inception_scores_as_both_libraries(n: int, random_inception: Path, cach
     metric.update(reals, real=True)
     metric.update(fakes, real=False)
     assert values[found.name("fid")] == pytest.approx(float(metric.compute()), rel=1e-5)
+
+
+def test_kid_does_not_depend_on_the_size_of_a_classifiers_features(
+    digit_data: InMemory, cache: Path
+) -> None:
+    fakes = digit_data.splits["test"].x
+    values = []
+    for gain in (1.0, 30.0):
+        larger = copy.deepcopy(DIGITS)
+        embed = larger.embed
+        larger.embed = lambda x, embed=embed, gain=gain: Features(gain * embed(x).features, None)
+        found = QualityScorer(digit_data, larger, n=299, metrics=["kid"], cache=cache / str(gain))
+        values.append(found.score(sampler_of(fakes)).values["kid299_digits"])
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+    # Real images: the distance of a kernel of order 1 is small, in either direction.
+    assert values[0] == pytest.approx(0.0, abs=0.05)
+    assert found.protocols["kid299_digits"]["unit_features"] is True
 
 
 def test_more_fakes_are_streamed_than_are_drawn_at_once(digit_data: InMemory, cache: Path) -> None:
