@@ -8,6 +8,8 @@ import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +22,14 @@ import torch
 from src.callbacks import checkpoint as module
 from src.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint, load_checkpoint
 from src.callbacks.quality import Quality
-from src.config import compose
+from src.config import CONF, compose
 from src.errors import SettingError
 from src.loggers import read_metrics
 from src.models.base import GenerativeModel
 from src.runs import Run
 from src.sample import sample
 from src.train import train
-from tests.conftest import composed, contents
+from tests.conftest import QUICK, composed, contents
 
 # 1,498 digits are 7 batches: iterations 7 and 14 of 16 end an epoch. Scores at 4, 8, 12 and 16.
 COMMON = (
@@ -241,6 +243,23 @@ def test_signals_save_first(
     assert clock["iteration"] in (5, 6)
     assert clock["samples_seen"] == Run(tmp_path).summary["samples_seen"]
     assert_same(run_of("gan", tmp_path), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_command_line(number: signal.Signals, uninterrupted: Callable, tmp_path: Path) -> None:
+    """The same command twice, in processes of its own: stopped, then run to the end."""
+    words = [*QUICK, *COMMON, *FAMILIES["gan"], f"hydra.run.dir={tmp_path}/seed=0"]
+    command = [sys.executable, "-m", "src.train", *words, "callbacks.checkpoint.seconds=0"]
+    run = Run(tmp_path / "seed=0")
+    first = subprocess.Popen(command, cwd=CONF.parent, stdout=subprocess.DEVNULL)
+    while run.checkpoint is None and first.poll() is None:
+        time.sleep(0.002)
+    first.send_signal(number)
+    assert first.wait() == (-9 if number == signal.SIGKILL else 143)
+    assert run.summary["status"] == ("running" if number == signal.SIGKILL else "interrupted")
+    assert subprocess.run(command, cwd=CONF.parent, check=False).returncode == 0
+    assert_same(run, uninterrupted("gan"))
 
 
 def test_watching_does_not_change_the_course(uninterrupted: Callable, tmp_path: Path) -> None:
