@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
 from src.callbacks.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.config import RECIPE
+from src.config import ADVICE, RECIPE
 from src.data.base import DataModule, DataSpec
 from src.errors import SettingError
 from src.loggers import wandb_mode
@@ -25,10 +25,10 @@ from src.runs import Run
 from src.signatures import check_targets
 
 
-def without_requirements(node: Any) -> Any:
-    """A configuration without its `requires` entries, which only the check reads."""
+def without_advice(node: Any) -> Any:
+    """A configuration without the entries that are for other settings and not for constructors."""
     if isinstance(node, Mapping):
-        return {k: without_requirements(v) for k, v in node.items() if k != "requires"}
+        return {k: without_advice(v) for k, v in node.items() if k not in ADVICE}
     return node
 
 
@@ -41,7 +41,7 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
     check_targets(node)
     try:
         # In two steps, since Hydra would turn arguments such as a dataclass into dictionaries.
-        return instantiate(without_requirements(node), _partial_=True, _convert_="all")(**arguments)
+        return instantiate(without_advice(node), _partial_=True, _convert_="all")(**arguments)
     except InstantiationException as error:
         raise (error.__cause__ if isinstance(error.__cause__, SettingError) else error) from None
 

@@ -29,9 +29,11 @@ ROOT = Path(__file__).parent
 # A clone has conf/ beside src/, an installed wheel inside of it.
 CONF = next(path for path in (ROOT / "conf", ROOT.parent / "conf") if path.is_dir())
 
-# Beside the arguments of its class, a model preset carries its recipe and a slot what it needs.
+# Beside the arguments of its class, a model preset carries its recipe, a slot what it needs of the
+# others, and a penalty the norm that D should have beside it.
 RECIPE = {"batch_size": "int", "budget": "int"}
-RESERVED = {"_target_", "_partial_", "_convert_", "requires"}
+ADVICE = {"requires", "discriminator_norm"}
+RESERVED = {"_target_", "_partial_", "_convert_", *ADVICE}
 # What the code itself hands to a constructor; a partial one (a network, an optimiser) waits for it.
 GIVEN = {
     "model": {"spec", "seed"},
