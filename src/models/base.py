@@ -35,6 +35,7 @@ class GenerativeModel(L.LightningModule):
         iteration: iterations of the algorithm done.
         updates: steps done, per player.
         seconds: spent in training, over all resumes; the budget callback counts them.
+        watch_gradients: record each player's gradient norm; the gradients callback asks for it.
     """
 
     def __init__(self, spec: DataSpec, seed: int) -> None:
@@ -44,6 +45,7 @@ class GenerativeModel(L.LightningModule):
         self.samples_seen = self.iteration = 0
         self.updates: Counter[str] = Counter()
         self.seconds = 0.0
+        self.watch_gradients = False
         self._seen_before = 0
         self._records: dict[str, list] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -83,6 +85,10 @@ class GenerativeModel(L.LightningModule):
         """
         self.manual_backward(loss)
         optimizer = self._optimizers[name]
+        if self.watch_gradients:
+            weights = (weight for group in optimizer.param_groups for weight in group["params"])
+            norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
+            self.record(**{f"gradient/{name}": norm})
         if name == next(reversed(self._optimizers)):
             # Lightning's global_step counts the steps of its own wrappers: one per iteration.
             optimizer = self.optimizers(use_pl_optimizer=True)
