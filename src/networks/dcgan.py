@@ -4,15 +4,25 @@ A generator of 64 px runs 1 -> 4 -> 8 -> 16 -> 32 -> 64 with widths 8w, 4w, 2w, 
 stages, and so the width of the first, follows from the resolution. 28 px runs 4 -> 7 -> 14 -> 28:
 an even size is reached by a kernel of 4, an odd one by a kernel of 3.
 Batch norm everywhere but at G's output and D's input and output; ReLU in G, leaky ReLU in D; no
-biases; weights N(0, 0.02^2).
+biases; weights N(0, 0.02^2). Another norm can stand in its place; where none brings a bias, the
+hidden convolutions have their own.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
 from src.errors import SettingError
-from src.networks.layers import Critique, init_normal_
+from src.networks.layers import (
+    Critique,
+    Stack,
+    biased,
+    init_normal_,
+    norm_layer,
+    refuse_classes,
+    spectral,
+)
 
 
 def sizes(resolution: int) -> list[int]:
@@ -38,35 +48,47 @@ def _kernel(size: int) -> int:
 
 
 class DCGANGenerator(nn.Module):
-    """z (n, latent_dim) to images (n, c, r, r) in [-1, 1].
+    """z (n, latent_dim), and y (n,) if conditional, to images (n, c, r, r) in [-1, 1].
 
     Args:
         latent_dim: length of z.
         shape: (c, r, r) of one image.
         width: channels of the last hidden stage (the paper's 64).
+        norm: after each hidden stage.
+        classes: above 0, batch norm is conditioned on the class.
     """
 
-    def __init__(self, latent_dim: int, shape: Sequence[int], width: int = 64) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        shape: Sequence[int],
+        width: int = 64,
+        norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
+        classes: int = 0,
+    ) -> None:
         super().__init__()
         channels, resolution = shape[0], shape[-1]
         targets = sizes(resolution)[1:]
         widths = [width << i for i in reversed(range(len(targets)))]
+        bias = biased(norm)
         layers: list[nn.Module] = [
             nn.Unflatten(1, (latent_dim, 1, 1)),
-            nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False),
+            nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=bias),
         ]
         outputs = [*widths[1:], channels]
         for size, fan_in, fan_out in zip(targets, widths, outputs, strict=True):
+            hidden = size != resolution
             layers += [
-                nn.BatchNorm2d(fan_in),
+                norm_layer(norm, fan_in, classes),
                 nn.ReLU(inplace=True),
-                nn.ConvTranspose2d(fan_in, fan_out, _kernel(size), 2, 1, bias=False),
+                nn.ConvTranspose2d(fan_in, fan_out, _kernel(size), 2, 1, bias=bias and hidden),
             ]
-        self.body = nn.Sequential(*layers, nn.Tanh())
+        self.body = Stack(*layers, nn.Tanh())
         self.apply(init_normal_)
+        spectral(self, norm)
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.body(z)
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.body(z, y)
 
 
 class DCGANDiscriminator(nn.Module):
@@ -75,25 +97,38 @@ class DCGANDiscriminator(nn.Module):
     Args:
         shape: (c, r, r) of one image.
         width: channels of the first stage (the paper's 64).
-        batch_norm: between the stages. A gradient penalty wants False: with batch norm one
+        norm: between the stages. A gradient penalty wants another than batch norm, with which one
             sample's gradient depends on the others.
+        classes: none; labels are brought in around it.
+
+    Attributes:
+        features: length of the critique's features: 4 x 4 positions of the last stage.
     """
 
-    def __init__(self, shape: Sequence[int], width: int = 64, batch_norm: bool = True) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: int = 64,
+        norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
+        classes: int = 0,
+    ) -> None:
         super().__init__()
+        refuse_classes(classes, "DCGAN's discriminators")
         channels, resolution = shape[0], shape[-1]
         sources = sizes(resolution)[:0:-1]
         widths = [width << i for i in range(len(sources))]
         inputs = [channels, *widths[:-1]]
         layers: list[nn.Module] = []
         for size, fan_in, fan_out in zip(sources, inputs, widths, strict=True):
-            layers += [nn.Conv2d(fan_in, fan_out, _kernel(size), 2, 1, bias=False)]
-            layers += [nn.BatchNorm2d(fan_out)] if batch_norm and size != resolution else []
+            layers += [nn.Conv2d(fan_in, fan_out, _kernel(size), 2, 1, bias=biased(norm))]
+            layers += [norm_layer(norm, fan_out)] if size != resolution else []
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False)
+        self.features = 16 * widths[-1]
         self.apply(init_normal_)
+        spectral(self, norm)
 
-    def forward(self, x: Tensor) -> Critique:
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
         features = self.body(x)
         return Critique(self.head(features).flatten(), features.flatten(1))

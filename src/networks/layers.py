@@ -1,8 +1,17 @@
-"""Blocks and conventions shared by the networks."""
+"""Blocks and conventions shared by the networks: normalisation, initialisation, D's answer."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from src.errors import SettingError
+
+Norm = Literal["none", "batch", "layer", "instance", "spectral"]
+Module = TypeVar("Module", bound=nn.Module)
+WEIGHTED = (nn.Linear, nn.Embedding, nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d)
 
 
 class Critique(NamedTuple):
@@ -17,6 +26,103 @@ class Critique(NamedTuple):
     features: Tensor
 
 
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch norm with a gain and a bias per class (Dumoulin et al. 2017; Miyato & Koyama 2018).
+
+        out = gain[y] * (x - mean) / sqrt(var + eps) + bias[y]
+
+    The statistics are those of the whole batch; gains start at 1 and biases at 0.
+
+    Args:
+        channels: c of the images (n, c, h, w).
+        classes: labels are from 0 to classes - 1.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain = nn.Parameter(torch.ones(classes, channels))
+        self.bias = nn.Parameter(torch.zeros(classes, channels))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        # F.embedding and not gain[y]: its backward is deterministic, and quicker on a CPU.
+        gain, bias = (
+            F.embedding(y, table).to(x.dtype)[:, :, None, None] for table in (self.gain, self.bias)
+        )
+        return torch.addcmul(bias, self.norm(x), gain)
+
+
+class Stack(nn.Sequential):
+    """Layers in turn; those that depend on the class get y as well."""
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        for layer in self:
+            x = layer(x, y) if isinstance(layer, ConditionalBatchNorm2d) else layer(x)
+        return x
+
+
+def norm_layer(norm: Norm, channels: int, classes: int = 0) -> nn.Module:
+    """The layer that normalises images (n, channels, h, w); see `spectral` for spectral norm.
+
+    Args:
+        norm: `layer` is over all of a sample's channels and pixels, with a gain per channel.
+        channels: c.
+        classes: above 0, batch norm has a gain and a bias per class and is called with (x, y).
+
+    Raises:
+        SettingError: if classes are asked of another norm than batch norm.
+    """
+    if classes and norm != "batch":
+        raise SettingError(
+            f"model.generator.norm={norm}: only batch norm can be conditioned on the class.\n"
+            "Use model.generator.norm=batch, or model.condition.generator=concatenate."
+        )
+    if norm == "batch":
+        return ConditionalBatchNorm2d(channels, classes) if classes else nn.BatchNorm2d(channels)
+    if norm == "layer":
+        return nn.GroupNorm(1, channels)
+    if norm == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    return nn.Identity()
+
+
+def biased(norm: Norm) -> bool:
+    """Whether a convolution wants a bias of its own: no norm with a bias comes after it."""
+    return norm in ("none", "spectral")
+
+
+def spectral(network: Module, norm: Norm = "spectral") -> Module:
+    """Divide every weight in a network, or in one layer, by its largest singular value.
+
+    The singular value is followed by one power iteration per pass in training mode (Miyato et al.
+    2018, algorithm 1). To be called after initialisation: from then on `weight` is computed.
+
+    Args:
+        network: changed in place.
+        norm: unless `spectral`, nothing is done.
+
+    Returns:
+        The same network.
+    """
+    if norm == "spectral":
+        for layer in [module for module in network.modules() if isinstance(module, WEIGHTED)]:
+            spectral_norm(layer, n_power_iterations=1, eps=1e-12)
+    return network
+
+
+def refuse_classes(classes: int, network: str) -> None:
+    """For networks that have no layer which could depend on the class.
+
+    Raises:
+        SettingError: if `classes` is above 0.
+    """
+    if classes:
+        raise SettingError(
+            f"{network} have no batch norm that could be conditioned on the class.\n"
+            "Use model.condition.generator=concatenate."
+        )
+
+
 def init_normal_(module: nn.Module, std: float = 0.02) -> None:
     """DCGAN's initialisation: weights N(0, std^2), batch-norm gains N(1, std^2), biases 0.
 
@@ -24,7 +130,7 @@ def init_normal_(module: nn.Module, std: float = 0.02) -> None:
     """
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, std)
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
         nn.init.normal_(module.weight, 1.0, std)
     else:
         return

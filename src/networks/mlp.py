@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from src.networks.layers import Critique
+from src.networks.layers import Critique, refuse_classes, spectral
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -16,7 +16,11 @@ ACTIVATIONS = {
     "sigmoid": nn.Sigmoid,
 }
 Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid"]
-Init = Literal["torch", "glorot", "normal_all"]
+Init = Literal["torch", "glorot", "normal_all", "unit"]
+OUTPUTS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "identity": nn.Identity}
+Output = Literal["auto", "tanh", "sigmoid", "identity"]
+NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+Norm = Literal["none", "batch", "layer", "spectral"]
 
 
 class MLP(nn.Sequential):
@@ -27,28 +31,37 @@ class MLP(nn.Sequential):
         activation: between layers.
         init: `torch` leaves torch's default, `glorot` is Glorot-uniform with zero biases (the
             default of TensorFlow 1 layers), `normal_all` draws all parameters, biases too, from
-            N(0, 0.02^2) (d2l's toy recipe).
+            N(0, 0.02^2) (d2l's toy recipe), `unit` from N(0, 1) (the one-neuron GAN).
+        norm: before each activation; `spectral` is of every layer's weight.
     """
 
     def __init__(
-        self, sizes: Sequence[int], activation: Activation = "relu", init: Init = "torch"
+        self,
+        sizes: Sequence[int],
+        activation: Activation = "relu",
+        init: Init = "torch",
+        norm: Norm = "none",
     ) -> None:
+        *hidden, outputs = sizes[1:]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
-        super().__init__(*layers[:-1])
+        for fan_in, fan_out in pairwise([sizes[0], *hidden]):
+            layers += [nn.Linear(fan_in, fan_out)]
+            layers += [NORMS[norm](fan_out)] if norm in NORMS else []
+            layers += [ACTIVATIONS[activation]()]
+        super().__init__(*layers, nn.Linear(sizes[-2], outputs))
         if init == "glorot":
             for layer in self:
                 if isinstance(layer, nn.Linear):
                     nn.init.xavier_uniform_(layer.weight)
                     nn.init.zeros_(layer.bias)
-        elif init == "normal_all":
+        elif init in ("normal_all", "unit"):
             for parameter in self.parameters():
-                nn.init.normal_(parameter, 0.0, 0.02)
+                nn.init.normal_(parameter, 0.0, 1.0 if init == "unit" else 0.02)
+        spectral(self, norm)
 
 
 class MLPGenerator(nn.Module):
-    """z (n, latent_dim) to samples (n, *shape); images end in tanh, points are free.
+    """z (n, latent_dim) to samples (n, *shape).
 
     Args:
         latent_dim: length of z.
@@ -56,6 +69,9 @@ class MLPGenerator(nn.Module):
         hidden: widths of the hidden layers; none makes an affine map.
         activation: between layers.
         init: see `MLP`.
+        norm: before each activation.
+        output: of the last layer; `auto` is tanh for images and identity for points.
+        classes: none; labels are brought in by concatenation.
     """
 
     def __init__(
@@ -65,13 +81,19 @@ class MLPGenerator(nn.Module):
         hidden: Sequence[int] = (128, 128),
         activation: Activation = "leaky_relu",
         init: Init = "torch",
+        norm: Literal["none", "batch"] = "none",
+        output: Output = "auto",
+        classes: int = 0,
     ) -> None:
         super().__init__()
+        refuse_classes(classes, "Multilayer perceptrons")
         self.shape = tuple(shape)
-        self.body = MLP([latent_dim, *hidden, math.prod(shape)], activation, init)
-        self.output = nn.Tanh() if len(self.shape) > 1 else nn.Identity()
+        self.body = MLP([latent_dim, *hidden, math.prod(shape)], activation, init, norm)
+        if output == "auto":
+            output = "tanh" if len(self.shape) > 1 else "identity"
+        self.output = OUTPUTS[output]()
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.output(self.body(z)).unflatten(1, self.shape)
 
 
@@ -80,9 +102,14 @@ class MLPDiscriminator(nn.Module):
 
     Args:
         shape: of one sample.
-        hidden: widths of the hidden layers, at least one.
+        hidden: widths of the hidden layers; with none, D is one neuron.
         activation: after each hidden layer.
         init: see `MLP`.
+        norm: before each activation; `spectral` is of every layer's weight.
+        classes: none; labels are brought in around it.
+
+    Attributes:
+        features: length of the critique's features: the last hidden layer's width, or the input's.
     """
 
     def __init__(
@@ -91,12 +118,16 @@ class MLPDiscriminator(nn.Module):
         hidden: Sequence[int] = (128, 128),
         activation: Activation = "leaky_relu",
         init: Init = "torch",
+        norm: Literal["none", "layer", "spectral"] = "none",
+        classes: int = 0,
     ) -> None:
         super().__init__()
-        *body, head = MLP([math.prod(shape), *hidden, 1], activation, init)
+        refuse_classes(classes, "Multilayer perceptrons")
+        *body, head = MLP([math.prod(shape), *hidden, 1], activation, init, norm)
         self.body, self.head = nn.Sequential(*body), head
+        self.features = head.in_features
 
-    def forward(self, x: Tensor) -> Critique:
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
         features = self.body(x.flatten(1))
         return Critique(self.head(features).squeeze(1), features)
 

@@ -178,7 +178,7 @@ def test_the_penalty_is_added_to_ds_loss() -> None:
     """With R1 the weights differ, and the recorded loss/d is that without it."""
     records = []
     for overrides in ([], ["model/penalty=r1", "model.penalty.gamma=100"]):
-        model = built(*TINY, *overrides)
+        model = built(*TINY, "model.discriminator.norm=none", *overrides)
         steps(model)
         records.append((model.fetch_records(), state(model)))
     (plain, weights), (penalised, others) = records

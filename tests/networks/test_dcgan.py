@@ -50,7 +50,7 @@ def test_every_pixel_counts_and_every_pixel_is_reached(resolution: int) -> None:
     shape = (1, resolution, resolution)
     torch.manual_seed(0)
     x = torch.randn(2, *shape, requires_grad=True)
-    DCGANDiscriminator(shape, width=2, batch_norm=False)(x).logits.sum().backward()
+    DCGANDiscriminator(shape, width=2, norm="none")(x).logits.sum().backward()
     assert (x.grad != 0).all()
     fake = DCGANGenerator(5, shape, width=2)(torch.randn(64, 5))
     assert (fake.std(0) > 0).all()
@@ -87,6 +87,6 @@ def test_batch_norm_where_the_paper_has_it() -> None:
 def test_without_batch_norm_a_samples_logit_is_its_own() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 1, 28, 28)
-    network = DCGANDiscriminator((1, 28, 28), 4, batch_norm=False)
+    network = DCGANDiscriminator((1, 28, 28), 4, norm="none")
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     assert_close(network(x).logits[:1], network(x[:1]).logits)
