@@ -111,12 +111,17 @@ class GenerativeModel(L.LightningModule):
 
     def fetch_records(self) -> dict[str, float]:
         """Means of the recorded terms since the last call, with one wait for the device."""
-        if not self._records:
+        means = {name: total / count for name, (total, count) in self._records.items() if count}
+        # The names stay, in the order in which the first iteration recorded them.
+        self._records = {k: [torch.zeros_like(total), 0] for k, (total, _) in self._records.items()}
+        if not means:
             return {}
-        means = torch.stack([total / count for total, count in self._records.values()]).tolist()
-        names = list(self._records)
-        self._records = {}
-        return dict(zip(names, means, strict=True))
+        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True))
+
+    def recorded(self) -> tuple[list[str], Tensor]:
+        """Names and sums of the recorded terms since the last fetch, which stay on the device."""
+        totals = [total for total, _ in self._records.values()]
+        return list(self._records), torch.stack(totals) if totals else torch.zeros(0)
 
     # Sampling
 
