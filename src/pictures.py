@@ -58,6 +58,11 @@ def grid(
     return Image.fromarray(array if c == 3 else array[:, :, 0])
 
 
+def of_points(x: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Points (n, h w) that are pictures, from 0 (light) to 1 (dark), as images (n, 1, h, w)."""
+    return 1 - 2 * x.unflatten(1, (1, *shape))
+
+
 def pairs(above: Tensor, below: Tensor, columns: int | None = None) -> Image.Image:
     """A grid in which each image of `above` stands on its partner in `below`.
 

@@ -23,6 +23,8 @@ def sample(config: DictConfig, _: Path) -> None:
     out = Path(config.out)
     if config.what == "progress":
         write_progress(run, out)
+    elif config.what == "neighbours":
+        write_neighbours(config, run, out)
     else:
         draw(config, run, out)
     print(f"Wrote {out}")
@@ -44,6 +46,23 @@ def write_progress(run: runs.Run, out: Path) -> None:
         raise SettingError(f"out={out}: what=progress makes a .gif or a .png.")
 
 
+def write_neighbours(config: DictConfig, run: runs.Run, out: Path) -> None:
+    """Samples above the training images nearest to them."""
+    from src import pictures
+    from src.build import device_of, load_data, load_model
+    from src.callbacks import neighbours
+
+    model = load_model(run).to(device_of(config.device))
+    if model.spec.kind != "images" or out.suffix != ".png":
+        raise SettingError(
+            f"what=neighbours makes a .png of images; the model of {run.folder} makes "
+            f"{model.spec.kind}, and out={out}."
+        )
+    data = load_data(run, config.data.root)
+    x = model.sample(config.n, labels_of(config, run, model), config.seed)
+    pictures.save(out, neighbours.picture(x, data.reals("train").x, flip=data.flip))
+
+
 def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
     """Samples, or interpolations between pairs of codes."""
     import torch
@@ -51,11 +70,7 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
     from src.build import device_of, load_model
 
     model = load_model(run).to(device_of(config.device))
-    labels = None
-    if config.label is not None:
-        if not getattr(model, "conditional", False):
-            raise SettingError(f"label={config.label}: the model of {run.folder} knows no classes.")
-        labels = torch.full((config.n,), class_index(config.label, model.spec.classes))
+    labels = labels_of(config, run, model)
     if config.what == "samples":
         columns = math.ceil(config.n**0.5)
         x = model.sample(config.n, labels, config.seed)
@@ -69,7 +84,18 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
         z = z / z.norm(dim=-1, keepdim=True) * torch.lerp(lengths[:, 0], lengths[:, 1], share)
         with model.scoring():
             x = torch.cat([model.decode(row, None) for row in z])
-    write(x.cpu(), out, columns)
+    write(x.cpu(), out, columns, model.spec.picture_shape)
+
+
+def labels_of(config: DictConfig, run: runs.Run, model: "GenerativeModel") -> "Tensor | None":  # noqa: F821
+    """The class that is asked for, once per sample; None if there is none."""
+    import torch
+
+    if config.label is None:
+        return None
+    if not getattr(model, "conditional", False):
+        raise SettingError(f"label={config.label}: the model of {run.folder} knows no classes.")
+    return torch.full((config.n,), class_index(config.label, model.spec.classes))
 
 
 def class_index(label: str | int, classes: tuple[str, ...]) -> int:
@@ -83,8 +109,16 @@ def class_index(label: str | int, classes: tuple[str, ...]) -> int:
     )
 
 
-def write(x: "torch.Tensor", out: Path, columns: int) -> None:  # noqa: F821
-    """Write samples (n, *shape) as a grid, an array of uint8 NHWC (points: float32), or PNGs."""
+def write(
+    x: "torch.Tensor",  # noqa: F821
+    out: Path,
+    columns: int,
+    picture_shape: tuple[int, int] | None = None,
+) -> None:
+    """Write samples (n, *shape) as a grid, an array of uint8 NHWC (points: float32), or PNGs.
+
+    In a .png, points are a scatter plot, or images where they are pictures of `picture_shape`.
+    """
     import numpy as np
     from PIL import Image
 
@@ -98,7 +132,9 @@ def write(x: "torch.Tensor", out: Path, columns: int) -> None:  # noqa: F821
         if out.suffix == ".npz":
             np.savez(out, array)
         elif out.suffix == ".png":
-            pictures.save(out, pictures.grid(x, columns) if images else pictures.scatter(x, x[:0]))
+            x = pictures.of_points(x, picture_shape) if picture_shape else x
+            shown = pictures.grid(x, columns) if x.ndim == 4 else pictures.scatter(x, x[:0])
+            pictures.save(out, shown)
         elif out.suffix or not images:
             raise SettingError(f"out={out}: choose .png, .npz, or (for images) a folder.")
         else:

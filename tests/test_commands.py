@@ -201,6 +201,17 @@ def test_colours_are_kept(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "x" / "000001.png").getpixel((0, 0)) == (255, 0, 128)
 
 
+def test_points_that_are_pictures_are_drawn_so(tmp_path: Path) -> None:
+    x = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.5]])
+    write(x, tmp_path / "x.png", 2, (2, 2))
+    write(x, tmp_path / "x.npz", 2, (2, 2))
+    shown = np.asarray(Image.open(tmp_path / "x.png"))
+    assert shown[16:68:32, 16:134:32].tolist() == [[0, 255, 255, 0], [255, 0, 0, 128]]
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["arr_0"], x)
+    with pytest.raises(SettingError, match="choose"):
+        write(x, tmp_path / "x", 2, (2, 2))
+
+
 # Scoring
 
 

@@ -16,7 +16,7 @@ from tests.conftest import QUICK, composed
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-POINTS = {"gaussian", "ring", "grid"}
+POINTS = {"gaussian", "ring", "grid", "slanted_land"}
 NO_STAND_IN = {"folder"}
 
 

@@ -40,6 +40,14 @@ def test_pairs_stand_above_each_other() -> None:
     np.testing.assert_array_equal(shown, [[0, 128], [255, 128], [255, 255], [0, 255]])
 
 
+def test_points_that_are_pictures() -> None:
+    # Row by row, 1 is dark.
+    shown = pictures.of_points(torch.tensor([[1.0, 0.0, 0.5, 0.0, 1.0, 1.0]]), (2, 3))
+    expected = torch.tensor([[-1.0, 1.0, 0.0], [1.0, -1.0, -1.0]]).view(1, 1, 2, 3)
+    torch.testing.assert_close(shown, expected)
+    assert array(pictures.grid(shown, scale=1, padding=0)).tolist() == [[0, 255, 128], [255, 0, 0]]
+
+
 def points(n: int, dim: int, seed: int) -> torch.Tensor:
     return torch.randn(n, dim, generator=torch.Generator().manual_seed(seed))
 

@@ -31,7 +31,7 @@ class Samples(Scheduled):
     Conditional models show one class per column, each row from one code.
 
     Args:
-        n: samples in a picture; None is 64 images or 1,000 points.
+        n: samples in a picture; None is 64 images or 1,000 points of a scatter plot.
         every: samples seen between two pictures; None is at 1/64, 1/32, 1/16 and then at each
             eighth of the budget. Untrained models are shown too.
         seed: of the codes.
@@ -76,13 +76,13 @@ class Samples(Scheduled):
             folder = _folder(trainer)
             frames = read_frames(folder)
             pictures.save(folder / "final.png", frames[-1][1])
-            width = 400 if model.spec.kind == "points" else 256
+            width = 400 if _scattered(model) else 256
             pictures.film(frames, folder / "progress.gif", width)
             if (metrics := folder.parent / "metrics.csv").exists():
                 pictures.save(folder / "curves.png", pictures.curves(read_metrics(metrics)))
 
     def _n(self, model: GenerativeModel) -> int:
-        return self.n or (1000 if model.spec.kind == "points" else 64)
+        return self.n or (1000 if _scattered(model) else 64)
 
     def _choose(self, trainer: L.Trainer, split: str, n: int) -> Tensor:
         """Samples from all over a split, since some data sets are stored class by class."""
@@ -90,13 +90,13 @@ class Samples(Scheduled):
         return to_model(stored[torch.linspace(0, len(stored) - 1, min(n, len(stored))).long()])
 
     def _draw_reals(self, model: GenerativeModel) -> Image.Image:
-        if model.spec.kind == "points":
+        if _scattered(model):
             return pictures.scatter(self._reals[:0], self._reals)
-        return pictures.grid(self._reals)
+        return _grid(self._reals, model)
 
     def _draw(self, model: GenerativeModel) -> Image.Image:
         n, classes = self._n(model), len(model.spec.classes)
-        if model.spec.kind == "points":
+        if _scattered(model):
             critic = getattr(model, "critic_logits", None)
             device = model.device
             return pictures.scatter(
@@ -109,7 +109,7 @@ class Samples(Scheduled):
             codes = model.latents(rows, self.seed).repeat_interleave(classes, 0)
             labels = torch.arange(classes, device=model.device).repeat(rows)
             return pictures.grid(model.decode(codes, labels), classes)
-        return pictures.grid(model.sample(n, seed=self.seed))
+        return _grid(model.sample(n, seed=self.seed), model)
 
     def _write(
         self,
@@ -129,6 +129,16 @@ def read_frames(folder: Path) -> list[tuple[str, Image.Image]]:
     """Labels and pictures of a run's `samples/` folder, in the order of training."""
     paths = [path for path in sorted(folder.glob("*.png")) if re.fullmatch(r"\d+", path.stem)]
     return [(f"{int(path.stem):,} samples", Image.open(path)) for path in paths]
+
+
+def _scattered(model: GenerativeModel) -> bool:
+    """Whether samples are shown as the points that they are."""
+    return model.spec.kind == "points" and model.spec.picture_shape is None
+
+
+def _grid(x: Tensor, model: GenerativeModel) -> Image.Image:
+    shape = model.spec.picture_shape
+    return pictures.grid(pictures.of_points(x, shape) if shape else x)
 
 
 def _folder(trainer: L.Trainer) -> Path:

@@ -10,6 +10,11 @@
 
 The last three are those of PacGAN (Lin et al. 2018, arXiv:1712.04086), for mixtures only. More
 samples find more modes, so the number of samples is in the name: `modes10k_exact`.
+
+Pictures of 2 x 2 pixels (data=slanted_land) have no density. They have instead
+
+    diagonal       share of samples that show it: above 0.5 on it, below elsewhere
+    nearest_error  mean absolute difference of a sample to the nearest real picture, per pixel
 """
 
 from functools import cached_property
@@ -30,7 +35,8 @@ class ToyScorer:
     """Scores points against the distribution of a toy data set.
 
     Args:
-        data: with a `distribution`: `mean`, `cov`, `log_prob`, `sample`, `modes`, `std`.
+        data: with a `distribution`: `mean`, `cov`, `sample`, `modes`, `std`, and `log_prob` or
+            `pictures`.
         n: samples.
         seed: of the samples, and of the real ones that are scored for comparison.
 
@@ -42,7 +48,8 @@ class ToyScorer:
         if n < 2:
             raise SettingError(f"metrics.n={n} must be 2 samples or more.")
         self.data, self.n, self.seed = data, n, seed
-        self.headline = {"frechet": self.name("frechet")}
+        headline = "diagonal" if hasattr(data.distribution, "pictures") else "frechet"
+        self.headline = {headline: self.name(headline)}
 
     def name(self, metric: str) -> str:
         """The metric's name with its protocol: `modes10k_exact`."""
@@ -88,11 +95,29 @@ def toy_metrics(data: DataModule, x: Tensor) -> dict[str, float]:
         "mean_error": float((sampled.mean - mean).norm()),
         "cov_error": float((spread - cov).norm()),
         "frechet": frechet_distance(Moments(mean, root), sampled) if finite else float("nan"),
-        "log_prob": float(truth.log_prob(x).mean()) if finite else float("nan"),
     }
+    if hasattr(truth, "pictures"):
+        values |= picture_metrics(x, truth.pictures.double())
+    else:
+        values["log_prob"] = float(truth.log_prob(x).mean()) if finite else float("nan")
     if truth.modes is not None:
         values |= mode_metrics(x, truth.modes.double(), truth.std, truth.weights.double())
     return values if finite else dict.fromkeys(values, float("nan"))
+
+
+def picture_metrics(x: Tensor, pictures: Tensor) -> dict[str, float]:
+    """Share of samples with a dark diagonal, and their distance to the nearest real picture.
+
+    Args:
+        x: samples (n, 4), 2 x 2 pixels row by row, from 0 (light) to 1 (dark).
+        pictures: the real ones (k, 4).
+    """
+    dark, light = x[:, [0, 3]] > 0.5, x[:, [1, 2]] < 0.5
+    nearest = torch.cdist(x, pictures, p=1).amin(1) / x.shape[1]
+    return {
+        "diagonal": float((dark & light).all(1).double().mean()),
+        "nearest_error": float(nearest.mean()),
+    }
 
 
 def mode_metrics(x: Tensor, modes: Tensor, std: float, weights: Tensor) -> dict[str, float]:

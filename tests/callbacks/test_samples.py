@@ -9,7 +9,7 @@ from torch import Tensor
 from src import pictures
 from src.callbacks.records import Records
 from src.callbacks.samples import Samples
-from src.data.base import to_model
+from src.data.base import DataSpec, to_model
 from src.loggers import CSVMetrics
 from tests.callbacks.tiny import IMAGES, POINTS, SignalAt, Tiny
 
@@ -95,6 +95,15 @@ def test_one_class_per_column(fit: Callable, tmp_path: Path) -> None:
     assert shown.size == (2 + 2 * 66, 2 + 3 * 66)
     even, odd = shown.getpixel((34, 34)), shown.getpixel((34 + 66, 34))
     assert odd > 200 > even
+
+
+def test_points_that_are_pictures(fit: Callable, tmp_path: Path) -> None:
+    spec = DataSpec("points", (6,), picture_shape=(2, 3))
+    _, model = fit(Samples(every=50), spec=spec)
+    shown = Image.open(tmp_path / "samples" / "final.png")
+    x = model.sample(64, seed=0)
+    assert shown.tobytes() == pictures.grid((1 - 2 * x).view(64, 1, 2, 3)).tobytes()
+    assert Image.open(tmp_path / "samples" / "reals.png").size == (2 + 8 * 65, 2 + 7 * 44)
 
 
 def test_reconstructions(fit: Callable, tmp_path: Path) -> None:

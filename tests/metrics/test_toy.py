@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.data.slanted_land import SlantedLand
 from src.data.toy import Toy
 from src.errors import SettingError
-from src.metrics.toy import ToyScorer, mode_metrics, toy_metrics
+from src.metrics.toy import ToyScorer, mode_metrics, picture_metrics, toy_metrics
 
 from .conftest import sampler_of
 
@@ -111,6 +112,53 @@ def test_points_that_are_not_finite_give_nan() -> None:
     x = drawn(data, 100)
     x[3, 0] = math.inf
     assert all(math.isnan(value) for value in toy_metrics(data, x).values())
+
+
+def slanted_land() -> SlantedLand:
+    data = SlantedLand("slanted_land", "points", 4, [], "builtin", None, "", 1, 0)
+    data.setup()
+    return data
+
+
+def test_pictures_show_the_diagonal_or_not() -> None:
+    pictures = slanted_land().distribution.pictures.double()
+    x = torch.tensor(
+        [
+            [0.6, 0.4, 0.4, 0.6],
+            [0.6, 0.6, 0.4, 0.6],
+            [0.4, 0.4, 0.4, 0.6],
+            [0.0, 1.0, 1.0, 0.0],
+            [1.0, 0.0, 0.0, 1.0],
+        ]
+    ).double()
+    found = picture_metrics(x, pictures)
+    assert found["diagonal"] == pytest.approx(2 / 5)
+    # The nearest ones are (.8, .2, .1, .9), (.8, .2, .1, .9) or its like, (.9, .2, .1, .8), ...
+    by_hand = [
+        min(sum(abs(a - b) for a, b in zip(row, real, strict=True)) / 4 for real in rows)
+        for rows in [pictures.tolist()]
+        for row in x.tolist()
+    ]
+    assert by_hand[0] == pytest.approx((0.2 + 0.2 + 0.3 + 0.3) / 4)
+    assert by_hand[4] == 0
+    assert found["nearest_error"] == pytest.approx(sum(by_hand) / 5)
+
+
+def test_pictures_have_no_density_but_moments() -> None:
+    data = slanted_land()
+    found = ToyScorer(data, n=2000)
+    assert found.headline == {"diagonal": "diagonal2k_exact"}
+    scores = found.score(sampler_of(data.splits["train"].x.repeat(400, 1)))
+    assert scores.values == {
+        "mean_error2k_exact": pytest.approx(0, abs=1e-6),
+        "cov_error2k_exact": pytest.approx(0, abs=1e-4),  # n over n - 1
+        "frechet2k_exact": pytest.approx(0, abs=1e-6),
+        "diagonal2k_exact": 1.0,
+        "nearest_error2k_exact": 0.0,
+    }
+    assert scores.protocols["diagonal2k_exact"]["real"] == 1.0
+    assert scores.protocols["nearest_error2k_exact"]["real"] == 0.0
+    assert scores.protocols["frechet2k_exact"]["real"] > 0
 
 
 def test_too_few_samples_are_told() -> None:
