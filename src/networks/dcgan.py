@@ -13,7 +13,6 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from src.errors import SettingError
 from src.networks.layers import (
     Critique,
     Stack,
@@ -21,25 +20,9 @@ from src.networks.layers import (
     init_normal_,
     norm_layer,
     refuse_classes,
+    sizes,
     spectral,
 )
-
-
-def sizes(resolution: int) -> list[int]:
-    """Resolutions from 4 to the image's, each half of the next, rounded up: [4, 7, 14, 28].
-
-    Raises:
-        SettingError: if halving does not lead to 4.
-    """
-    chain = [resolution]
-    while chain[-1] > 4:
-        chain.append((chain[-1] + 1) // 2)
-    if chain[-1] != 4 or len(chain) == 1:
-        raise SettingError(
-            f"data.resolution={resolution} does not fit the DCGAN networks: halving it, rounded "
-            "up, must lead to 4.\nUse 28, 32, 64 or 128."
-        )
-    return chain[::-1]
 
 
 def _kernel(size: int) -> int:

@@ -11,6 +11,7 @@ from src.errors import SettingError
 
 Norm = Literal["none", "batch", "layer", "instance", "spectral"]
 Module = TypeVar("Module", bound=nn.Module)
+# Their weight is what spectral norm divides.
 WEIGHTED = (nn.Linear, nn.Embedding, nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d)
 
 
@@ -26,6 +27,23 @@ class Critique(NamedTuple):
     features: Tensor
 
 
+def sizes(resolution: int) -> list[int]:
+    """Resolutions from 4 to the image's, each half of the next, rounded up: [4, 7, 14, 28].
+
+    Raises:
+        SettingError: if halving does not lead to 4.
+    """
+    chain = [resolution]
+    while chain[-1] > 4:
+        chain.append((chain[-1] + 1) // 2)
+    if chain[-1] != 4 or len(chain) == 1:
+        raise SettingError(
+            f"data.resolution={resolution} does not fit these networks: halving it, rounded up, "
+            "must lead to 4.\nUse 28, 32, 64 or 128."
+        )
+    return chain[::-1]
+
+
 class ConditionalBatchNorm2d(nn.Module):
     """Batch norm with a gain and a bias per class (Dumoulin et al. 2017; Miyato & Koyama 2018).
 
@@ -37,6 +55,8 @@ class ConditionalBatchNorm2d(nn.Module):
         channels: c of the images (n, c, h, w).
         classes: labels are from 0 to classes - 1.
     """
+
+    takes_class = True
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -53,11 +73,13 @@ class ConditionalBatchNorm2d(nn.Module):
 
 
 class Stack(nn.Sequential):
-    """Layers in turn; those that depend on the class get y as well."""
+    """Layers in turn; those that can depend on the class (`takes_class`) get y as well."""
+
+    takes_class = True
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         for layer in self:
-            x = layer(x, y) if isinstance(layer, ConditionalBatchNorm2d) else layer(x)
+            x = layer(x, y) if getattr(layer, "takes_class", False) else layer(x)
         return x
 
 

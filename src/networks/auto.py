@@ -1,0 +1,95 @@
+"""Networks that follow the data: DCGAN's for images, a multilayer perceptron for points.
+
+So that any preset works on any data: `model=wgan_gp data=ring`.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from src.errors import SettingError
+from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from src.networks.layers import Critique
+from src.networks.mlp import MLPDiscriminator, MLPGenerator
+
+IMAGE, POINT = 3, 1
+
+
+def _kind(shape: Sequence[int]) -> int:
+    if len(shape) not in (IMAGE, POINT):
+        raise SettingError(
+            f"The auto networks are for images and points, not for data of shape {tuple(shape)}.\n"
+            "Choose model/generator and model/discriminator."
+        )
+    return len(shape)
+
+
+class AutoGenerator(nn.Module):
+    """z (n, latent_dim), and y (n,) if conditional, to samples (n, *shape).
+
+    Args:
+        latent_dim: length of z.
+        shape: (c, r, r) of one image, (d,) of a point.
+        width: for images, see `DCGANGenerator`.
+        norm: for images.
+        hidden: for points, see `MLPGenerator`.
+        activation: for points.
+        classes: for images: above 0, batch norm is conditioned on the class.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        shape: Sequence[int],
+        width: int = 64,
+        norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
+        hidden: Sequence[int] = (128, 128, 128),
+        activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "relu",
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        if _kind(shape) == IMAGE:
+            self.network = DCGANGenerator(latent_dim, shape, width, norm, classes)
+        else:
+            self.network = MLPGenerator(
+                latent_dim, shape, hidden, activation, "glorot", classes=classes
+            )
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.network(z, y)
+
+
+class AutoDiscriminator(nn.Module):
+    """Samples (n, *shape) to a `Critique`.
+
+    Args:
+        shape: (c, r, r) of one image, (d,) of a point.
+        width: for images, see `DCGANDiscriminator`.
+        norm: for images; points have none.
+        hidden: for points, see `MLPDiscriminator`.
+        activation: for points.
+        classes: none; labels are brought in around it.
+
+    Attributes:
+        features: length of the critique's features.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: int = 64,
+        norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
+        hidden: Sequence[int] = (128, 128, 128),
+        activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "leaky_relu",
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        if _kind(shape) == IMAGE:
+            self.network = DCGANDiscriminator(shape, width, norm, classes)
+        else:
+            self.network = MLPDiscriminator(shape, hidden, activation, "glorot", classes=classes)
+        self.features = self.network.features
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
+        return self.network(x, y)

@@ -1,0 +1,207 @@
+"""SNGAN's residual networks (Miyato et al. 2018, appendix B.4; sizes as in kwotsin/mimicry).
+
+    G block  x + ...:  norm, ReLU, double the size, conv 3x3, norm, ReLU, conv 3x3
+    D block  x + ...:  norm, ReLU, conv 3x3, norm, ReLU, conv 3x3, halve the size
+
+The shortcut is a 1x1 convolution wherever the shape changes. D sums its last layer over space and
+has spectral norm everywhere, G has batch norm, conditioned on the class if there is one. To 32 px
+all stages are equally wide; from 64 px the width doubles as the size halves. With `attention` both
+are SAGAN's (Zhang et al. 2019). Weights are Xavier-uniform, biases 0.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from src.errors import SettingError
+from src.networks.attention import SelfAttention
+from src.networks.layers import (
+    Critique,
+    Norm,
+    Stack,
+    norm_layer,
+    refuse_classes,
+    sizes,
+    spectral,
+)
+
+# Per resolution: the widths of G's stages from 4 px up and of D's blocks from the image down, in
+# units of `width`; how many of D's blocks halve the size; the published widths of G and D.
+G_WIDTHS = {
+    28: (1, 1, 1, 1),
+    32: (1, 1, 1, 1),
+    64: (16, 8, 4, 2, 1),
+    128: (16, 16, 8, 4, 2, 1),
+}
+D_WIDTHS = {28: (1, 1, 1, 1), 32: (1, 1, 1, 1), 64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16)}
+HALVINGS = {28: 2, 32: 2, 64: 5, 128: 5}
+PUBLISHED = {28: (256, 128), 32: (256, 128), 64: (64, 64), 128: (64, 64)}
+
+
+def _check(resolution: int, attention: int | None, sites: Sequence[int], player: str) -> None:
+    if resolution not in PUBLISHED:
+        raise SettingError(
+            f"data.resolution={resolution} does not fit the residual networks.\n"
+            f"Use {', '.join(map(str, PUBLISHED))}."
+        )
+    if attention is not None and attention not in sites:
+        raise SettingError(
+            f"model.{player}.attention={attention} is no size of its layers at "
+            f"data.resolution={resolution}.\nUse {', '.join(map(str, sorted(set(sites))))} or null."
+        )
+
+
+def _xavier(layer: nn.Linear | nn.Conv2d, gain: float = 1.0) -> nn.Module:
+    nn.init.xavier_uniform_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _conv3(fan_in: int, fan_out: int) -> nn.Module:
+    return _xavier(nn.Conv2d(fan_in, fan_out, 3, 1, 1), 2**0.5)
+
+
+class GeneratorBlock(nn.Module):
+    """x (n, fan_in, h, w), and y (n,), to (n, fan_out, size, size)."""
+
+    takes_class = True
+
+    def __init__(self, fan_in: int, fan_out: int, size: int, norm: Norm, classes: int) -> None:
+        super().__init__()
+        self.residual = Stack(
+            norm_layer(norm, fan_in, classes),
+            nn.ReLU(),  # not in place: without a norm this is the block's input
+            nn.Upsample((size, size), mode="bilinear"),
+            _conv3(fan_in, fan_out),
+            norm_layer(norm, fan_out, classes),
+            nn.ReLU(inplace=True),
+            _conv3(fan_out, fan_out),
+        )
+        # A 1x1 convolution and interpolation commute: it is done at the smaller size.
+        self.shortcut = nn.Sequential(
+            _xavier(nn.Conv2d(fan_in, fan_out, 1)), nn.Upsample((size, size), mode="bilinear")
+        )
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.shortcut(x) + self.residual(x, y)
+
+
+class DiscriminatorBlock(nn.Module):
+    """x (n, fan_in, h, w) to (n, fan_out, h, w) or, if `halve`, (n, fan_out, h/2, w/2).
+
+    The first block, on pixels, has no activation before its first convolution, and no norms.
+    """
+
+    def __init__(self, fan_in: int, fan_out: int, halve: bool, norm: Norm, first: bool) -> None:
+        super().__init__()
+        hidden = fan_out if first else fan_in
+        layers = [
+            *([] if first else [norm_layer(norm, fan_in), nn.ReLU()]),
+            _conv3(fan_in, hidden),
+            *([] if first else [norm_layer(norm, hidden)]),
+            nn.ReLU(inplace=True),
+            _conv3(hidden, fan_out),
+        ]
+        shortcut = [] if fan_in == fan_out and not halve else [nn.Conv2d(fan_in, fan_out, 1)]
+        pool = [nn.AvgPool2d(2)] if halve else []
+        self.residual = nn.Sequential(*layers, *pool)
+        # A 1x1 convolution and the mean of pixels commute as well.
+        self.shortcut = nn.Sequential(*pool, *map(_xavier, shortcut))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.residual(x)
+
+
+class ResNetGenerator(nn.Module):
+    """z (n, latent_dim), and y (n,) if conditional, to images (n, c, r, r) in [-1, 1].
+
+    Args:
+        latent_dim: length of z (the paper's 128).
+        shape: (c, r, r) of one image; r is 28, 32, 64 or 128.
+        width: channels of the last stage; None is as published: 256 to 32 px, 64 above.
+        norm: before each activation; `spectral` is spectral norm alone.
+        spectral_norm: spectral norm beside another norm (SAGAN).
+        attention: size in px of the stage after which a self-attention layer sits; None for none.
+        classes: above 0, batch norm is conditioned on the class.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        shape: Sequence[int],
+        width: int | None = None,
+        norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
+        spectral_norm: bool = False,
+        attention: int | None = None,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        channels, resolution = shape[0], shape[-1]
+        _check(resolution, attention, sizes(resolution)[1:], "generator")
+        width = PUBLISHED[resolution][0] if width is None else width
+        first, *widths = (width * factor for factor in G_WIDTHS[resolution])
+        layers: list[nn.Module] = [
+            _xavier(nn.Linear(latent_dim, 16 * first)),
+            nn.Unflatten(1, (first, 4, 4)),
+        ]
+        for size, fan_in, fan_out in zip(
+            sizes(resolution)[1:], [first, *widths], widths, strict=False
+        ):
+            layers += [GeneratorBlock(fan_in, fan_out, size, norm, classes)]
+            layers += [SelfAttention(fan_out)] if size == attention else []
+        self.body = Stack(
+            *layers,
+            norm_layer(norm, width, classes),
+            nn.ReLU(inplace=True),
+            _xavier(nn.Conv2d(width, channels, 3, 1, 1)),
+            nn.Tanh(),
+        )
+        spectral(self, "spectral" if spectral_norm else norm)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.body(z, y)
+
+
+class ResNetDiscriminator(nn.Module):
+    """Images (n, c, r, r) in [-1, 1] to a `Critique`.
+
+    Args:
+        shape: (c, r, r) of one image; r is 28, 32, 64 or 128.
+        width: channels of the first block; None is as published: 128 to 32 px, 64 above.
+        norm: `spectral` as published; the others stand before each activation.
+        attention: size in px of the block after which a self-attention layer sits; None for none.
+        classes: none; labels are brought in around it.
+
+    Attributes:
+        features: length of the critique's features: the last block's, summed over space.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: int | None = None,
+        norm: Literal["none", "batch", "layer", "instance", "spectral"] = "spectral",
+        attention: int | None = None,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        refuse_classes(classes, "Residual discriminators")
+        fan_in, size = shape[0], shape[-1]
+        halvings = HALVINGS.get(size, 0)
+        _check(size, attention, [size >> i for i in range(1, halvings + 1)], "discriminator")
+        width = PUBLISHED[size][1] if width is None else width
+        layers: list[nn.Module] = []
+        for i, factor in enumerate(D_WIDTHS[size]):
+            fan_out = width * factor
+            layers += [DiscriminatorBlock(fan_in, fan_out, i < halvings, norm, first=i == 0)]
+            layers += [SelfAttention(fan_out)] if shape[-1] >> (i + 1) == attention else []
+            fan_in = fan_out
+        self.body = nn.Sequential(*layers, nn.ReLU())
+        self.head = _xavier(nn.Linear(fan_out, 1))
+        self.features = fan_out
+        spectral(self, norm)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
+        features = self.body(x).sum((2, 3))
+        return Critique(self.head(features).squeeze(1), features)
