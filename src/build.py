@@ -89,6 +89,30 @@ def restore(model: GenerativeModel, path: Path) -> None:
         model.on_load_checkpoint(checkpoint)
 
 
+def load_data(run: Run, root: str | None = None) -> DataModule:
+    """The data that a run was trained on, set up.
+
+    Args:
+        run: of which the configuration says what they are.
+        root: where they lie now, if they have moved.
+
+    Raises:
+        SettingError: if they are not there, or these are others.
+    """
+    settings = run.settings
+    if root is not None:
+        settings["data"]["root"] = root
+    data = build_data(settings)
+    data.setup()
+    trained_on = run.summary.get("data_id")
+    if trained_on and trained_on != data.data_id:
+        raise SettingError(
+            f"These are not the data of the run: hash {data.data_id['hash']}, but the run was "
+            f"trained on {trained_on['hash']}.\nSay data.root=... of the right ones."
+        )
+    return data
+
+
 @contextmanager
 def _fitting(path: Path) -> Iterator[None]:
     try:

@@ -56,6 +56,7 @@ NOT_RESULT = (
     "trainer.devices",
     "callbacks",  # noise is a function of seed and iteration: what happens beside changes nothing
 )
+RESULT = ("callbacks.equilibrium",)  # but it ends the training
 IN_FOLDER_NAME = ("seed", "data.source")
 
 
@@ -121,15 +122,17 @@ class Sample:
         n: samples, or rows of an interpolation.
         label: class of a conditional model, by name or index.
         seed: of the codes: the same seed gives the same picture.
+        data: `root`, where the data lie now, if they have moved; for `neighbours`.
         out: `.png` is a grid, `.gif` a film, `.npz` an array, anything else a folder of PNGs.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
     run: str
-    what: Literal["samples", "interpolation", "progress"]
+    what: Literal["samples", "neighbours", "interpolation", "progress"]
     n: int
     label: str | int | None
     seed: int
+    data: dict
     out: str
     device: str
 
@@ -379,7 +382,11 @@ def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
 
 def bears_on_result(key: str) -> bool:
     """Whether a dotted key is part of what a run is; the rest may change from call to call."""
-    return not any(key == skip or key.startswith(f"{skip}.") for skip in NOT_RESULT)
+
+    def below(nodes: tuple[str, ...]) -> bool:
+        return any(key == node or key.startswith(f"{node}.") for node in nodes)
+
+    return below(RESULT) or not below(NOT_RESULT)
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -410,7 +417,7 @@ def run_folder(config: DictConfig) -> str:
         for group, choice in sorted(choices.items())
         if not group.startswith("hydra") and default_choices.get(group) != choice
         # The trainer's settings speak for themselves: most do not bear on the result.
-        if bears_on_result(group) and group != "trainer"
+        if (bears_on_result(group) or bears_on_result(f"{group}.{choice}")) and group != "trainer"
     ]
     standard = compose("train", [*named, *slots]) if slots else base
     default = flatten(plain(standard, resolve=False))

@@ -13,27 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from src import runs
 from src.command import launch
 from src.config import check_evaluate
-from src.errors import SettingError
 
 
 def evaluate(config: DictConfig, _: Path) -> None:
     """Load the run's model and data, score, print and store."""
-    from src.build import build_data, device_of, load_model
+    from src.build import device_of, load_data, load_model
     from src.metrics.scorers import make_scorers
 
     run = runs.Run(Path(config.run))
-    model, settings = load_model(run), run.settings
-    if config.data.root is not None:
-        settings["data"]["root"] = config.data.root
-    data = build_data(settings)
-    data.setup()
-    trained_on = run.summary.get("data_id")
-    if trained_on and trained_on != data.data_id:
-        raise SettingError(
-            f"These are not the data of the run: hash {data.data_id['hash']}, but the run was "
-            f"trained on {trained_on['hash']}.\nSay data.root=... of the right ones."
-        )
-    model.to(device_of(config.device))
+    model = load_model(run).to(device_of(config.device))
+    data = load_data(run, config.data.root)
     records = []
     for scorer in make_scorers(OmegaConf.to_container(config.metrics, resolve=True), data, model):
         scores = scorer.score(lambda n, seed: model.sample(n, seed=seed))

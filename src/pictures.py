@@ -77,6 +77,27 @@ def pairs(above: Tensor, below: Tensor, columns: int | None = None) -> Image.Ima
     return grid(torch.stack(rows, 1).flatten(0, 2), columns)
 
 
+def columns(heads: Tensor, below: Tensor, most: int = 16) -> Image.Image:
+    """A row of images and, below each, others that belong to it.
+
+    Args:
+        heads: (n, 1 or 3, h, w) in [-1, 1].
+        below: (k, n, 1 or 3, h, w), the others from top to bottom.
+        most: in a row; the rest follows underneath.
+    """
+    gap = 6
+    parts, places, top = [], [], 0
+    for head, others in zip(heads.split(most), below.split(most, 1), strict=True):
+        for images, space in ((head, gap), (others.flatten(0, 1), 4 * gap)):
+            parts.append(grid(images, len(head)))
+            places.append(top)
+            top += parts[-1].height + space
+    sheet = Image.new(parts[0].mode, (parts[0].width, top - 4 * gap), "white")
+    for part, place in zip(parts, places, strict=True):
+        sheet.paste(part, (0, place))
+    return sheet
+
+
 def scatter(
     fake: Tensor, real: Tensor, critic: Callable[[Tensor], Tensor] | None = None
 ) -> Image.Image:

@@ -101,6 +101,7 @@ def fit(
 ) -> None:
     """Train, score and write the summary."""
     from src.build import build, build_loggers, build_trainer
+    from src.callbacks.equilibrium import Equilibrium
     from src.callbacks.quality import Quality
     from src.callbacks.signals import Signals
     from src.cost import cost
@@ -120,6 +121,7 @@ def fit(
         stopped_by = next((c.interrupted_by for c in callbacks if isinstance(c, Signals)), None)
         summary = {
             "status": "interrupted" if stopped_by else "finished",
+            "stopped": next((c.reason for c in callbacks if isinstance(c, Equilibrium)), None),
             "metrics": quality.latest.values | quality.headline,
             "protocols": quality.latest.protocols,
             "scores": quality.history,

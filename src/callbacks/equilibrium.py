@@ -1,0 +1,94 @@
+"""The stopping rule of the course notes: train until D says about 0.5 of every picture.
+
+    stop when   mean |D(x) - 1/2| < margin   over reals, and over samples, for a while
+
+At the end of the game the best D is p(x) / (p(x) + q(x)) = 1/2 everywhere, since the samples' q is
+the data's p: there is nothing left to tell (Goodfellow et al. 2014, proposition 1 and theorem 1).
+What is averaged are the distances of single samples, so that a D that is sure of each and wrong of
+half of them does not pass. Nor does one that has not learnt yet: it must have told the two apart
+before. Beyond that the rule believes D: one that is too weak to see a difference stops the training
+too.
+
+With labels smoothed to t the best D ends at t / 2, and between its two targets with least squares;
+then that is meant by 1/2. Wasserstein's, the hinge and the relativistic loss have no such value.
+"""
+
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import lightning as L
+from tqdm import tqdm
+
+from src.callbacks.overfitting import imitate, judge, some_reals
+from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.errors import SettingError
+from src.models.base import GenerativeModel
+
+
+class Equilibrium(Scheduled):
+    """Ends the training as the budget does, with scores and pictures. Without a D it does nothing.
+
+    Logs the greater of the two means as `d_prob/imbalance`. Comes before the checkpoint callback,
+    so that this saves what the training ended with.
+
+    Args:
+        margin: how near to 1/2 D must be.
+        patience: checks in a row at which it must be so.
+        n: training samples, and as many generated ones, that D is asked about.
+        every: samples seen between two checks; None is a hundredth of the budget.
+    """
+
+    def __init__(
+        self, margin: float = 0.05, patience: int = 5, n: int = 240, every: int | None = None
+    ) -> None:
+        super().__init__()
+        for name, value in (("margin", margin), ("patience", patience), ("n", n)):
+            if value <= 0:
+                raise SettingError(f"callbacks.equilibrium.{name}={value} must be positive.")
+        self.margin, self.patience, self.n, self.every = margin, patience, n, every
+        self._told_apart = False
+        self._near = 0
+
+    @property
+    def reason(self) -> str | None:
+        """Why the training was stopped, or None."""
+        if self._near < self.patience:
+            return None
+        return f"equilibrium: D within {self.margin:g} of 1/2 at {self.patience} checks in a row"
+
+    def points(self, budget: int) -> Sequence[int]:
+        if self.every is not None:
+            return at_multiples(budget, self.every, "callbacks.equilibrium.every")
+        return at_fractions(budget, [Fraction(k, 100) for k in range(1, 101)])
+
+    def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        super().on_train_start(trainer, model)
+        if self.reason:  # killed between the stop and the end of the scores
+            trainer.should_stop = True
+
+    def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        if not hasattr(model, "critic_logits"):
+            return
+        with self.beside(model):
+            real = some_reals(trainer, "train", self.n)
+            half = (model.loss.real_label + getattr(model.loss, "fake_label", 0.0)) / 2
+            distances = [
+                (judge(model, batch) - half).abs().mean() for batch in (real, imitate(model, real))
+            ]
+            imbalance = float(max(distances))
+        for logger in trainer.loggers:
+            logger.log_metrics({"d_prob/imbalance": imbalance}, step=model.samples_seen)
+        near = imbalance < self.margin
+        self._told_apart = self._told_apart or not near
+        self._near = self._near + 1 if near and self._told_apart else 0
+        if self.reason:
+            tqdm.write(f"Stopped at {model.samples_seen:,} samples. {self.reason}", sys.stderr)
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"told_apart": self._told_apart, "near": self._near}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._told_apart, self._near = state["told_apart"], state["near"]

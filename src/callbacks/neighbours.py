@@ -1,0 +1,80 @@
+"""Samples above the training images nearest to them: copies, if the model has learnt by heart.
+
+Distances are Euclidean in pixels, which finds copies. It does not find a copy that was moved by a
+pixel or two, and the nearest of other images need not look alike.
+"""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from PIL import Image
+from torch import Tensor
+
+from src import pictures
+from src.callbacks.signals import interrupted
+from src.data.base import to_model
+from src.models.base import GenerativeModel
+
+PORTION = 1000  # training images at a time
+
+
+class Neighbours(L.Callback):
+    """Writes samples/neighbours.png at the end of the training, of images only.
+
+    Args:
+        n: samples.
+        k: nearest training images of each.
+        seed: of the codes.
+    """
+
+    def __init__(self, n: int = 16, k: int = 4, seed: int = 0) -> None:
+        self.n, self.k, self.seed = n, k, seed
+
+    def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        if model.spec.kind != "images" or interrupted(trainer):
+            return
+        data = trainer.datamodule
+        x = model.sample(self.n, seed=self.seed)
+        path = Path(trainer.default_root_dir) / "samples" / "neighbours.png"
+        pictures.save(path, picture(x, data.reals("train").x, self.k, data.flip))
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image("neighbours", [str(path)], step=model.samples_seen)
+
+
+def picture(x: Tensor, reals: Tensor, k: int = 4, flip: bool = False) -> Image.Image:
+    """A row of samples, and below each its k nearest reals, the nearest first.
+
+    Args:
+        x: samples (n, c, h, w) in [-1, 1].
+        reals: stored images (m, c, h, w), uint8.
+        k: how many of them.
+        flip: whether the model has seen them mirrored as well.
+    """
+    index, _ = nearest(x, reals, k, flip)
+    shown = to_model(reals[index.T.flatten().cpu()])
+    return pictures.columns(x.cpu(), shown.unflatten(0, (-1, len(x))))
+
+
+def nearest(x: Tensor, reals: Tensor, k: int, flip: bool = False) -> tuple[Tensor, Tensor]:
+    """Indices (n, k) and distances (n, k) of the k reals nearest to each sample, in order.
+
+    Args:
+        x: samples (n, ...) in [-1, 1].
+        reals: stored images (m, ...), uint8; read in portions, and only once.
+        k: at most m.
+        flip: take a real and its mirror image for one, at the lesser of their distances.
+    """
+    samples, k = x.flatten(1).float(), min(k, len(reals))
+    distances, indices = samples.new_empty(len(x), 0), samples.new_empty(len(x), 0).long()
+    for start in range(0, len(reals), PORTION):
+        part = to_model(reals[start : start + PORTION].to(x.device))
+        distance = torch.cdist(samples, part.flatten(1))
+        if flip:
+            distance = torch.minimum(distance, torch.cdist(samples, part.flip(-1).flatten(1)))
+        index = torch.arange(start, start + len(part), device=x.device).expand(len(x), -1)
+        distances, indices = torch.cat([distances, distance], 1), torch.cat([indices, index], 1)
+        distances, order = distances.topk(min(k, distances.shape[1]), largest=False)
+        indices = indices.gather(1, order)
+    return indices, distances

@@ -1,0 +1,108 @@
+"""D's probability on training, held-out and generated samples, by which an overfitting D shows.
+
+    d_prob/train        mean of D(x), as a probability, over x of the training split
+    d_prob/held_out     the same over the test split, which D never saw
+    d_prob/generated    the same over samples, by the weights that are scored
+
+A D that knows what real data look like says the same of the first two. One that learns its images
+by heart takes held-out data for fakes: the second curve leaves the first and follows the third
+(Karras et al. 2020, arXiv:2006.06676, fig. 1). What G learns from such a D is of no use any more.
+Of a loss that makes no probabilities (least squares, Wasserstein, hinge) it is the means of D's
+outputs that are compared.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.data.base import Batch, to_model
+from src.errors import SettingError
+from src.models.base import GenerativeModel
+
+SEED = 0  # of codes and choice: the same each time, so that a curve moves with the model alone
+
+
+class Overfitting(Scheduled):
+    """Logs D's three probabilities. Models without a D are passed over.
+
+    Args:
+        n: samples of each kind, the same each time.
+        every: samples seen between two times; None is an eighth of the budget.
+    """
+
+    def __init__(self, n: int = 240, every: int | None = None) -> None:
+        super().__init__()
+        if n < 1:
+            raise SettingError(f"callbacks.overfitting.n={n} must be positive: samples to judge.")
+        self.n, self.every = n, every
+
+    def points(self, budget: int) -> Sequence[int]:
+        if self.every is not None:
+            return at_multiples(budget, self.every, "callbacks.overfitting.every")
+        return at_fractions(budget, [Fraction(k, 8) for k in range(1, 9)])
+
+    def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        if not hasattr(model, "critic_logits"):
+            return
+        with self.beside(model):
+            real = some_reals(trainer, "train", self.n)
+            judged = {"train": real, "generated": imitate(model, real)}
+            if "test" in trainer.datamodule.splits:
+                judged["held_out"] = some_reals(trainer, "test", self.n)
+            means = torch.stack([judge(model, batch).mean() for batch in judged.values()])
+            values = dict(zip((f"d_prob/{name}" for name in judged), means.tolist(), strict=True))
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=model.samples_seen)
+
+
+def some_reals(trainer: L.Trainer, split: str, n: int) -> Batch:
+    """At most n samples of a split, in random order: some data sets are stored class by class."""
+    x, y = trainer.datamodule.reals(split)
+    chosen = torch.randperm(len(x), generator=torch.Generator().manual_seed(SEED))[:n]
+    return Batch(to_model(x[chosen]), None if y is None else y[chosen])
+
+
+def imitate(model: GenerativeModel, real: Batch) -> Batch:
+    """As many samples as reals, with their labels if the model is conditional."""
+    labels = real.y if getattr(model, "conditional", False) else None
+    return Batch(model.sample(len(real.x), labels, seed=SEED), labels)
+
+
+def judge(model: GenerativeModel, batch: Batch) -> Tensor:
+    """D(x) (n,), of a batch that is judged as in training and leaves no trace in D.
+
+    Args:
+        model: with `critic_logits`; its loss says what a logit means.
+        batch: all real or all fake; what does not fill a last pack is left out if D judges packs.
+    """
+    whole = len(batch.x) - len(batch.x) % getattr(model, "packing", 1)
+    labelled = getattr(model, "conditional", False) and batch.y is not None
+    columns = [batch.x, batch.y] if labelled else [batch.x]
+    with batch_statistics(model):
+        logits = model.critic_logits(*(column[:whole].to(model.device) for column in columns))
+    output = getattr(getattr(model, "loss", None), "output", torch.sigmoid)
+    return output(logits.float())
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalise by the batch in eval mode too, for the time of a `with` block.
+
+    The running averages of a D's batch norms are over reals and fakes in turn: by them it can take
+    all samples, or none, for real. A layer without them takes the batch's and changes nothing.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    kept = [(layer.running_mean, layer.running_var) for layer in layers]
+    for layer in layers:
+        layer.running_mean = layer.running_var = None
+    try:
+        yield
+    finally:
+        for layer, (mean, var) in zip(layers, kept, strict=True):
+            layer.running_mean, layer.running_var = mean, var

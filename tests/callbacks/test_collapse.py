@@ -1,0 +1,124 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from src.callbacks.collapse import Collapse, mean_distance
+from src.errors import SettingError, TrainingError
+from src.loggers import CSVMetrics, read_metrics
+from tests.callbacks.tiny import IMAGES, POINTS, Tiny
+
+CLOCKS = [14, 28, 42, 56, 63, 77, 91, 105]  # an eighth each
+
+
+class Shrinking(Tiny):
+    """Samples are the data's normal law, at `scales[i]` of its width in the i-th eighth."""
+
+    def __init__(self, scales: Sequence[float]) -> None:
+        super().__init__(POINTS)
+        self.scales = scales
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return z * self.scales[CLOCKS.index(self.samples_seen)]
+
+
+def diversities(folder: Path) -> list[float]:
+    rows = read_metrics(folder / "metrics.csv")
+    assert [row["samples_seen"] for row in rows] == CLOCKS
+    return [row["diversity"] for row in rows]
+
+
+def test_mean_distance() -> None:
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 8.0]])
+    assert_close(mean_distance(x), torch.tensor((5 + 8 + 5) / 3))
+    images = torch.randn(7, 3, 4, 4)
+    pairs = [float((images[i] - images[j]).norm()) for i in range(7) for j in range(i)]
+    assert_close(mean_distance(images), torch.tensor(sum(pairs) / 21))
+
+
+def test_mean_distance_within_classes() -> None:
+    x, y = torch.tensor([[0.0], [9.0], [1.0], [12.0]]), torch.tensor([4, 0, 4, 0])
+    assert_close(mean_distance(x, y), torch.tensor((1 + 3) / 2))
+
+
+def test_diversity_is_that_of_the_data_where_samples_are(fit: Callable, tmp_path: Path) -> None:
+    csv = [CSVMetrics(str(tmp_path))]
+    trainer, model = fit(Collapse(n=50), model=Shrinking([1.0] * 7 + [0.25]), loggers=csv)
+    values = diversities(tmp_path)
+    assert all(value == pytest.approx(1, abs=0.15) for value in values[:7])
+    assert values[7] == pytest.approx(values[6] / 4, 1e-5)
+    real = trainer.datamodule.splits["train"].x
+    expected = mean_distance(model.sample(50, seed=0)) / mean_distance(real)
+    assert values[7] == pytest.approx(float(expected), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("scales", "at"),
+    [
+        ([1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], 63),
+        ([0.1, 0.1, 1, 0.1, 0.1, 1, 0.1, 0.1], None),
+        ([0.1, 0.1, 0.1, 1, 0.1, 0.1, 0.1, 0.1], 42),
+    ],
+)
+def test_one_warning_after_three_low_checks(
+    fit: Callable, capsys: pytest.CaptureFixture, scales: list[float], at: int | None
+) -> None:
+    _, model = fit(Collapse(), model=Shrinking(scales))
+    told = capsys.readouterr().err
+    assert told.count("Mode collapse") == (at is not None)
+    if at:
+        assert f"in 3 checks in a row, at {at} samples" in told
+    assert model.samples_seen == 105
+
+
+def test_stop(fit: Callable) -> None:
+    model = Shrinking([0.1] * 8)
+    with pytest.raises(TrainingError, match=r"(?s)Mode collapse.*at 28 samples.*r1") as error:
+        fit(Collapse(patience=2, stop=True), model=model)
+    assert str(error.value).count("\n") == 1
+    assert model.samples_seen == 28
+
+
+@pytest.mark.parametrize("stop_at", [28, 49, 63])
+def test_a_resume_counts_on_and_does_not_repeat_itself(
+    fit: Callable, capsys: pytest.CaptureFixture, stop_at: int
+) -> None:
+    scales = [1] + [0.1] * 7
+    fit(Collapse(), model=Shrinking(scales), stop_at=stop_at)
+    before = capsys.readouterr().err
+    fit(Collapse(), model=Shrinking(scales), resume=True)
+    assert (before + capsys.readouterr().err).count("Mode collapse") == 1
+    assert ("at 56 samples" in before) == (stop_at > 56)
+
+
+def test_a_collapse_within_classes(fit: Callable, tmp_path: Path) -> None:
+    """One image per class: as different as the classes are, and yet collapsed."""
+
+    class OneEach(Tiny):
+        conditional = True
+
+        def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+            return (2.0 * labels.view(-1, 1, 1, 1) - 1).expand(len(z), 1, 8, 8)
+
+    model = OneEach(IMAGES)
+    model.conditional = True
+    fit(Collapse(), model=model, loggers=[CSVMetrics(str(tmp_path))])
+    assert diversities(tmp_path) == [0.0] * 8
+
+
+def test_training_is_left_alone(fit: Callable, tmp_path: Path) -> None:
+    models = [
+        fit(*callbacks, folder=tmp_path / str(i))[1]
+        for i, callbacks in enumerate([(), (Collapse(every=10),)])
+    ]
+    assert torch.equal(models[0].mean, models[1].mean)
+
+
+def test_settings() -> None:
+    with pytest.raises(SettingError, match=r"callbacks\.collapse\.n=1"):
+        Collapse(n=1)
+    with pytest.raises(SettingError, match=r"callbacks\.collapse\.patience=0"):
+        Collapse(patience=0)
