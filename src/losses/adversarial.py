@@ -1,11 +1,27 @@
 """Adversarial losses: pure functions of the discriminator's logits, each a minimisation.
 
 A loss has two sides, `d(d_real, d_fake)` and `g(d_fake, d_real)`, that map logits (n,) to a scalar;
-`needs_real` says whether G's side compares with fresh reals. Batch means, in float32.
+`needs_real` says whether G's side compares with fresh reals, and `output` turns a logit into what
+is shown of D: a probability where the loss makes it one. Batch means, in the logits' precision,
+which is float32 in training. With s the sigmoid, and x and G for D's logits of reals and fakes:
+
+                     D                                       G
+    minimax          -E log s(x) - E log(1 - s(G))           E log(1 - s(G))
+    non-saturating   the same                                -E log s(G)
+    least squares    E (x - real)^2 + E (G - fake)^2         E (G - g)^2
+    Wasserstein      E G - E x                               -E G
+    hinge            E max(0, 1 - x) + E max(0, 1 + G)       -E G
+    relativistic     -E log s(x - G)                         -E log s(G - x)
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+def raw(logits: Tensor) -> Tensor:
+    """Logits of a loss that makes no probabilities of them."""
+    return logits
 
 
 class NonSaturating:
@@ -21,6 +37,7 @@ class NonSaturating:
     """
 
     needs_real = False
+    output = staticmethod(torch.sigmoid)
 
     def __init__(self, real_label: float = 1.0, d_weight: float = 1.0) -> None:
         self.real_label, self.d_weight = real_label, d_weight
@@ -32,3 +49,91 @@ class NonSaturating:
 
     def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
         return F.softplus(-d_fake).mean()
+
+
+class Minimax(NonSaturating):
+    """The zero-sum game itself (Goodfellow et al. 2014, eq. 1): G minimises log(1 - s(d_fake)).
+
+    With D at its best, G descends 2 JSD(data, G) - 2 ln 2. While D tells the fakes with certainty,
+    s(d_fake) is 0 and with it G's gradient: it saturates.
+    """
+
+    def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return -F.softplus(d_fake).mean()
+
+
+class LeastSquares:
+    """Logits are drawn to targets, without a sigmoid (LSGAN, Mao et al. 2017, eq. 2).
+
+    The paper's factors 1/2 are left out of both sides: `d_weight=0.5` puts D's back.
+
+    Args:
+        real_label: D's target for reals.
+        fake_label: D's target for fakes.
+        g_label: G's target for fakes. With 0, -1, 1 for g, fake, real, the game is on Pearson's
+            chi^2 divergence.
+        d_weight: factor on D's loss.
+    """
+
+    needs_real = False
+    output = staticmethod(raw)
+
+    def __init__(
+        self,
+        real_label: float = 1.0,
+        fake_label: float = 0.0,
+        g_label: float = 1.0,
+        d_weight: float = 1.0,
+    ) -> None:
+        self.real_label, self.fake_label, self.g_label = real_label, fake_label, g_label
+        self.d_weight = d_weight
+
+    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        real, fake = d_real - self.real_label, d_fake - self.fake_label
+        return self.d_weight * (real.square().mean() + fake.square().mean())
+
+    def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return (d_fake - self.g_label).square().mean()
+
+
+class Wasserstein:
+    """The critic's mean difference (WGAN, Arjovsky et al. 2017, eq. 2-3).
+
+    -d estimates the Wasserstein-1 distance as far as D is 1-Lipschitz, which it is only with a
+    penalty: weight clipping, WGAN-GP or WGAN-LP.
+    """
+
+    needs_real = False
+    output = staticmethod(raw)
+
+    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return d_fake.mean() - d_real.mean()
+
+    def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return -d_fake.mean()
+
+
+class Hinge(Wasserstein):
+    """D is content beyond a margin of 1; G's side is Wasserstein's.
+
+    Lim & Ye 2017 ("Geometric GAN"); Miyato et al. 2018 (SNGAN), eq. 16-17.
+    """
+
+    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return F.relu(1 - d_real).mean() + F.relu(1 + d_fake).mean()
+
+
+class Relativistic:
+    """Each real beside one fake: which of the two is real? (RpGAN, Jolicoeur-Martineau 2019).
+
+    The loss of R3GAN (Huang et al. 2024, sec. 2), where R1 and R2 make it converge.
+    """
+
+    needs_real = True
+    output = staticmethod(raw)
+
+    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return F.softplus(d_fake - d_real).mean()
+
+    def g(self, d_fake: Tensor, d_real: Tensor) -> Tensor:
+        return self.d(d_fake, d_real)  # the roles exchanged

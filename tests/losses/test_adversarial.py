@@ -1,6 +1,8 @@
 """The losses against their definitions in probabilities, and against known values."""
 
 import math
+from collections.abc import Callable, Iterator
+from itertools import product
 
 import pytest
 import torch
@@ -8,10 +10,21 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from src.losses.adversarial import NonSaturating
+from src.config import CONF, compose, plain
+from src.losses.adversarial import (
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Relativistic,
+    Wasserstein,
+)
+from src.signatures import signature
 
 REAL = torch.tensor([-3.0, -0.5, 0.0, 0.25, 2.0, 6.0])
-FAKE = torch.tensor([-5.0, -1.0, 0.0, 0.75, 1.5])
+FAKE = torch.tensor([-5.0, -1.0, 0.0, 0.75, 1.5, 0.3])
+LOSSES = (NonSaturating(), Minimax(), LeastSquares(), Wasserstein(), Hinge(), Relativistic())
+PRESETS = sorted(path.stem for path in (CONF / "model" / "loss").glob("*.yaml"))
 
 
 def log_d(logits: Tensor) -> Tensor:
@@ -22,13 +35,55 @@ def log_not_d(logits: Tensor) -> Tensor:
     return (1 - logits.double().sigmoid()).log()
 
 
+@pytest.mark.parametrize(
+    ("loss", "d", "g"),
+    [
+        (
+            NonSaturating(),
+            lambda x, y: -(log_d(x).mean() + log_not_d(y).mean()),
+            lambda _, y: -log_d(y).mean(),
+        ),
+        (
+            Minimax(),
+            lambda x, y: -(log_d(x).mean() + log_not_d(y).mean()),
+            lambda _, y: log_not_d(y).mean(),
+        ),
+        (
+            LeastSquares(),
+            lambda x, y: ((x - 1) ** 2).mean() + (y**2).mean(),
+            lambda _, y: ((y - 1) ** 2).mean(),
+        ),
+        (
+            LeastSquares(real_label=0.9, fake_label=-1, g_label=0.2, d_weight=0.5),
+            lambda x, y: (((x - 0.9) ** 2).mean() + ((y + 1) ** 2).mean()) / 2,
+            lambda _, y: ((y - 0.2) ** 2).mean(),
+        ),
+        (Wasserstein(), lambda x, y: y.mean() - x.mean(), lambda _, y: -y.mean()),
+        (
+            Hinge(),
+            # Of the six reals 2 and 6 are beyond the margin, of the fakes -5 and just so -1.
+            lambda x, _: x.new_tensor((4 + 1.5 + 1 + 0.75) / 6 + (1 + 1.75 + 2.5 + 1.3) / 6),
+            lambda _, y: -y.mean(),
+        ),
+        (Relativistic(), lambda x, y: -log_d(x - y).mean(), lambda x, y: -log_d(y - x).mean()),
+    ],
+)
+def test_definitions(loss: NonSaturating, d: Callable, g: Callable) -> None:
+    real, fake = REAL.double(), FAKE.double()
+    assert_close(loss.d(REAL, FAKE).double(), d(real, fake))
+    assert_close(loss.g(FAKE, REAL).double(), g(real, fake))
+
+
+@pytest.mark.parametrize("kind", [NonSaturating, Minimax])
 @pytest.mark.parametrize("t", [1.0, 0.9, 0.5])
 @pytest.mark.parametrize("weight", [1.0, 0.5])
-def test_d(t: float, weight: float) -> None:
+def test_label_smoothing(kind: type[NonSaturating], t: float, weight: float) -> None:
     real = -t * log_d(REAL) - (1 - t) * log_not_d(REAL)
     expected = weight * (real.mean() - log_not_d(FAKE).mean())
-    loss = NonSaturating(real_label=t, d_weight=weight).d(REAL, FAKE)
-    assert_close(loss.double(), expected)
+    loss = kind(real_label=t, d_weight=weight)
+    assert_close(loss.d(REAL, FAKE).double(), expected)
+    # It is one-sided, and D's weight is D's.
+    assert_close(loss.g(FAKE), kind().g(FAKE))
 
 
 @pytest.mark.parametrize("t", [1.0, 0.9])
@@ -39,38 +94,110 @@ def test_d_is_the_cross_entropy_of_the_recipes(t: float) -> None:
     assert_close(NonSaturating(real_label=t).d(REAL, FAKE), expected)
 
 
-def test_g() -> None:
-    assert_close(NonSaturating().g(FAKE).double(), -log_d(FAKE).mean())
-    # Label smoothing is one-sided, and D's weight is D's.
-    assert_close(NonSaturating(real_label=0.9, d_weight=0.5).g(FAKE), NonSaturating().g(FAKE))
+@pytest.mark.parametrize(
+    ("loss", "logit", "d", "g"),
+    [
+        # Goodfellow et al. 2014, thm. 1: D = 1/2.
+        (NonSaturating(), 0.0, 2 * math.log(2), math.log(2)),
+        (NonSaturating(d_weight=0.5), 0.0, math.log(2), math.log(2)),
+        (Minimax(), 0.0, 2 * math.log(2), -math.log(2)),
+        (LeastSquares(), 0.5, 0.5, 0.25),
+        (Wasserstein(), 3.0, 0.0, -3.0),
+        (Hinge(), 0.0, 2.0, 0.0),
+        (Relativistic(), 3.0, math.log(2), math.log(2)),
+    ],
+)
+def test_equilibrium(loss: NonSaturating, logit: float, d: float, g: float) -> None:
+    """Where D cannot tell, the values are known, and no other constant gives D a lower one."""
+    same = torch.full((7,), logit)
+    assert_close(float(loss.d(same, same)), d, rtol=1e-6, atol=0)
+    assert_close(float(loss.g(same, same)), g, rtol=1e-6, atol=0)
+    for other in (same - 0.1, same + 0.1):
+        assert float(loss.d(other, other)) >= d - 1e-6
 
 
-def test_equilibrium() -> None:
-    """Where D cannot tell, its loss is 2 ln 2 and G's is ln 2 (Goodfellow et al. 2014, thm. 1)."""
-    zero = torch.zeros(7)
-    assert_close(float(NonSaturating().d(zero, zero)), 2 * math.log(2), rtol=1e-6, atol=0)
-    assert_close(float(NonSaturating(d_weight=0.5).d(zero, zero)), math.log(2), rtol=1e-6, atol=0)
-    assert_close(float(NonSaturating().g(zero)), math.log(2), rtol=1e-6, atol=0)
-
-
-def test_extreme_logits_stay_finite() -> None:
+@pytest.mark.parametrize("loss", [*LOSSES, NonSaturating(real_label=0.9)])
+def test_extreme_logits_stay_finite(loss: NonSaturating) -> None:
     logits = torch.tensor([-1e4, 1e4], requires_grad=True)
-    loss = NonSaturating(real_label=0.9)
-    for value in (loss.d(logits, logits), loss.g(logits)):
+    for value in (loss.d(logits, logits.flip(0)), loss.g(logits, logits.flip(0))):
         (gradient,) = torch.autograd.grad(value, logits)
         assert value.isfinite()
         assert gradient.isfinite().all()
 
 
-def test_gradients_point_the_right_way() -> None:
-    logits = torch.zeros(3, requires_grad=True)
-    still = torch.zeros(3)
-    loss = NonSaturating()
-    gradients = [
-        torch.autograd.grad(value, logits)[0]
-        for value in (loss.d(logits, still), loss.d(still, logits), loss.g(logits))
-    ]
-    # d softplus(-x) / dx = -1/2 at 0, over a batch of 3.
-    for gradient, sign in zip(gradients, (-1, 1, -1), strict=True):
-        assert_close(gradient, torch.full((3,), sign / 6))
-    assert NonSaturating.needs_real is False
+def gradients(loss: NonSaturating, logits: Tensor) -> Iterator[Tensor]:
+    """Of D's loss to its reals' and its fakes' logits, and of G's to its fakes'."""
+    x, still = logits.clone().requires_grad_(True), logits
+    for value in (loss.d(x, still), loss.d(still, x), loss.g(x, still)):
+        yield torch.autograd.grad(value, x)[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "slopes"),
+    [
+        (NonSaturating(), (-0.5, 0.5, -0.5)),
+        (Minimax(), (-0.5, 0.5, -0.5)),
+        (LeastSquares(), (-2, 0, -2)),
+        (LeastSquares(fake_label=-1), (-2, 2, -2)),
+        (Wasserstein(), (-1, 1, -1)),
+        (Hinge(), (-1, 1, -1)),
+        (Relativistic(), (-0.5, 0.5, -0.5)),
+    ],
+)
+def test_gradients_point_the_right_way(loss: NonSaturating, slopes: tuple[float, ...]) -> None:
+    """At 0: D raises reals and lowers fakes, G raises fakes; each sample has its share 1/n."""
+    for gradient, slope in zip(gradients(loss, torch.zeros(3)), slopes, strict=True):
+        assert_close(gradient, torch.full((3,), slope / 3))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_gradient_has_the_wrong_sign(loss: NonSaturating) -> None:
+    """At any logits, but for least squares beyond its targets, which draws back."""
+    draws_back = isinstance(loss, LeastSquares)
+    logits = torch.linspace(0.01, 0.99, 9) if draws_back else torch.linspace(-6, 6, 13)
+    real, fake, g = gradients(loss, logits)
+    assert (real <= 0).all()
+    assert (fake >= 0).all()
+    assert (g < 0).all()
+
+
+def test_saturation() -> None:
+    """G's gradient at fakes that D is sure of: gone in minimax, full in its replacement."""
+    sure = torch.full((1,), -20.0)
+    (*_, minimax), (*_, replacement) = (
+        gradients(kind(), sure) for kind in (Minimax, NonSaturating)
+    )
+    assert -1e-8 < minimax.item() < 0
+    assert_close(replacement.item(), -1.0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_means_over_the_batch(loss: NonSaturating) -> None:
+    """Twice the batch, the same loss; and the logits' precision is kept."""
+    assert_close(loss.d(REAL.repeat(2), FAKE.repeat(2)), loss.d(REAL, FAKE))
+    assert_close(loss.g(FAKE.repeat(2), REAL.repeat(2)), loss.g(FAKE, REAL))
+    for side, dtype in product((loss.d, loss.g), (torch.float32, torch.float64)):
+        assert side(REAL.to(dtype), FAKE.to(dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_needs_real(loss: NonSaturating) -> None:
+    """Only where G's side depends on reals."""
+    if loss.needs_real:
+        assert isinstance(loss, Relativistic)
+        assert not loss.g(FAKE, REAL).equal(loss.g(FAKE, REAL + 1))
+    else:
+        assert_close(loss.g(FAKE), loss.g(FAKE, REAL))
+
+
+def test_relativistic_pairs_are_not_mixed() -> None:
+    """The i-th real beside the i-th fake, and a common shift of D changes nothing."""
+    loss = Relativistic()
+    assert not loss.d(REAL, FAKE).isclose(loss.d(REAL, FAKE.flip(0)))
+    assert_close(loss.d(REAL + 5, FAKE + 5), loss.d(REAL, FAKE))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_spell_out_every_setting(preset: str) -> None:
+    settings = plain(compose("train", [f"model/loss={preset}"]))["model"]["loss"]
+    assert set(settings) == {"_target_", *signature(settings["_target_"])}
