@@ -58,9 +58,18 @@ def grid(
     return Image.fromarray(array if c == 3 else array[:, :, 0])
 
 
-def of_points(x: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Points (n, h w) that are pictures, from 0 (light) to 1 (dark), as images (n, 1, h, w)."""
-    return 1 - 2 * x.unflatten(1, (1, *shape))
+def grid_of_points(
+    x: Tensor, shape: tuple[int, int], columns: int | None = None, padding: int = 12
+) -> Image.Image:
+    """Points that are pictures, side by side as in `grid`, but apart: light ones show no edge.
+
+    Args:
+        x: (n, h w), row by row, from 0 (light) to 1 (dark).
+        shape: (h, w).
+        columns: see `grid`.
+        padding: see `grid`.
+    """
+    return grid(1 - 2 * x.unflatten(1, (1, *shape)), columns, padding)
 
 
 def pairs(above: Tensor, below: Tensor, columns: int | None = None) -> Image.Image:

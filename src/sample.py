@@ -132,8 +132,10 @@ def write(
         if out.suffix == ".npz":
             np.savez(out, array)
         elif out.suffix == ".png":
-            x = pictures.of_points(x, picture_shape) if picture_shape else x
-            shown = pictures.grid(x, columns) if x.ndim == 4 else pictures.scatter(x, x[:0])
+            if picture_shape:
+                shown = pictures.grid_of_points(x, picture_shape, columns)
+            else:
+                shown = pictures.grid(x, columns) if images else pictures.scatter(x, x[:0])
             pictures.save(out, shown)
         elif out.suffix or not images:
             raise SettingError(f"out={out}: choose .png, .npz, or (for images) a folder.")

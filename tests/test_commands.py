@@ -206,7 +206,8 @@ def test_points_that_are_pictures_are_drawn_so(tmp_path: Path) -> None:
     write(x, tmp_path / "x.png", 2, (2, 2))
     write(x, tmp_path / "x.npz", 2, (2, 2))
     shown = np.asarray(Image.open(tmp_path / "x.png"))
-    assert shown[16:68:32, 16:134:32].tolist() == [[0, 255, 255, 0], [255, 0, 0, 128]]
+    squares = [shown[28:76:32, left : left + 48 : 32].tolist() for left in (28, 28 + 76)]
+    assert squares == [[[0, 255], [255, 0]], [[255, 0], [0, 128]]]
     np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["arr_0"], x)
     with pytest.raises(SettingError, match="choose"):
         write(x, tmp_path / "x", 2, (2, 2))

@@ -42,10 +42,12 @@ def test_pairs_stand_above_each_other() -> None:
 
 def test_points_that_are_pictures() -> None:
     # Row by row, 1 is dark.
-    shown = pictures.of_points(torch.tensor([[1.0, 0.0, 0.5, 0.0, 1.0, 1.0]]), (2, 3))
-    expected = torch.tensor([[-1.0, 1.0, 0.0], [1.0, -1.0, -1.0]]).view(1, 1, 2, 3)
-    torch.testing.assert_close(shown, expected)
-    assert array(pictures.grid(shown, scale=1, padding=0)).tolist() == [[0, 255, 128], [255, 0, 0]]
+    x = torch.tensor([[1.0, 0.0, 0.5, 0.0, 1.0, 1.0]]).repeat(2, 1)
+    shown = array(pictures.grid_of_points(x, (2, 3), columns=2, padding=9))
+    assert shown.shape == (9 + 42 + 9, 9 + 63 + 9 + 63 + 9)
+    for left in (9, 9 + 63 + 9):
+        middles = shown[19:51:21, left + 10 : left + 63 : 21]
+        assert middles.tolist() == [[0, 255, 128], [255, 0, 0]]
 
 
 def points(n: int, dim: int, seed: int) -> torch.Tensor:

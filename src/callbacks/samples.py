@@ -138,7 +138,7 @@ def _scattered(model: GenerativeModel) -> bool:
 
 def _grid(x: Tensor, model: GenerativeModel) -> Image.Image:
     shape = model.spec.picture_shape
-    return pictures.grid(pictures.of_points(x, shape) if shape else x)
+    return pictures.grid_of_points(x, shape) if shape else pictures.grid(x)
 
 
 def _folder(trainer: L.Trainer) -> Path:

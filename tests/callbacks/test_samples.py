@@ -102,8 +102,8 @@ def test_points_that_are_pictures(fit: Callable, tmp_path: Path) -> None:
     _, model = fit(Samples(every=50), spec=spec)
     shown = Image.open(tmp_path / "samples" / "final.png")
     x = model.sample(64, seed=0)
-    assert shown.tobytes() == pictures.grid((1 - 2 * x).view(64, 1, 2, 3)).tobytes()
-    assert Image.open(tmp_path / "samples" / "reals.png").size == (2 + 8 * 65, 2 + 7 * 44)
+    assert shown.tobytes() == pictures.grid_of_points(x, (2, 3)).tobytes()
+    assert Image.open(tmp_path / "samples" / "reals.png").size == (12 + 8 * 75, 12 + 7 * 54)
 
 
 def test_reconstructions(fit: Callable, tmp_path: Path) -> None:
