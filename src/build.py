@@ -57,6 +57,7 @@ def build_model(settings: Mapping[str, Any], spec: DataSpec) -> GenerativeModel:
     node = {key: value for key, value in settings["model"].items() if key not in RECIPE}
     torch.manual_seed(settings["seed"])
     model = build(node, spec=spec, seed=settings["seed"])
+    model.budget = settings["budget"]
     # Convolutions are faster with channels last, on GPUs and on CPUs; others do not care.
     return model.to(memory_format=torch.channels_last) if spec.kind == "images" else model
 

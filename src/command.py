@@ -139,7 +139,14 @@ def help_text(name: str) -> str:
             presets = [preset for preset in presets if preset.parent.name == group]
         if presets:
             lines += ["", f"{group}="]
-            lines += [f"  {preset.stem:<14}{_first_comment(preset)}" for preset in presets]
+            names = [
+                str(p.relative_to(configuration.CONF / group).with_suffix("")) for p in presets
+            ]
+            width = max(14, *(len(name) + 2 for name in names))
+            lines += [
+                f"  {name:<{width}}{_first_comment(preset)}"
+                for name, preset in zip(names, presets, strict=True)
+            ]
     if name == "train":
         lines += ["", "Parts of a model can be exchanged, such as model/penalty=r1:"]
         for folder in sorted(path for path in (configuration.CONF / "model").glob("*/")):
@@ -156,4 +163,6 @@ def help_text(name: str) -> str:
 
 
 def _first_comment(preset: Path) -> str:
-    return preset.read_text().partition("\n")[0].removeprefix("# ")
+    lines = preset.read_text().splitlines()
+    # Hydra's directive, which must come first, is no comment.
+    return lines[lines[0].startswith("# @package")].removeprefix("# ")

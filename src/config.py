@@ -259,6 +259,12 @@ def check(config: DictConfig) -> None:
     for key, kind in RECIPE.items():
         if not isinstance(model.get(key), int) or model[key] <= 0:
             raise SettingError(f"model.{key}={model.get(key)} must be a positive {kind}.")
+    packing = model.get("packing", 1)
+    if packing > 1 and model["batch_size"] % packing:
+        raise SettingError(
+            f"model.batch_size={model['batch_size']} cannot be cut into packs of {packing}.\n"
+            "Choose a multiple of model.packing."
+        )
 
 
 def _check_tuned(config: DictConfig) -> None:

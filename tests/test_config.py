@@ -15,7 +15,10 @@ from tests.conftest import QUICK, composed
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(
+    str(path.relative_to(CONF / "experiment").with_suffix(""))
+    for path in (CONF / "experiment").rglob("*.yaml")
+)
 POINTS = {"gaussian", "ring", "grid", "slanted_land"}
 NO_STAND_IN = {"folder"}
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from src.data.base import Batch, DataSpec
+from src.models.schedules import Schedule
 
 Draw = Callable[[], Batch]
 
@@ -36,6 +37,10 @@ class GenerativeModel(L.LightningModule):
         updates: steps done, per player.
         seconds: spent in training, over all resumes; the budget callback counts them.
         watch_gradients: record each player's gradient norm; the gradients callback asks for it.
+        budget: samples that the run is meant to last; schedules refer to it.
+        schedule: of learning rates and other strengths; None keeps them.
+        clip: norm to which a player's gradient is cut; None leaves it.
+        conditional: whether samples are drawn for a class.
     """
 
     def __init__(self, spec: DataSpec, seed: int) -> None:
@@ -46,6 +51,10 @@ class GenerativeModel(L.LightningModule):
         self.updates: Counter[str] = Counter()
         self.seconds = 0.0
         self.watch_gradients = False
+        self.budget: int | None = None
+        self.schedule: Schedule | None = None
+        self.clip: float | None = None
+        self.conditional = False
         self._seen_before = 0
         self._records: dict[str, list] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -60,12 +69,19 @@ class GenerativeModel(L.LightningModule):
         self._seen_before = self.samples_seen
         # Consecutive 32-bit seeds, so that no two iterations of a run share their noise.
         torch.manual_seed((self.seed * 0x9E3779B1 + self.iteration) % 2**32)
+        if self.schedule:
+            self.schedule.apply(self)
         self.iterate(lambda: next(dataloader_iter)[0])
         self.iteration += 1
 
     def crossed(self, every: int) -> bool:
         """Whether the clock has passed a multiple of `every` samples in the last iteration."""
         return self.samples_seen // every > self._seen_before // every
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is done, in [0, 1]; 0 where no budget is known."""
+        return min(self.samples_seen / self.budget, 1.0) if self.budget else 0.0
 
     def optimizers_of(self, **partials: Callable) -> list[torch.optim.Optimizer]:
         """Create one optimiser per player; `update` finds it, and its network, by this name.
@@ -85,10 +101,13 @@ class GenerativeModel(L.LightningModule):
         """
         self.manual_backward(loss)
         optimizer = self._optimizers[name]
-        if self.watch_gradients:
-            weights = (weight for group in optimizer.param_groups for weight in group["params"])
+        if self.watch_gradients or self.clip is not None:
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
-            self.record(**{f"gradient/{name}": norm})
+            if self.watch_gradients:
+                self.record(**{f"gradient/{name}": norm})
+            if self.clip is not None:
+                nn.utils.clip_grads_with_norm_(weights, self.clip, norm)
         if name == next(reversed(self._optimizers)):
             # Lightning's global_step counts the steps of its own wrappers: one per iteration.
             optimizer = self.optimizers(use_pl_optimizer=True)
@@ -142,11 +161,13 @@ class GenerativeModel(L.LightningModule):
 
         Args:
             n: how many.
-            labels: (n,), for conditional models; None draws them.
+            labels: (n,), for conditional models; None takes the classes in turn.
             seed: the same seed gives the same latents; None draws afresh.
             batch_size: decoded at once.
         """
         z = self.latents(n, seed)
+        if labels is None and self.conditional:
+            labels = torch.arange(n) % len(self.spec.classes)
         labels = [None] * n if labels is None else labels.to(self.device).split(batch_size)
         with self.scoring():
             chunks = zip(z.split(batch_size), labels, strict=False)

@@ -15,7 +15,7 @@ class EMA(nn.Module):
 
     Args:
         network: what to follow; copied.
-        half_life: samples after which a weight's influence has halved.
+        half_life: samples after which a weight's influence has halved; 0 follows at once.
         ramp: the half-life is at most `ramp` x samples seen, so that the average forgets the
             random start quickly; None turns this off.
     """
@@ -35,7 +35,7 @@ class EMA(nn.Module):
         half_life = self.half_life
         if self.ramp is not None:
             half_life = min(half_life, self.ramp * samples_seen)
-        step = 1 - 0.5 ** (n / half_life)
+        step = 1 - 0.5 ** (n / half_life) if half_life > 0 else 1.0
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), step)
         for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
             if buffer.is_floating_point():

@@ -1,11 +1,12 @@
 """Generative adversarial networks: D steps, then a G step (Goodfellow et al. 2014, algorithm 1).
 
     repeat:  d_steps times:  draw x from the data and z from the prior,
-                             step D down  loss.d(D(x), D(G(z))) + penalty
-             once:           draw z,  step G down  loss.g(D(G(z)))
+                             step D down  loss.d(D(x), D(G(z))) + auxiliary + penalty
+             once:           draw z,  step G down  loss.g(D(G(z))) + auxiliary
 
-Everything that distinguishes one GAN from another is a slot of this module: networks, latent law,
-loss, penalty, optimisers, average. A variant is a preset that fills them (`conf/model/`).
+Everything that distinguishes one GAN from another is a slot of this module: networks, condition,
+latent law, loss, penalty, auxiliary head, augmentation, optimisers, schedule, average. A variant is
+a preset that fills them (`conf/model/`).
 """
 
 from collections.abc import Callable
@@ -14,15 +15,38 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from src.data.base import Batch, DataSpec
+from src.data.base import DataSpec
 from src.errors import SettingError
 from src.losses.adversarial import NonSaturating
 from src.losses.penalties import NoPenalty
+from src.models.auxiliary import NoAuxiliary
 from src.models.base import Draw, GenerativeModel, freeze
+from src.models.conditions import Condition
 from src.models.ema import EMA
 from src.models.latents import Latent
+from src.models.schedules import Schedule
+from src.networks.augment import NoAugment
+from src.networks.layers import Critique
 
 Optimizer = Callable[..., torch.optim.Optimizer]
+
+
+class Burst:
+    """Iterations in which D takes more steps: at the start, and now and then (WGAN's code).
+
+    Args:
+        steps: of D in such an iteration.
+        share: of the budget, from the start, in which every iteration is one.
+        every: later each that many iterations; 0 is never.
+    """
+
+    def __init__(self, steps: int, share: float, every: int = 0) -> None:
+        self.steps, self.share, self.every = steps, share, every
+
+    def now(self, model: GenerativeModel) -> bool:
+        """Whether the coming iteration is one."""
+        periodic = self.every > 0 and model.iteration % self.every == 0
+        return model.progress < self.share or periodic
 
 
 class GAN(GenerativeModel):
@@ -33,13 +57,21 @@ class GAN(GenerativeModel):
         seed: of initialisation and noise.
         generator: `(latent_dim, shape) -> network`, from z (n, latent_dim) to samples.
         discriminator: `(shape) -> network`, from samples to a `Critique`.
+        condition: how both are told the class, see `src/models/conditions.py`.
         latent: the law of z.
         loss: the adversarial loss, see `src/losses/adversarial.py`.
         penalty: added to D's loss, see `src/losses/penalties.py`.
+        auxiliary: `(features, classes, latent) -> heads`, see `src/models/auxiliary.py`.
+        augment: what D sees samples through, see `src/networks/augment.py`.
         g_optimizer: `parameters -> optimiser` of G.
         d_optimizer: the same of D.
+        schedule: of learning rates and other strengths on the samples seen; None keeps them.
         ema: `network -> EMA`, the average of G that is sampled; None samples G itself.
         d_steps: D's steps per iteration.
+        burst: iterations with more of them.
+        packing: samples that D judges together, stacked along the channels
+            (PacGAN, Lin et al. 2018); d_steps, batch and clock stay in single samples.
+        clip: norm to which each player's gradient is cut; None leaves it.
     """
 
     def __init__(
@@ -48,69 +80,135 @@ class GAN(GenerativeModel):
         seed: int,
         generator: Callable[..., nn.Module],
         discriminator: Callable[..., nn.Module],
+        condition: Condition,
         latent: Latent,
         loss: NonSaturating,
         penalty: NoPenalty,
+        auxiliary: Callable[..., NoAuxiliary],
+        augment: NoAugment,
         g_optimizer: Optimizer,
         d_optimizer: Optimizer,
+        schedule: Schedule | None = None,
         ema: Callable[[nn.Module], EMA] | None = None,
         d_steps: int = 1,
+        burst: Burst | None = None,
+        packing: int = 1,
+        clip: float | None = None,
     ) -> None:
         super().__init__(spec, seed)
-        if d_steps < 1:
-            raise SettingError(f"model.d_steps={d_steps} must be positive.")
-        self.generator = generator(latent_dim=latent.dim, shape=spec.shape)
-        self.discriminator = discriminator(shape=spec.shape)
+        for setting, value in (("d_steps", d_steps), ("packing", packing)):
+            if value < 1:
+                raise SettingError(f"model.{setting}={value} must be positive.")
+        self.conditional = bool(condition)
+        classes = len(spec.classes)
+        if self.conditional and not classes:
+            raise SettingError(
+                "model/condition needs classes and the data have none.\n"
+                "Choose data with labels (data.label=... for attributes) or model/condition=none."
+            )
+        if packing > 1 and (self.conditional or not isinstance(augment, NoAugment)):
+            raise SettingError(
+                f"model.packing={packing} stacks samples, which one class or one augmentation "
+                "cannot serve.\nUse it with model/condition=none and model/augment=none."
+            )
+        packed = (packing * spec.shape[0], *spec.shape[1:])
+        self.generator = condition.make_generator(generator, latent.size, spec.shape, classes)
+        self.discriminator = condition.make_discriminator(discriminator, packed, classes)
+        self.auxiliary = auxiliary(self.discriminator.features, classes, latent)
+        self.augment = augment
         self.ema = ema(self.generator) if ema else None
-        self.latent, self.loss, self.penalty, self.d_steps = latent, loss, penalty, d_steps
+        self.latent, self.loss, self.penalty, self.schedule = latent, loss, penalty, schedule
+        self.d_steps, self.burst, self.packing, self.clip = d_steps, burst, packing, clip
         self._optimizer_partials = (d_optimizer, g_optimizer)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials
-        return self.optimizers_of(
-            d=partial(d, self.discriminator.parameters()), g=partial(g, self.generator.parameters())
-        )
+        judge = [*self.discriminator.parameters(), *self.auxiliary.parameters()]
+        return self.optimizers_of(d=partial(d, judge), g=partial(g, self.generator.parameters()))
 
     def iterate(self, draw: Draw) -> None:
-        for _ in range(self.d_steps):
-            batch = draw()
-            n = len(batch.x)
+        start, share = self.samples_seen, self.latent.share
+        for _ in range(self.burst.steps if self.burst and self.burst.now(self) else self.d_steps):
+            real, y = self.reals(draw)
             # Shared fakes are made once, with the graph that G's step needs.
-            with torch.set_grad_enabled(self.latent.share):
-                fake = self.generator(self.latent.draw(n, self.device))
-            self.d_step(batch, fake.detach())
-            self.samples_seen += n
-        self.g_step(fake if self.latent.share else self.generator(self.latent.draw(n, self.device)))
+            with torch.set_grad_enabled(share):
+                fake, z = self.fakes(len(real), y)
+            self.d_step(real, fake.detach(), y, z)
+            self.samples_seen += len(real)
+        if not share:
+            # A loss that compares with reals gets fresh ones; the clock counts those that D learns.
+            real, y = self.reals(draw) if self.loss.needs_real else (real, y)
+            fake, z = self.fakes(len(real), y)
+        self.g_step(real, fake, y, z)
         if self.ema:
-            self.ema.update(self.generator, n * self.d_steps, self.samples_seen)
+            self.ema.update(self.generator, self.samples_seen - start, self.samples_seen)
 
-    def d_step(self, batch: Batch, fake: Tensor) -> None:
-        """Step D on a batch of reals and fakes; two passes, so that batch norm never mixes them."""
-        d_real = self.discriminator(batch.x).logits.float()
-        d_fake = self.discriminator(fake).logits.float()
-        loss = self.loss.d(d_real, d_fake)
-        self.record(**{"loss/d": loss, "d_real": d_real.sigmoid(), "d_fake": d_fake.sigmoid()})
+    def reals(self, draw: Draw) -> tuple[Tensor, Tensor | None]:
+        """Samples of the data, and their classes for a conditional model."""
+        batch = draw()
+        return batch.x, batch.y if self.conditional else None
+
+    def fakes(self, n: int, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Samples of G, and the codes that they are made from."""
+        z = self.latent.draw(n, self.device)
+        return self.generator(z, y), z
+
+    def packs(self, x: Tensor) -> Tensor:
+        """Samples (n, c, ...) in packs of m: (n / m, m c, ...)."""
+        return x.unflatten(0, (-1, self.packing)).flatten(1, 2) if self.packing > 1 else x
+
+    def critic(self, x: Tensor, y: Tensor | None) -> Critique:
+        """What D says of packed samples, with logits in float32."""
+        logits, features = self.discriminator(self.augment(x), y)
+        return Critique(logits.float(), features)
+
+    def d_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
+        """Step D on reals and fakes; two passes, so that batch norm never mixes them."""
+        real, fake = self.packs(real), self.packs(fake)
+        d_real, d_fake = self.critic(real, y), self.critic(fake, y)
+        loss = self.loss.d(d_real.logits, d_fake.logits)
+        self.record(**{"loss/d": loss})
+        self.record(d_real=self.loss.output(d_real.logits), d_fake=self.loss.output(d_fake.logits))
+        loss = self.plus(loss, self.auxiliary.d(d_real, d_fake, y, z))
         if self.penalty.every and self.updates["d"] % self.penalty.every == 0:
-            penalty = self.penalty.d(lambda x: self.discriminator(x).logits, batch.x, fake)
-            self.record(**{"loss/penalty": penalty})
-            loss = loss + penalty
+            penalty = self.penalty.d(
+                lambda x: self.critic(x, y).logits, real, fake, d_real.logits, d_fake.logits
+            )
+            loss = self.plus(loss, {"penalty": penalty})
         self.update("d", loss)
+        self.penalty.after_step(self.discriminator)
+        self.augment.observe(d_real.logits)
 
-    def g_step(self, fake: Tensor) -> None:
+    def g_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
         """Step G through a frozen D."""
-        with freeze(self.discriminator):
-            loss = self.loss.g(self.discriminator(fake).logits.float())
+        with freeze(self.discriminator, self.auxiliary):
+            d_real = self.critic(self.packs(real), y).logits if self.loss.needs_real else None
+            d_fake = self.critic(self.packs(fake), y)
+            loss = self.loss.g(d_fake.logits, d_real)
             self.record(**{"loss/g": loss})
-            self.update("g", loss)
+            self.update("g", self.plus(loss, self.auxiliary.g(d_fake, y, z)))
+
+    def plus(self, loss: Tensor, terms: dict[str, Tensor]) -> Tensor:
+        """The loss with further terms, which are recorded by their names."""
+        self.record(**{f"loss/{name}": term for name, term in terms.items()})
+        return sum(terms.values(), loss)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
         return self.latent.draw(n, self.device, self.generator_of(seed))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        with self.scoring():
-            return (self.ema.network if self.ema else self.generator)(z)
+        """Codes to samples, by the average of G where there is one.
 
-    def critic_logits(self, x: Tensor) -> Tensor:
-        """D's logits (n,) of samples x in the data's range, in eval mode."""
+        Args:
+            z: (n, latent size).
+            labels: (n,); None takes the classes in turn if the model is conditional.
+        """
+        if labels is None and self.conditional:
+            labels = torch.arange(len(z), device=z.device) % len(self.spec.classes)
         with self.scoring():
-            return self.discriminator(x).logits
+            return (self.ema.network if self.ema else self.generator)(z, labels)
+
+    def critic_logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """D's logits (n / packing,) of samples x in the data's range, in eval mode."""
+        with self.scoring():
+            return self.discriminator(self.packs(x), labels).logits

@@ -1,31 +1,58 @@
-"""Laws of the latent code z."""
+"""Laws of the latent code z, with InfoGAN's structured codes behind it where asked for."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Latent:
-    """z of `dim` independent entries.
+    """z of `dim` independent entries, then one-hot categories, then codes from U(-1, 1).
 
     Args:
-        dim: length of z.
-        law: `normal` is N(0, 1), `uniform` is U(-1, 1).
+        dim: length of the unstructured part.
+        law: `normal` is N(0, 1), `uniform` is U(-1, 1), `unit` is U(0, 1).
         share: D's step and G's step of an iteration use the same z, and so the same fakes, as the
             DCGAN reference code and several course notes do. With one D step per iteration this
             saves a forward pass of G.
+        categories: sizes of equally likely categorical codes (InfoGAN; Chen et al. 2016).
+        continuous: number of continuous codes.
+
+    Attributes:
+        size: length of the whole.
     """
 
     def __init__(
-        self, dim: int, law: Literal["normal", "uniform"] = "normal", share: bool = False
+        self,
+        dim: int,
+        law: Literal["normal", "uniform", "unit"] = "normal",
+        share: bool = False,
+        categories: Sequence[int] = (),
+        continuous: int = 0,
     ) -> None:
         self.dim, self.law, self.share = dim, law, share
+        self.categories, self.continuous = tuple(categories), continuous
+        self.size = dim + sum(categories) + continuous
 
     def draw(
         self, n: int, device: torch.device, generator: torch.Generator | None = None
     ) -> Tensor:
-        """(n, dim) from the law; from the global generator of the device if none is given."""
+        """(n, size) from the law; from the global generator of the device if none is given."""
+        options = {"device": device, "generator": generator}
         if self.law == "normal":
-            return torch.randn(n, self.dim, device=device, generator=generator)
-        return torch.rand(n, self.dim, device=device, generator=generator).mul_(2).sub_(1)
+            z = torch.randn(n, self.dim, **options)
+        else:
+            z = torch.rand(n, self.dim, **options)
+            z = z.mul_(2).sub_(1) if self.law == "uniform" else z
+        if self.size == self.dim:
+            return z
+        codes = [
+            F.one_hot(torch.randint(k, (n,), **options), k).to(z.dtype) for k in self.categories
+        ]
+        return torch.cat([z, *codes, torch.rand(n, self.continuous, **options) * 2 - 1], 1)
+
+    def split(self, codes: Tensor) -> list[Tensor]:
+        """The structured part (n, size - dim) as its categories (n, k) and continuous codes."""
+        return list(codes.split([*self.categories, self.continuous], 1))

@@ -39,17 +39,22 @@ HALVINGS = {28: 2, 32: 2, 64: 5, 128: 5}
 PUBLISHED = {28: (256, 128), 32: (256, 128), 64: (64, 64), 128: (64, 64)}
 
 
-def _check(resolution: int, attention: int | None, sites: Sequence[int], player: str) -> None:
+def _place(
+    resolution: int, attention: int | Literal["half"] | None, sites: Sequence[int], player: str
+) -> int | None:
+    """Size in px where attention sits, if the network has such a stage."""
     if resolution not in PUBLISHED:
         raise SettingError(
             f"data.resolution={resolution} does not fit the residual networks.\n"
             f"Use {', '.join(map(str, PUBLISHED))}."
         )
+    attention = resolution // 2 if attention == "half" else attention
     if attention is not None and attention not in sites:
         raise SettingError(
             f"model.{player}.attention={attention} is no size of its layers at "
             f"data.resolution={resolution}.\nUse {', '.join(map(str, sorted(set(sites))))} or null."
         )
+    return attention
 
 
 def _xavier(layer: nn.Linear | nn.Conv2d, gain: float = 1.0) -> nn.Module:
@@ -122,7 +127,8 @@ class ResNetGenerator(nn.Module):
         width: channels of the last stage; None is as published: 256 to 32 px, 64 above.
         norm: before each activation; `spectral` is spectral norm alone.
         spectral_norm: spectral norm beside another norm (SAGAN).
-        attention: size in px of the stage after which a self-attention layer sits; None for none.
+        attention: size in px of the stage after which a self-attention layer sits; `half` is half
+            of the image's, as BigGAN's 64 at 128 px; None for none.
         classes: above 0, batch norm is conditioned on the class.
     """
 
@@ -133,12 +139,12 @@ class ResNetGenerator(nn.Module):
         width: int | None = None,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         spectral_norm: bool = False,
-        attention: int | None = None,
+        attention: int | Literal["half"] | None = None,
         classes: int = 0,
     ) -> None:
         super().__init__()
         channels, resolution = shape[0], shape[-1]
-        _check(resolution, attention, sizes(resolution)[1:], "generator")
+        attention = _place(resolution, attention, sizes(resolution)[1:], "generator")
         width = PUBLISHED[resolution][0] if width is None else width
         first, *widths = (width * factor for factor in G_WIDTHS[resolution])
         layers: list[nn.Module] = [
@@ -170,7 +176,8 @@ class ResNetDiscriminator(nn.Module):
         shape: (c, r, r) of one image; r is 28, 32, 64 or 128.
         width: channels of the first block; None is as published: 128 to 32 px, 64 above.
         norm: `spectral` as published; the others stand before each activation.
-        attention: size in px of the block after which a self-attention layer sits; None for none.
+        attention: size in px of the block after which a self-attention layer sits; `half` is half
+            of the image's, as BigGAN's 64 at 128 px; None for none.
         classes: none; labels are brought in around it.
 
     Attributes:
@@ -182,14 +189,15 @@ class ResNetDiscriminator(nn.Module):
         shape: Sequence[int],
         width: int | None = None,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "spectral",
-        attention: int | None = None,
+        attention: int | Literal["half"] | None = None,
         classes: int = 0,
     ) -> None:
         super().__init__()
         refuse_classes(classes, "Residual discriminators")
         fan_in, size = shape[0], shape[-1]
         halvings = HALVINGS.get(size, 0)
-        _check(size, attention, [size >> i for i in range(1, halvings + 1)], "discriminator")
+        sites = [size >> i for i in range(1, halvings + 1)]
+        attention = _place(size, attention, sites, "discriminator")
         width = PUBLISHED[size][1] if width is None else width
         layers: list[nn.Module] = []
         for i, factor in enumerate(D_WIDTHS[size]):

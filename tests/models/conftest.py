@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from src.build import build_data, build_model
-from src.config import plain
+from src.config import CONF, plain
 from src.data.base import Batch
 from src.models.base import GenerativeModel
 from tests.conftest import composed
@@ -21,6 +21,8 @@ TINY = (
     "model.ema={_target_: src.models.ema.EMA, _partial_: true, half_life: 64}",
 )
 TOY = ("model=gaussian_gan", "data=gaussian")
+PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+DATA = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # others: mnist
 
 
 def built(*overrides: str) -> GenerativeModel:
@@ -37,8 +39,11 @@ def built(*overrides: str) -> GenerativeModel:
 def noise(model: GenerativeModel, n: int = 8, seed: int = 0) -> Iterator[Batch]:
     """Endless batches in the form of the model's data."""
     generator = torch.Generator().manual_seed(seed)
+    classes = len(model.spec.classes)
     while True:
-        yield Batch(torch.rand(n, *model.spec.shape, generator=generator) * 2 - 1)
+        x = torch.rand(n, *model.spec.shape, generator=generator) * 2 - 1
+        y = torch.randint(classes, (n,), generator=generator) if classes else None
+        yield Batch(x, y)
 
 
 def steps(model: GenerativeModel, n: int = 1, batches: Iterator[Batch] | None = None) -> None:

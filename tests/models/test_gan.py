@@ -9,14 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from src.config import CONF
 from src.data.base import Batch
 from src.errors import SettingError
 from src.models.base import GenerativeModel, freeze
 from src.models.gan import GAN
-from tests.models.conftest import TINY, TOY, built, noise, state, steps
+from tests.models.conftest import DATA, PRESETS, TINY, TOY, built, noise, state, steps
 
-PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 ADAM = {"lr": 0.01, "betas": (0.5, 0.9)}
 PLAIN = (
     *(f"model.{player}_optimizer.lr=0.01" for player in "gd"),
@@ -70,8 +68,7 @@ def test_the_textbooks_loop(preset: tuple[str, ...], d_steps: int, share: bool) 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_parameter_gets_a_gradient(preset: str, before_step: Callable) -> None:
     """In one iteration of each preset, as it is."""
-    data = "gaussian" if preset == "gaussian_gan" else "mnist"
-    model = built(f"model={preset}", f"data={data}")
+    model = built(f"model={preset}", f"data={DATA.get(preset, 'mnist')}")
     reached = set()
 
     def spy(_: str) -> None:
@@ -227,5 +224,80 @@ def test_samples_come_from_the_average() -> None:
 
 def test_all_families_share_the_base() -> None:
     for preset in PRESETS:
-        data = "gaussian" if preset == "gaussian_gan" else "mnist"
-        assert isinstance(built(f"model={preset}", f"data={data}"), GenerativeModel)
+        model = built(f"model={preset}", f"data={DATA.get(preset, 'mnist')}")
+        assert isinstance(model, GenerativeModel)
+
+
+def test_bursts_of_d_steps() -> None:
+    """In the first share of the budget, and at every third iteration later."""
+    burst = "model.burst={_target_: src.models.gan.Burst, steps: 4, share: 0.5, every: 3}"
+    model = built(*TINY, burst, "budget=128")
+    steps(model, 6)
+    # 32 and 64 samples in iterations 0 and 1, then half of the budget is done; 3 is a third one.
+    assert model.updates == {"d": 4 + 4 + 1 + 4 + 1 + 1, "g": 6}
+    assert model.samples_seen == 8 * 15
+
+
+def test_the_average_counts_all_d_steps() -> None:
+    model = built(*TINY, "model.d_steps=3")
+    given = []
+    model.ema.update = lambda _, n, seen: given.append((n, seen))
+    steps(model, 2)
+    assert given == [(24, 24), (24, 48)]
+
+
+def test_packs() -> None:
+    """D judges m samples at once, stacked along the channels (PacGAN)."""
+    model = built(*TINY, "model.packing=4")
+    batches = [next(noise(model))]
+    seen = seen_by_d(model)
+    steps(model, 1, iter(batches))
+    assert [x.shape for x in seen] == [(2, 4, 28, 28)] * 3
+    assert seen[0].equal(batches[0].x.view(2, 4, 28, 28))
+    assert model.samples_seen == 8
+    toy = built("model=gan", "data=ring", "model.packing=2", "model.batch_size=8")
+    seen = seen_by_d(toy)
+    steps(toy)
+    assert seen[0].shape == (4, 4)
+    with pytest.raises(SettingError, match=r"model\.packing=2"):
+        built(*TINY, "model.packing=2", "model/condition=concatenate")
+
+
+def test_batches_that_packs_do_not_divide_are_refused() -> None:
+    with pytest.raises(SettingError, match=r"model\.batch_size=8"):
+        built(*TINY, "model.packing=3")
+
+
+def test_a_relativistic_g_step_compares_with_fresh_reals() -> None:
+    model = built(*TINY, "model/loss=relativistic")
+    first, second = (next(noise(model, seed=seed)) for seed in (1, 2))
+    seen = seen_by_d(model)
+    steps(model, 1, iter([first, second]))
+    assert [seen[0].equal(first.x), seen[2].equal(second.x)] == [True, True]
+    assert model.samples_seen == 8  # those that D has learnt from
+
+
+def test_gradients_are_clipped(before_step: Callable) -> None:
+    norms = {}
+    for clip in ("null", "0.01"):
+        model = built(*TINY, f"model.clip={clip}")
+
+        def spy(player: str, model: GAN = model, clip: str = clip) -> None:
+            network = {"d": model.discriminator, "g": model.generator}[player]
+            gradients = [p.grad for p in network.parameters()]
+            norms[clip, player] = torch.nn.utils.get_total_norm(gradients).item()
+
+        before_step(model, spy)
+        steps(model)
+    for player in "dg":
+        assert norms["null", player] > 0.02
+        assert norms["0.01", player] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_progress_is_the_share_of_the_budget() -> None:
+    model = built(*TINY, "budget=32")
+    assert model.progress == 0
+    steps(model, 3)
+    assert model.progress == 0.75
+    steps(model, 3)
+    assert model.progress == 1

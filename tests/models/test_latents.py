@@ -29,3 +29,23 @@ def test_a_generator_of_ones_own() -> None:
     assert torch.get_rng_state().equal(before)
     torch.manual_seed(1)
     assert latent.draw(2, CPU).equal(draws[0])
+
+
+def test_structured_codes() -> None:
+    latent = Latent(3, "uniform", categories=[4, 2], continuous=2)
+    z = latent.draw(4000, CPU, torch.Generator().manual_seed(0))
+    assert z.shape == (4000, 11) == (4000, latent.size)
+    first, second, place = latent.split(z[:, 3:])
+    for code, k in ((first, 4), (second, 2)):
+        assert code.sum(1).eq(1).all()
+        assert code.unique().tolist() == [0, 1]
+        # 5 standard errors of a share of 1/k.
+        assert (code.mean(0) - 1 / k).abs().max() < 5 * (1 / k * (1 - 1 / k) / 4000) ** 0.5
+    assert place.abs().max() <= 1
+    assert place.var(0).sub(1 / 3).abs().max() < 0.02
+
+
+def test_the_unit_law() -> None:
+    z = Latent(1, "unit").draw(4000, CPU, torch.Generator().manual_seed(0))
+    assert 0 <= z.min() < 0.01
+    assert 0.99 < z.max() < 1
