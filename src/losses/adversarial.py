@@ -14,17 +14,33 @@ which is float32 in training. With s the sigmoid, and x and G for D's logits of 
     relativistic     -E log s(x - G)                         -E log s(G - x)
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def raw(logits: Tensor) -> Tensor:
-    """Logits of a loss that makes no probabilities of them."""
-    return logits
+class AdversarialLoss:
+    """Base: the two sides, and what a logit means.
+
+    Attributes:
+        needs_real: whether G's side compares with fresh reals.
+    """
+
+    needs_real = False
+
+    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        """What D minimises, of the logits (n,) of reals and of fakes."""
+        raise NotImplementedError  # abstract
+
+    def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        """What G minimises; `d_real` is given if `needs_real`."""
+        raise NotImplementedError  # abstract
+
+    def output(self, logits: Tensor) -> Tensor:
+        """D's outputs (n,) to be logged: probabilities if the loss makes them, else the logits."""
+        return logits
 
 
-class NonSaturating:
+class NonSaturating(AdversarialLoss):
     """The original game with the non-saturating generator loss (Goodfellow et al. 2014, sec. 3).
 
     D: -t log s(d_real) - (1 - t) log(1 - s(d_real)) - log(1 - s(d_fake)), G: -log s(d_fake),
@@ -36,9 +52,6 @@ class NonSaturating:
         d_weight: factor on D's loss; recipes that average the two halves say 0.5.
     """
 
-    needs_real = False
-    output = staticmethod(torch.sigmoid)
-
     def __init__(self, real_label: float = 1.0, d_weight: float = 1.0) -> None:
         self.real_label, self.d_weight = real_label, d_weight
 
@@ -49,6 +62,9 @@ class NonSaturating:
 
     def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
         return F.softplus(-d_fake).mean()
+
+    def output(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
 
 
 class Minimax(NonSaturating):
@@ -62,7 +78,7 @@ class Minimax(NonSaturating):
         return -F.softplus(d_fake).mean()
 
 
-class LeastSquares:
+class LeastSquares(AdversarialLoss):
     """Logits are drawn to targets, without a sigmoid (LSGAN, Mao et al. 2017, eq. 2).
 
     The paper's factors 1/2 are left out of both sides: `d_weight=0.5` puts D's back.
@@ -74,9 +90,6 @@ class LeastSquares:
             chi^2 divergence.
         d_weight: factor on D's loss.
     """
-
-    needs_real = False
-    output = staticmethod(raw)
 
     def __init__(
         self,
@@ -96,15 +109,12 @@ class LeastSquares:
         return (d_fake - self.g_label).square().mean()
 
 
-class Wasserstein:
+class Wasserstein(AdversarialLoss):
     """The critic's mean difference (WGAN, Arjovsky et al. 2017, eq. 2-3).
 
     -d estimates the Wasserstein-1 distance as far as D is 1-Lipschitz, which it is only with a
     penalty: weight clipping, WGAN-GP or WGAN-LP.
     """
-
-    needs_real = False
-    output = staticmethod(raw)
 
     def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
         return d_fake.mean() - d_real.mean()
@@ -123,14 +133,13 @@ class Hinge(Wasserstein):
         return F.relu(1 - d_real).mean() + F.relu(1 + d_fake).mean()
 
 
-class Relativistic:
+class Relativistic(AdversarialLoss):
     """Each real beside one fake: which of the two is real? (RpGAN, Jolicoeur-Martineau 2019).
 
     The loss of R3GAN (Huang et al. 2024, sec. 2), where R1 and R2 make it converge.
     """
 
     needs_real = True
-    output = staticmethod(raw)
 
     def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
         return F.softplus(d_fake - d_real).mean()

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from src.config import CONF, compose, plain
 from src.losses.adversarial import (
+    AdversarialLoss,
     Hinge,
     LeastSquares,
     Minimax,
@@ -68,7 +69,7 @@ def log_not_d(logits: Tensor) -> Tensor:
         (Relativistic(), lambda x, y: -log_d(x - y).mean(), lambda x, y: -log_d(y - x).mean()),
     ],
 )
-def test_definitions(loss: NonSaturating, d: Callable, g: Callable) -> None:
+def test_definitions(loss: AdversarialLoss, d: Callable, g: Callable) -> None:
     real, fake = REAL.double(), FAKE.double()
     assert_close(loss.d(REAL, FAKE).double(), d(real, fake))
     assert_close(loss.g(FAKE, REAL).double(), g(real, fake))
@@ -107,7 +108,7 @@ def test_d_is_the_cross_entropy_of_the_recipes(t: float) -> None:
         (Relativistic(), 3.0, math.log(2), math.log(2)),
     ],
 )
-def test_equilibrium(loss: NonSaturating, logit: float, d: float, g: float) -> None:
+def test_equilibrium(loss: AdversarialLoss, logit: float, d: float, g: float) -> None:
     """Where D cannot tell, the values are known, and no other constant gives D a lower one."""
     same = torch.full((7,), logit)
     assert_close(float(loss.d(same, same)), d, rtol=1e-6, atol=0)
@@ -117,7 +118,7 @@ def test_equilibrium(loss: NonSaturating, logit: float, d: float, g: float) -> N
 
 
 @pytest.mark.parametrize("loss", [*LOSSES, NonSaturating(real_label=0.9)])
-def test_extreme_logits_stay_finite(loss: NonSaturating) -> None:
+def test_extreme_logits_stay_finite(loss: AdversarialLoss) -> None:
     logits = torch.tensor([-1e4, 1e4], requires_grad=True)
     for value in (loss.d(logits, logits.flip(0)), loss.g(logits, logits.flip(0))):
         (gradient,) = torch.autograd.grad(value, logits)
@@ -125,7 +126,7 @@ def test_extreme_logits_stay_finite(loss: NonSaturating) -> None:
         assert gradient.isfinite().all()
 
 
-def gradients(loss: NonSaturating, logits: Tensor) -> Iterator[Tensor]:
+def gradients(loss: AdversarialLoss, logits: Tensor) -> Iterator[Tensor]:
     """Of D's loss to its reals' and its fakes' logits, and of G's to its fakes'."""
     x, still = logits.clone().requires_grad_(True), logits
     for value in (loss.d(x, still), loss.d(still, x), loss.g(x, still)):
@@ -144,14 +145,14 @@ def gradients(loss: NonSaturating, logits: Tensor) -> Iterator[Tensor]:
         (Relativistic(), (-0.5, 0.5, -0.5)),
     ],
 )
-def test_gradients_point_the_right_way(loss: NonSaturating, slopes: tuple[float, ...]) -> None:
+def test_gradients_point_the_right_way(loss: AdversarialLoss, slopes: tuple[float, ...]) -> None:
     """At 0: D raises reals and lowers fakes, G raises fakes; each sample has its share 1/n."""
     for gradient, slope in zip(gradients(loss, torch.zeros(3)), slopes, strict=True):
         assert_close(gradient, torch.full((3,), slope / 3))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_no_gradient_has_the_wrong_sign(loss: NonSaturating) -> None:
+def test_no_gradient_has_the_wrong_sign(loss: AdversarialLoss) -> None:
     """At any logits, but for least squares beyond its targets, which draws back."""
     draws_back = isinstance(loss, LeastSquares)
     logits = torch.linspace(0.01, 0.99, 9) if draws_back else torch.linspace(-6, 6, 13)
@@ -172,7 +173,7 @@ def test_saturation() -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_means_over_the_batch(loss: NonSaturating) -> None:
+def test_means_over_the_batch(loss: AdversarialLoss) -> None:
     """Twice the batch, the same loss; and the logits' precision is kept."""
     assert_close(loss.d(REAL.repeat(2), FAKE.repeat(2)), loss.d(REAL, FAKE))
     assert_close(loss.g(FAKE.repeat(2), REAL.repeat(2)), loss.g(FAKE, REAL))
@@ -181,13 +182,20 @@ def test_means_over_the_batch(loss: NonSaturating) -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_needs_real(loss: NonSaturating) -> None:
+def test_needs_real(loss: AdversarialLoss) -> None:
     """Only where G's side depends on reals."""
     if loss.needs_real:
         assert isinstance(loss, Relativistic)
         assert not loss.g(FAKE, REAL).equal(loss.g(FAKE, REAL + 1))
     else:
         assert_close(loss.g(FAKE), loss.g(FAKE, REAL))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_output(loss: AdversarialLoss) -> None:
+    """A probability where the loss is one's logarithm: 1/2 where D cannot tell."""
+    probability = isinstance(loss, NonSaturating)
+    assert_close(loss.output(REAL), REAL.sigmoid() if probability else REAL)
 
 
 def test_relativistic_pairs_are_not_mixed() -> None:

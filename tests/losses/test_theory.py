@@ -14,6 +14,7 @@ from torch.distributions import Normal
 from torch.testing import assert_close
 
 from src.losses.adversarial import (
+    AdversarialLoss,
     Hinge,
     LeastSquares,
     Minimax,
@@ -179,7 +180,7 @@ def test_a_critic_finds_the_distance_of_a_shift(kind: type[WGANGP]) -> None:
 
 
 def dirac_gan(
-    loss: NonSaturating, penalty: NoPenalty, steps: int = 1000, lr: float = 0.1
+    loss: AdversarialLoss, penalty: NoPenalty, steps: int = 1000, lr: float = 0.1
 ) -> Tensor:
     """(theta, psi) after each pair of alternating gradient steps from (1, 1): (2, steps)."""
     theta, psi = (torch.ones(1, 1, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -201,7 +202,7 @@ def dirac_gan(
 
 
 @pytest.mark.parametrize("loss", [Minimax(), Wasserstein(), Hinge()])
-def test_without_a_penalty_they_circle(loss: Minimax | Wasserstein) -> None:
+def test_without_a_penalty_they_circle(loss: AdversarialLoss) -> None:
     """Within 6 % of where they began, and all the way round."""
     theta, psi = dirac_gan(loss, NoPenalty())
     radius = torch.hypot(theta, psi)
@@ -219,7 +220,7 @@ def test_wasserstein_stays_on_an_ellipse(loss: Wasserstein) -> None:
 
 
 @pytest.mark.parametrize("loss", [NonSaturating(), Relativistic()])
-def test_non_saturating_hardly_converges(loss: NonSaturating | Relativistic) -> None:
+def test_non_saturating_hardly_converges(loss: AdversarialLoss) -> None:
     """Its linear part circles too; the rest shrinks it as 1 / sqrt(time), slower than any rate.
 
     In small steps d r^2 / dt = -2 theta psi tanh(theta psi / 2), in the mean over a turn -r^4 / 8
@@ -234,7 +235,7 @@ def test_non_saturating_hardly_converges(loss: NonSaturating | Relativistic) -> 
 
 @pytest.mark.parametrize("loss", [NonSaturating(), Minimax(), Wasserstein(), Relativistic()])
 @pytest.mark.parametrize("penalty", [R1(0.5), R2(0.5)])
-def test_zero_centred_penalties_converge(loss: NonSaturating | Wasserstein, penalty: R1) -> None:
+def test_zero_centred_penalties_converge(loss: AdversarialLoss, penalty: R1) -> None:
     """To 0 at a rate, which is sqrt(1 - lr gamma) a step; here within 1 %.
 
     Near 0 a step is psi' = (1 - lr gamma) psi - lr c theta, theta' = theta + lr c psi', with c the
