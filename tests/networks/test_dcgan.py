@@ -62,7 +62,7 @@ def test_initialisation() -> None:
     for network in (DCGANGenerator(100, (3, 64, 64)), DCGANDiscriminator((3, 64, 64))):
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                weight, n = module.weight, module.weight.numel()
+                weight, n = module.weight.detach(), module.weight.numel()
                 assert module.bias is None
                 assert abs(float(weight.mean())) < 6 * 0.02 / n**0.5
                 assert abs(float(weight.std()) - 0.02) < 6 * 0.02 / (2 * n) ** 0.5
@@ -90,3 +90,33 @@ def test_without_batch_norm_a_samples_logit_is_its_own() -> None:
     network = DCGANDiscriminator((1, 28, 28), 4, norm="none")
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     assert_close(network(x).logits[:1], network(x[:1]).logits)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "instance", "spectral"])
+def test_biases_where_no_norm_brings_one(norm: str) -> None:
+    """In the hidden layers; the output layers have none, as published."""
+    g, d = DCGANGenerator(5, (3, 32, 32), 2, norm), DCGANDiscriminator((3, 32, 32), 2, norm)
+    wanted = norm in ("none", "spectral")
+    *hidden, output = (m for m in g.modules() if isinstance(m, nn.ConvTranspose2d))
+    assert [layer.bias is not None for layer in hidden] == [wanted] * 3
+    assert output.bias is None
+    *hidden, output = (m for m in d.modules() if isinstance(m, nn.Conv2d))
+    assert [layer.bias is not None for layer in hidden] == [wanted] * 3
+    assert output is d.head
+    assert output.bias is None
+
+
+def test_spectral_norm_divides_what_was_initialised() -> None:
+    torch.manual_seed(0)
+    network = DCGANDiscriminator((3, 32, 32), 8, norm="spectral")
+    x = torch.randn(1, 3, 32, 32)
+    for _ in range(100):
+        network(x)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            original = module.parametrizations.weight.original.detach()
+            assert_close(float(original.std()), 0.02, rtol=0.1, atol=0)
+            largest = torch.linalg.svdvals(module.weight.detach().flatten(1))[0]
+            assert_close(float(largest), 1.0, rtol=0.01, atol=0)
+            if module.bias is not None:
+                assert not module.bias.any()

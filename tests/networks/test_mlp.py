@@ -90,3 +90,65 @@ def test_default_init_is_torchs() -> None:
     network = MLP([3, 2])
     assert_close(network[0].weight, expected.weight)
     assert_close(network[0].bias, expected.bias)
+
+
+def test_unit_normal() -> None:
+    """All parameters N(0, 1), biases too: the one-neuron GAN."""
+    torch.manual_seed(0)
+    for parameter in MLP([300, 200], init="unit").parameters():
+        assert 0.8 < float(parameter.detach().std()) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"), [("batch", nn.BatchNorm1d), ("layer", nn.LayerNorm), ("none", None)]
+)
+def test_norms_stand_before_each_activation(norm: str, kind: type | None) -> None:
+    kinds = [type(layer) for layer in MLP([4, 3, 2, 1], norm=norm)]
+    hidden = [nn.Linear, *([kind] if kind else []), nn.ReLU]
+    assert kinds == [*hidden, *hidden, nn.Linear]
+
+
+def test_norms_of_both_players() -> None:
+    generator = MLPGenerator(7, (2,), [6, 5], norm="batch")
+    discriminator = MLPDiscriminator((2,), [6, 5], norm="layer")
+    for network, kind in ((generator, nn.BatchNorm1d), (discriminator, nn.LayerNorm)):
+        widths = [tuple(m.weight.shape) for m in network.modules() if isinstance(m, kind)]
+        assert widths == [(6,), (5,)]
+    assert discriminator(generator(torch.randn(4, 7))).features.shape == (4, 5)
+
+
+def test_spectral_norm_of_every_layer() -> None:
+    """The slope of D is bounded by 1: spectral norms are 1, the activation's slope is at most 1."""
+    torch.manual_seed(0)
+    network = MLPDiscriminator((2,), [16, 16], init="unit", norm="spectral")
+    x = 3 * torch.randn(500, 2)
+    for _ in range(50):
+        network(x)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            largest = torch.linalg.svdvals(module.weight.detach())[0]
+            assert_close(largest, torch.tensor(1.0), rtol=1e-3, atol=0)
+    logits = network.eval()(x).logits.detach()
+    slopes = (logits[:250] - logits[250:]).abs() / (x[:250] - x[250:]).norm(dim=1)
+    assert 0.01 < slopes.max() <= 1.001
+
+
+def test_a_discriminator_without_hidden_layers_is_one_neuron() -> None:
+    network = MLPDiscriminator((4,), [])
+    assert linears(network) == [(4, 1)]
+    assert network.features == 4
+    x = torch.randn(3, 4)
+    critique = network(x)
+    assert_close(critique.features, x)
+    assert_close(critique.logits, x @ network.head.weight[0] + network.head.bias)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 3, 3)])
+@pytest.mark.parametrize("output", ["auto", "tanh", "sigmoid", "identity"])
+def test_outputs(output: str, shape: tuple[int, ...]) -> None:
+    network = MLPGenerator(7, shape, [6], output=output)
+    if output == "auto":
+        output = "identity" if len(shape) == 1 else "tanh"
+    function = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "identity": lambda x: x}[output]
+    z = 10 * torch.randn(9, 7)
+    assert_close(network(z), function(network.body(z)).view(9, *shape))
