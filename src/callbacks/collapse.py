@@ -36,7 +36,7 @@ class Collapse(Scheduled):
 
     def __init__(
         self,
-        n: int = 240,
+        n: int = 64,
         every: int | None = None,
         threshold: float = 0.5,
         patience: int = 3,

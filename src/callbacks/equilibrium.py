@@ -41,7 +41,7 @@ class Equilibrium(Scheduled):
     """
 
     def __init__(
-        self, margin: float = 0.05, patience: int = 5, n: int = 240, every: int | None = None
+        self, margin: float = 0.05, patience: int = 10, n: int = 240, every: int | None = None
     ) -> None:
         super().__init__()
         for name, value in (("margin", margin), ("patience", patience), ("n", n)):
