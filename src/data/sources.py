@@ -4,6 +4,7 @@ Standard library only: commands decide the source, and report a missing folder, 
 imported.
 """
 
+import itertools
 import os
 import posixpath
 import queue
@@ -56,7 +57,8 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     Raises:
         SettingError: if real data are asked for, or there is no stand-in, and they are not there.
     """
-    reader = str(data["_target_"]).rpartition(".")[2]
+    # Stacks of images are made of the single ones.
+    reader = str(data["_target_"]).rpartition(".")[2].removeprefix("Stacked")
     source, name = data["source"], data["name"]
     if data["kind"] == "points":
         return "builtin", ""  # drawn from the exact distribution: there is nothing more real
@@ -226,7 +228,14 @@ def classes(data: Mapping[str, Any]) -> tuple[str, ...]:
     if str(data["_target_"]).endswith(".Folder") and data["root"] is not None:
         names = image_names(image_root(Path(data["root"]).expanduser()))
         return tuple(sorted(set(arrange(names)[1].values())))
+    if str(data["_target_"]).endswith(".StackedMNIST"):
+        return stacked_classes(data["labels"])
     return tuple(data["labels"])
+
+
+def stacked_classes(labels: Sequence[str]) -> tuple[str, ...]:
+    """The classes of three stacked images, "3-1-4", in the order of their indices."""
+    return tuple("-".join(triple) for triple in itertools.product(map(str, labels), repeat=3))
 
 
 def label_classes(label: str) -> tuple[str, str]:

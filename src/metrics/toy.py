@@ -132,11 +132,20 @@ def mode_metrics(x: Tensor, modes: Tensor, std: float, weights: Tensor) -> dict[
     distance, nearest = torch.cdist(x, modes).min(1)
     good = nearest[distance < RADIUS * std]
     hits = torch.bincount(good, minlength=len(modes)).double()
-    share = hits / hits.sum()
-    kl = torch.where(hits > 0, share * (share / weights).log(), 0.0).sum()
     return {
         "modes": float((hits > 0).sum()),
         "high_quality": len(good) / len(x),
-        # No sample of high quality: the shares do not exist.
-        "reverse_kl": float(kl) if len(good) else float("nan"),
+        "reverse_kl": reverse_kl(hits, weights),
     }
+
+
+def reverse_kl(hits: Tensor, shares: Tensor) -> float:
+    """KL(samples' share of each mode || its true share), in nats; NaN if there is no sample.
+
+    Args:
+        hits: samples (k,) of each mode.
+        shares: true ones (k,), with sum 1.
+    """
+    share = hits / hits.sum()
+    kl = torch.where(hits > 0, share * (share / shares).log(), 0.0).sum()
+    return float(kl) if hits.any() else float("nan")

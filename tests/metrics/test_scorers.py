@@ -8,11 +8,13 @@ import torch
 
 from src.config import check, compose, plain
 from src.data.base import DataSpec, Split
+from src.data.stacked_mnist import StackedMNIST
 from src.data.toy import Toy
 from src.errors import SettingError
 from src.metrics import scorers
 from src.metrics.classifier import Classifier, save_classifier
 from src.metrics.features import ClassifierFeatures, Inception, shipped
+from src.metrics.modes import ModesScorer
 from src.metrics.quality import METRICS, QualityScorer
 from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.scorers import as_settings, make_scorers
@@ -68,6 +70,51 @@ def test_points_are_judged_by_their_density(settings: dict) -> None:
         (found,) = make_scorers(settings | {"extractor": extractor}, toy())
         assert isinstance(found, ToyScorer)
         assert found.n == 50
+
+
+def stacked(**settings: object) -> StackedMNIST:
+    defaults = {"name": "mnist", "source": "builtin", "root": "", "labels": list("0123456789")}
+    data = StackedMNIST(
+        kind="images", channels=3, resolution=28, cache="", size=20, batch_size=8, seed=0,
+        **defaults | settings,
+    )  # fmt: skip
+    data.setup()
+    return data
+
+
+def test_stacked_digits_are_counted(settings: dict) -> None:
+    for extractor in ("auto", "classifier"):
+        (found,) = make_scorers(settings | {"extractor": extractor}, stacked())
+        assert isinstance(found, ModesScorer)
+        assert found.extractor.name == "digits"
+        assert found.headline["modes"] == "modes50_digits"
+    with pytest.raises(SettingError, match="is not known"):
+        make_scorers(settings | {"extractor": "exact"}, stacked())
+
+
+def test_stacked_images_of_other_kinds_need_a_classifier(settings: dict, tmp_path: Path) -> None:
+    data = stacked()
+    data.digits = "fashion_mnist"
+    with pytest.raises(SettingError, match="data=fashion_mnist metrics=classifier"):
+        make_scorers(settings, data)
+    path = tmp_path / "mine.safetensors"
+    labels = list("0123456789")
+    save_classifier(Classifier(1, 28, 10), path, name="mine", labels=labels, outputs="classes")
+    (found,) = make_scorers(settings | {"weights": str(path)}, data)
+    assert found.extractor.name.startswith("mine_")
+
+
+def test_stacked_digits_by_inception(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorers, "Inception", lambda *_: ClassifierFeatures("digits"))
+    (found,) = make_scorers(settings | {"extractor": "inception"}, stacked())
+    assert isinstance(found, QualityScorer)
+
+
+def test_as_many_samples_as_published(settings: dict, digit_data: InMemory) -> None:
+    unset = settings | {"n": None}
+    assert make_scorers(unset, digit_data)[0].name("fid") == "fid10k_digits"
+    assert make_scorers(unset, toy())[0].name("frechet") == "frechet10k_exact"
+    assert make_scorers(unset, stacked())[0].name("modes") == "modes26k_digits"
 
 
 def test_none_is_none(settings: dict) -> None:
