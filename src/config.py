@@ -241,7 +241,6 @@ def check(config: DictConfig) -> None:
     Raises:
         SettingError: for the first setting that cannot work.
     """
-    _check_tuned(config)
     raw = plain(config, resolve=False)
     for group in GROUPS:
         # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
@@ -264,17 +263,6 @@ def check(config: DictConfig) -> None:
         raise SettingError(
             f"model.batch_size={model['batch_size']} cannot be cut into packs of {packing}.\n"
             "Choose a multiple of model.packing."
-        )
-
-
-def _check_tuned(config: DictConfig) -> None:
-    """`tuned` is optional for Hydra, which therefore would pass over a misspelt choice."""
-    choices = config.hydra.runtime.choices
-    tuned, options = choices.tuned, sorted(path.stem for path in (CONF / "tuned").glob("*.yaml"))
-    if tuned not in (None, *options, f"{choices.data}_{choices.model}"):
-        raise SettingError(
-            f"tuned={tuned}: there is no such choice.{_near(tuned, options)}\n"
-            f"Choices of tuned: {', '.join(options)}"
         )
 
 

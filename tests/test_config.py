@@ -124,7 +124,7 @@ def test_what_must_work(overrides: list[str]) -> None:
         ("modl=dcgan", ["modl", "Did you mean model?"]),
         ("model=dcgn", ["model=dcgn", "Did you mean dcgan?", "vae"]),
         ("data=mnits", ["data=mnits", "Did you mean mnist?"]),
-        ("model/penalty=r2", ["model/penalty=r2", "r1"]),
+        ("model/penalty=r3", ["model/penalty=r3", "r1"]),
         ("model/penalti=r1", ["model/penalti", "Did you mean model/penalty?"]),
         ("model.g_optimizer.lrr=1", ["lrr", "Did you mean model.g_optimizer.lr?"]),
         ("d_optimizer.lr=1", ["d_optimizer.lr", "Did you mean model.d_optimizer.lr?"]),

@@ -4,6 +4,7 @@
     images             quality.py, by the extractor that is chosen here
     stacked MNIST      modes.py, by the classifier of single digits, unless by Inception
     + `reconstruct`    reconstruction.py: autoencoders and VAEs on images
+    + classes, codes   control.py: conditional models and InfoGAN, where a classifier can judge
 
 `extractor=auto` takes the classifier that ships with the project where there is one for these data
 (mnist, digits, faces). Other colour images are compared by Inception if its weights are here or can
@@ -20,6 +21,7 @@ from src.data.base import DataModule
 from src.data.stacked_mnist import StackedMNIST
 from src.errors import SettingError
 from src.metrics.classifier import train_classifier
+from src.metrics.control import ControlScorer, has_control
 from src.metrics.features import ClassifierFeatures, Extractor, Inception, shipped
 from src.metrics.modes import ModesScorer
 from src.metrics.quality import QualityScorer
@@ -53,13 +55,14 @@ class Settings:
 
 def make_scorers(
     settings: Mapping[str, Any], data: DataModule, model: GenerativeModel | None = None
-) -> list[QualityScorer | ModesScorer | ToyScorer | ReconstructionScorer]:
+) -> list[QualityScorer | ModesScorer | ToyScorer | ReconstructionScorer | ControlScorer]:
     """The scorers of a run.
 
     Args:
         settings: the configuration `metrics`.
         data: set up.
-        model: adds the reconstruction error if it can reconstruct.
+        model: adds the reconstruction error if it can reconstruct, and whether it draws what it is
+            asked for.
 
     Raises:
         SettingError: if these data cannot be scored so, or weights are missing.
@@ -85,6 +88,8 @@ def make_scorers(
         scorers = [
             QualityScorer(data, extractor, metrics=chosen.metrics, cache=chosen.cache, **protocol)
         ]
+    if has_control(model, data, extractor):
+        scorers.append(ControlScorer(data, extractor, model, **protocol))
     if hasattr(model, "reconstruct"):
         scorers.append(ReconstructionScorer(data, model.reconstruct, chosen.batch_size))
     return scorers

@@ -37,8 +37,10 @@ class EMA(nn.Module):
             half_life = min(half_life, self.ramp * samples_seen)
         step = 1 - 0.5 ** (n / half_life) if half_life > 0 else 1.0
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), step)
-        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-            if buffer.is_floating_point():
+        buffers = zip(self.network.buffers(), network.named_buffers(), strict=True)
+        for average, (name, buffer) in buffers:
+            # The unit vectors of spectral norm's power iteration would shrink in an average.
+            if buffer.is_floating_point() and not name.endswith(("._u", "._v")):
                 average.lerp_(buffer, step)
             else:
                 average.copy_(buffer)

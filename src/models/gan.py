@@ -127,7 +127,10 @@ class GAN(GenerativeModel):
         return self.optimizers_of(d=partial(d, judge), g=partial(g, self.generator.parameters()))
 
     def iterate(self, draw: Draw) -> None:
-        start, share = self.samples_seen, self.latent.share
+        start = self.samples_seen
+        # A loss that compares with reals gets fresh ones, and so fakes of their classes; the clock
+        # counts only those that D learns from.
+        share = self.latent.share and not self.loss.needs_real
         for _ in range(self.burst.steps if self.burst and self.burst.now(self) else self.d_steps):
             real, y = self.reals(draw)
             # Shared fakes are made once, with the graph that G's step needs.
@@ -136,7 +139,6 @@ class GAN(GenerativeModel):
             self.d_step(real, fake.detach(), y, z)
             self.samples_seen += len(real)
         if not share:
-            # A loss that compares with reals gets fresh ones; the clock counts those that D learns.
             real, y = self.reals(draw) if self.loss.needs_real else (real, y)
             fake, z = self.fakes(len(real), y)
         self.g_step(real, fake, y, z)

@@ -78,7 +78,7 @@ class AutoDiscriminator(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
-        width: int = 64,
+        width: int | None = None,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         hidden: Sequence[int] = (128, 128, 128),
         activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "leaky_relu",

@@ -36,6 +36,14 @@ def built(*overrides: str) -> GenerativeModel:
     return model.train()
 
 
+def preset_of(name: str) -> GenerativeModel:
+    """A preset with its own data; residual networks, which take long, are narrowed."""
+    words = [f"model={name}", f"data={DATA.get(name, 'mnist')}", "budget=1000"]
+    if name in ("sngan", "sagan"):
+        words += [f"model.{player}.width=8" for player in ("generator", "discriminator")]
+    return built(*words)
+
+
 def noise(model: GenerativeModel, n: int = 8, seed: int = 0) -> Iterator[Batch]:
     """Endless batches in the form of the model's data."""
     generator = torch.Generator().manual_seed(seed)

@@ -11,7 +11,7 @@ def parts(slot: str) -> list[str]:
     return sorted(path.stem for path in (CONF / "model" / slot).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("condition", ["none", "concatenate", "projection"])
+@pytest.mark.parametrize("condition", ["none", "concatenate"])
 @pytest.mark.parametrize("penalty", parts("penalty"))
 @pytest.mark.parametrize("loss", parts("loss"))
 def test_two_steps(loss: str, penalty: str, condition: str) -> None:

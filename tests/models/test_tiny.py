@@ -46,7 +46,7 @@ def test_the_notebooks_weights() -> None:
     for _ in range(1000):
         for face in torch.tensor(FACES, dtype=torch.float64).split(1):
             step(d_descent, loss.d(d(face).logits, -sure))
-            z = torch.tensor([[random.rand()]])
+            z = torch.tensor([[random.rand()]], dtype=torch.float64)
             fake = g(z)
             step(d_descent, loss.d(sure, d(fake.detach()).logits))
             step(g_descent, loss.g(d(fake).logits))

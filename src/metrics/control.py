@@ -1,0 +1,134 @@
+"""Whether a model draws what it is asked for, judged by a classifier of the data's classes.
+
+label   share of samples that show the class asked for (conditional models)
+purity  how far a categorical code explains the class (InfoGAN): every category is named after the
+        class that most of its samples show; the share of samples that show their category's class.
+        The best of the codes is reported. Chance is about 1 / classes.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src.data.base import DataModule, Split
+from src.metrics.base import PORTION, Sampler, Scores, count
+from src.metrics.features import ClassifierFeatures, Extractor
+from src.models.base import GenerativeModel
+from src.models.gan import GAN
+
+
+class ControlScorer:
+    """Draws n samples for classes, or codes, in turn and asks the classifier what they show.
+
+    Args:
+        data: set up; its labels are the classifier's classes.
+        extractor: of the data's classes, or of attributes of which one is the class.
+        model: conditional, or a GAN whose latent has categorical codes.
+        n: samples.
+        seed: of the samples.
+        batch_size: images at once.
+
+    Attributes:
+        headline: the short name under which dashboards find the number, and its full name.
+    """
+
+    def __init__(
+        self,
+        data: DataModule,
+        extractor: ClassifierFeatures,
+        model: GenerativeModel,
+        n: int = 10_000,
+        seed: int = 0,
+        batch_size: int = 100,
+    ) -> None:
+        self.data, self.extractor, self.model = data, extractor, model
+        self.n, self.seed, self.batch_size = n, seed, batch_size
+        self.metric = "label" if model.conditional else "purity"
+        self.name = f"{self.metric}{count(n)}_{extractor.name}"
+        self.headline = {self.metric: self.name}
+
+    def score(self, sample: Sampler | None = None) -> Scores:
+        """`sample` is not used: it does not say which class it was asked for."""
+        asked, shown = [], []
+        for start in range(0, self.n, PORTION):
+            n = min(PORTION, self.n - start)
+            # No two portions share their codes.
+            z = self.model.latents(n, seed=self.seed * 1_000_003 + start)
+            if self.model.conditional:
+                wanted = (torch.arange(n, device=z.device) + start) % len(self.data.spec.classes)
+                x, codes = self.model.decode(z, wanted), [wanted]
+            else:
+                x, codes = self.model.decode(z), categories(self.model, z)
+            shown.append(self.classify(x))
+            asked.append(torch.stack(codes).cpu())
+        shown, asked = torch.cat(shown), torch.cat(asked, 1)
+        share = [
+            float((code == shown).double().mean())
+            if self.model.conditional
+            else purity(code, shown)
+            for code in asked
+        ]
+        return Scores({self.name: max(share)}, {self.name: self.protocol()})
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Classes (n,) that images show."""
+        self.extractor.to(x.device)
+        shown = []
+        for part in x.split(self.batch_size):
+            features, logits = self.extractor(part)
+            if logits is None:  # attributes, of which one is the class
+                attribute = self.extractor.about["labels"].index(self.data.label)
+                with torch.no_grad():
+                    shown.append(self.extractor.network.head(features)[:, attribute] > 0)
+            else:
+                shown.append(logits.argmax(1))
+        return torch.cat(shown).long().cpu()
+
+    def protocol(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "n_fake": self.n,
+            "extractor": self.extractor.protocol,
+            "data_id": self.data.data_id,
+            "seed": self.seed,
+            "real": self._real(),
+        }
+
+    def _real(self) -> float | None:
+        """The share of held-out images that the classifier gives their own label."""
+        test: Split | None = self.data.splits.get("test")
+        if test is None or test.y is None:
+            return None
+        return agreement(test.y, self.classify(test.x))
+
+
+def categories(model: GAN, z: Tensor) -> list[Tensor]:
+    """The categories (n,) that codes z (n, size) hold."""
+    *codes, _ = model.latent.split(z[:, model.latent.dim :])
+    return [code.argmax(1) for code in codes]
+
+
+def agreement(wanted: Tensor, shown: Tensor) -> float:
+    """Share of samples that show the class wanted, both (n,) integers."""
+    return float((wanted == shown).double().mean())
+
+
+def purity(category: Tensor, shown: Tensor) -> float:
+    """Share of samples that show the commonest class of their category, both (n,) integers."""
+    table = torch.zeros(int(category.max()) + 1, int(shown.max()) + 1)
+    table.index_put_((category, shown), torch.ones(len(shown)), accumulate=True)
+    return float(table.max(1).values.sum() / len(shown))
+
+
+def has_control(model: GenerativeModel | None, data: DataModule, extractor: Extractor) -> bool:
+    """Whether there is something to ask the model for, and an extractor that can judge it."""
+    codes = isinstance(model, GAN) and bool(model.latent.categories)
+    if not (codes or getattr(model, "conditional", False)):
+        return False
+    if not isinstance(extractor, ClassifierFeatures):
+        return False
+    labels = extractor.about["labels"]
+    if extractor.about["outputs"] == "attributes":
+        return getattr(data, "label", None) in labels
+    return list(labels) == list(data.spec.classes)
