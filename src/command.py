@@ -164,5 +164,5 @@ def help_text(name: str) -> str:
 
 def _first_comment(preset: Path) -> str:
     lines = preset.read_text().splitlines()
-    # Hydra's directive, which must come first, is no comment.
+    # Hydra reads its directive on the first line only.
     return lines[lines[0].startswith("# @package")].removeprefix("# ")

@@ -302,7 +302,7 @@ def test_hydra_would_have_run_it(tmp_path: Path) -> None:
         bomb: dict | str = {"_target_": "os.mkdir", "path": str(marker)}
         if i:
             bomb = f"${{oc.create:'{{_target_: os.mkdir, path: {marker}}}'}}"
-        instantiate({"_target_": "src.losses.penalties.R1", "gamma": bomb})
+        instantiate({"_target_": "src.losses.adversarial.NonSaturating", "d_weight": bomb})
         assert marker.exists()
 
 

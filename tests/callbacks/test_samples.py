@@ -19,7 +19,9 @@ CLOCKS = [0, 7, 14, 28, 42, 56, 63, 77, 91, 105]
 class Conditional(Tiny):
     """Odd samples are brighter."""
 
-    conditional = True
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.conditional = True
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return (super().decode(z) / 4 + labels.view(-1, 1, 1, 1)).clamp(-1, 1)
