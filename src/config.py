@@ -119,7 +119,7 @@ class Sample:
     Attributes:
         run: the run folder; it says everything about the model.
         what: to draw.
-        n: samples, or rows of an interpolation.
+        n: samples, or rows of an interpolation; rows of each code of a traversal (InfoGAN).
         label: class of a conditional model, by name or index.
         seed: of the codes: the same seed gives the same picture.
         data: `root`, where the data lie now, if they have moved; for `neighbours`.
@@ -128,7 +128,7 @@ class Sample:
     """
 
     run: str
-    what: Literal["samples", "neighbours", "interpolation", "progress"]
+    what: Literal["samples", "neighbours", "interpolation", "traversal", "progress"]
     n: int
     label: str | int | None
     seed: int

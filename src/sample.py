@@ -64,7 +64,7 @@ def write_neighbours(config: DictConfig, run: runs.Run, out: Path) -> None:
 
 
 def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
-    """Samples, or interpolations between pairs of codes."""
+    """Samples, interpolations between pairs of codes, or structured codes through their range."""
     import torch
 
     from src.build import device_of, load_model
@@ -74,6 +74,13 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
     if config.what == "samples":
         columns = math.ceil(config.n**0.5)
         x = model.sample(config.n, labels, config.seed)
+    elif config.what == "traversal":
+        latent = getattr(model, "latent", None)
+        if latent is None or latent.size == latent.dim:
+            raise SettingError(f"what=traversal: the model of {run.folder} has no codes to follow.")
+        rows = latent.traversals(model.latents(config.n, config.seed), STEPS)
+        columns = rows.shape[1]
+        x = torch.cat([model.decode(row) for row in rows])
     else:
         columns = STEPS
         ends = model.latents(2 * config.n, config.seed).view(config.n, 2, 1, -1)
@@ -82,8 +89,12 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
         # A point between two Gaussian codes is too near the middle: keep the codes' own length.
         lengths = ends.norm(dim=-1, keepdim=True)
         z = z / z.norm(dim=-1, keepdim=True) * torch.lerp(lengths[:, 0], lengths[:, 1], share)
-        with model.scoring():
-            x = torch.cat([model.decode(row, None) for row in z])
+        if labels is None and model.conditional:
+            labels = torch.arange(config.n) % len(model.spec.classes)
+        # One class along a row.
+        labels = [None] * config.n if labels is None else labels.to(z.device)[:, None]
+        rows = zip(z, labels, strict=True)
+        x = torch.cat([model.decode(row, y if y is None else y.repeat(STEPS)) for row, y in rows])
     write(x.cpu(), out, columns, model.spec.picture_shape)
 
 

@@ -53,6 +53,30 @@ class Latent:
         ]
         return torch.cat([z, *codes, torch.rand(n, self.continuous, **options) * 2 - 1], 1)
 
+    def traversals(self, z: Tensor, steps: int = 10) -> Tensor:
+        """One structured code after the other through its range, all else of z as it is.
+
+        Args:
+            z: (n, size).
+            steps: along a continuous code, from -2 to 2 (Chen et al. 2016, fig. 2); a category with
+                more values makes all rows longer, one with fewer begins again.
+
+        Returns:
+            (codes x n, columns, size).
+        """
+        columns = max(steps, *self.categories, 1)
+        rows, position = [], self.dim
+        for k in self.categories:
+            row = z[:, None].repeat(1, columns, 1)
+            which = torch.arange(columns, device=z.device) % k
+            row[:, :, position : position + k] = F.one_hot(which, k).to(z.dtype)
+            rows, position = [*rows, row], position + k
+        for _ in range(self.continuous):
+            row = z[:, None].repeat(1, columns, 1)
+            row[:, :, position] = torch.linspace(-2, 2, columns, device=z.device)
+            rows, position = [*rows, row], position + 1
+        return torch.cat(rows)
+
     def split(self, codes: Tensor) -> list[Tensor]:
         """The structured part (n, size - dim) as its categories (n, k) and continuous codes."""
         return list(codes.split([*self.categories, self.continuous], 1))

@@ -49,3 +49,19 @@ def test_the_unit_law() -> None:
     z = Latent(1, "unit").draw(4000, CPU, torch.Generator().manual_seed(0))
     assert 0 <= z.min() < 0.01
     assert 0.99 < z.max() < 1
+
+
+def test_traversals() -> None:
+    """Each row changes one code and nothing else."""
+    latent = Latent(3, categories=[4, 12], continuous=1)
+    z = latent.draw(2, CPU, torch.Generator().manual_seed(0))
+    rows = latent.traversals(z, steps=10)
+    assert rows.shape == (3 * 2, 12, 20)
+    first, second, place = rows.view(3, 2, 12, 20)
+    for k, block, span in ((4, first, slice(3, 7)), (12, second, slice(7, 19))):
+        assert block[0, :, span].argmax(1).tolist() == [i % k for i in range(12)]
+        assert block[:, :, span].sum(2).eq(1).all()
+    assert place[1, :, 19].equal(torch.linspace(-2, 2, 12))
+    for block, changed in ((first, {3, 4, 5, 6}), (second, {*range(7, 19)}), (place, {19})):
+        rest = [i for i in range(20) if i not in changed]
+        assert block[:, :, rest].equal(z[:, None, rest].expand(-1, 12, -1))
