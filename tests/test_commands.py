@@ -28,6 +28,14 @@ TINY = {
         *("model=dcgan", "model.generator.width=2", "model.discriminator.width=2"),
         *("model.latent.dim=4", "model.batch_size=50", "budget=200"),
     ),
+    "conditional": (
+        *("model=cgan", "model.generator.hidden=[8]", "model.discriminator.hidden=[8]"),
+        *("model.batch_size=50", "budget=200"),
+    ),
+    "codes": (
+        *("model=infogan", "model.generator.width=2", "model.discriminator.width=2"),
+        *("model.latent.dim=4", "model.latent.continuous=1", "model.batch_size=50", "budget=200"),
+    ),
     "toy": ("model=gaussian_gan", "data=gaussian", "budget=80"),
     "vae": ("model=vae", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "budget=256"),
 }
@@ -98,6 +106,29 @@ def test_a_folder_of_pictures(run_of: Callable, tmp_path: Path) -> None:
     paths = sorted((tmp_path / "pictures").iterdir())
     assert [path.name for path in paths] == [f"{i:06d}.png" for i in range(5)]
     assert Image.open(paths[0]).size == (28, 28)
+
+
+def test_the_class_asked_for(run_of: Callable, tmp_path: Path) -> None:
+    """By name; the classes in turn if none is named, and one along each row between two codes."""
+    run = run_of("conditional")
+    model = build.load_model(run)
+    z = model.latents(4, seed=3)
+    for word, labels in (("label=7", [7] * 4), ("label=null", [0, 1, 2, 3])):
+        draw(run, "n=4", "seed=3", word, f"out={tmp_path}/x.npz")
+        found = torch.from_numpy(np.load(tmp_path / "x.npz")["arr_0"]).permute(0, 3, 1, 2)
+        expected = model.decode(z, torch.tensor(labels))
+        assert (found / 127.5 - 1 - expected).abs().max() < 0.004
+    draw(run, "what=interpolation", "n=2", "seed=3", f"out={tmp_path}/x.npz")
+    rows = torch.from_numpy(np.load(tmp_path / "x.npz")["arr_0"]).permute(0, 3, 1, 2)
+    ends = model.decode(z, torch.tensor([0, 0, 1, 1]))
+    assert (rows[[0, 9, 10, 19]] / 127.5 - 1 - ends).abs().max() < 0.004
+
+
+def test_traversal(run_of: Callable, tmp_path: Path) -> None:
+    """Two rows for the category, two for the continuous code; ten steps each."""
+    draw(run_of("codes"), "what=traversal", "n=2", "seed=3", f"out={tmp_path}/x.npz")
+    assert len(np.load(tmp_path / "x.npz")["arr_0"]) == 4 * 10
+    assert "no codes" in error_of(draw, run_of("gan"), "what=traversal")
 
 
 @pytest.mark.parametrize("name", ["gan", "toy", "vae"])
