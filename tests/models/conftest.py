@@ -27,7 +27,11 @@ DATA = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # others: mnist
 
 def built(*overrides: str) -> GenerativeModel:
     """The model of a configuration, with its optimisers, in training mode."""
-    settings = plain(composed(*overrides))
+    return assembled(plain(composed(*overrides)))
+
+
+def assembled(settings: dict) -> GenerativeModel:
+    """The same of settings that are composed."""
     model = build_model(settings, build_data(settings).spec)
     optimizers = model.configure_optimizers()
     # What Lightning would do.

@@ -1,22 +1,32 @@
 """Every loss with every penalty, with and without classes: they compose, and they train."""
 
+from functools import cache
+
 import pytest
 import torch
 
-from src.config import CONF
-from tests.models.conftest import TINY, built, steps
+from src.config import CONF, plain
+from tests.conftest import composed
+from tests.models.conftest import TINY, assembled, built, steps
 
 
 def parts(slot: str) -> list[str]:
     return sorted(path.stem for path in (CONF / "model" / slot).glob("*.yaml"))
 
 
+@cache
+def settings_of(*words: str) -> dict:
+    return plain(composed(*TINY, *words, "budget=100"))
+
+
 @pytest.mark.parametrize("condition", ["none", "concatenate"])
 @pytest.mark.parametrize("penalty", parts("penalty"))
 @pytest.mark.parametrize("loss", parts("loss"))
 def test_two_steps(loss: str, penalty: str, condition: str) -> None:
-    words = [f"model/loss={loss}", f"model/penalty={penalty}", f"model/condition={condition}"]
-    model = built(*TINY, *words, "budget=100")
+    # Composed slot by slot, since that takes longer than the two steps.
+    settings = settings_of(f"model/penalty={penalty}", f"model/condition={condition}")
+    node = settings_of(f"model/loss={loss}")["model"]["loss"]
+    model = assembled(settings | {"model": settings["model"] | {"loss": node}})
     gradients: dict[str, torch.Tensor] = {}
 
     def keep(player: str) -> None:
