@@ -208,7 +208,7 @@ def test_every_parameter_of_a_conditional_generator_gets_a_gradient(name: str) -
         assert parameter.grad.any(), parameter_name
 
 
-@pytest.mark.parametrize("name", set(NETWORKS) - set(CONDITIONAL))
+@pytest.mark.parametrize("name", sorted(set(NETWORKS) - set(CONDITIONAL)))
 def test_generators_that_cannot_be_conditional(name: str) -> None:
     g, settings = NETWORKS[name][0]
     with pytest.raises(SettingError, match=r"model\.condition\.generator=concatenate"):
