@@ -25,6 +25,10 @@ from src.durations import parse_duration
 from src.errors import SettingError
 from src.signatures import fits, signature, spell
 
+# OmegaConf derives its loader from this name. libyaml, where PyYAML has it, reads the same several
+# times as fast, which every command feels.
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 ROOT = Path(__file__).parent
 # A clone has conf/ beside src/, an installed wheel inside of it.
 CONF = next(path for path in (ROOT / "conf", ROOT.parent / "conf") if path.is_dir())
