@@ -90,7 +90,7 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
         lengths = ends.norm(dim=-1, keepdim=True)
         z = z / z.norm(dim=-1, keepdim=True) * torch.lerp(lengths[:, 0], lengths[:, 1], share)
         if labels is None and model.conditional:
-            labels = torch.arange(config.n) % len(model.spec.classes)
+            labels = model.classes_in_turn(config.n)
         # One class along a row.
         labels = [None] * config.n if labels is None else labels.to(z.device)[:, None]
         rows = zip(z, labels, strict=True)

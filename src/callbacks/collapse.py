@@ -9,7 +9,6 @@ coverage (docs/metrics.md).
 
 import sys
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import lightning as L
@@ -18,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from src.callbacks.overfitting import imitate, some_reals
-from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.callbacks.schedule import Scheduled, regularly
 from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
 
@@ -53,9 +52,7 @@ class Collapse(Scheduled):
         self._warned = False
 
     def points(self, budget: int) -> Sequence[int]:
-        if self.every is not None:
-            return at_multiples(budget, self.every, "callbacks.collapse.every")
-        return at_fractions(budget, [Fraction(k, 8) for k in range(1, 9)])
+        return regularly(budget, self.every, 8, "collapse")
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         with self.beside(model):

@@ -15,14 +15,13 @@ then that is meant by 1/2. Wasserstein's, the hinge and the relativistic loss ha
 
 import sys
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import lightning as L
 from tqdm import tqdm
 
 from src.callbacks.overfitting import imitate, judge, some_reals
-from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.callbacks.schedule import Scheduled, regularly
 from src.errors import SettingError
 from src.models.base import GenerativeModel
 
@@ -59,9 +58,7 @@ class Equilibrium(Scheduled):
         return f"equilibrium: D within {self.margin:g} of 1/2 at {self.patience} checks in a row"
 
     def points(self, budget: int) -> Sequence[int]:
-        if self.every is not None:
-            return at_multiples(budget, self.every, "callbacks.equilibrium.every")
-        return at_fractions(budget, [Fraction(k, 100) for k in range(1, 101)])
+        return regularly(budget, self.every, 100, "equilibrium")
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         super().on_train_start(trainer, model)

@@ -13,14 +13,13 @@ outputs that are compared.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.callbacks.schedule import Scheduled, regularly
 from src.data.base import Batch, to_model
 from src.errors import SettingError
 from src.models.base import GenerativeModel
@@ -43,9 +42,7 @@ class Overfitting(Scheduled):
         self.n, self.every = n, every
 
     def points(self, budget: int) -> Sequence[int]:
-        if self.every is not None:
-            return at_multiples(budget, self.every, "callbacks.overfitting.every")
-        return at_fractions(budget, [Fraction(k, 8) for k in range(1, 9)])
+        return regularly(budget, self.every, 8, "overfitting")
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if not hasattr(model, "critic_logits"):

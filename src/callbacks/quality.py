@@ -5,12 +5,11 @@ Inception into every checkpoint.
 """
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, Protocol
 
 import lightning as L
 
-from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.callbacks.schedule import Scheduled, regularly
 from src.callbacks.signals import interrupted
 from src.metrics.base import Sampler, Scores
 from src.models.base import GenerativeModel
@@ -51,10 +50,7 @@ class Quality(Scheduled):
     def points(self, budget: int) -> Sequence[int]:
         if not self.scorers:
             return []
-        if self.every is not None:
-            points = at_multiples(budget, self.every, "callbacks.quality.every")
-        else:
-            points = at_fractions(budget, [Fraction(k, 4) for k in (1, 2, 3)])
+        points = regularly(budget, self.every, 4, "quality")
         # The end is scored after the last checkpoint: a kill then costs only the scores.
         return [point for point in points if point < budget]
 

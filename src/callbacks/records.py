@@ -1,11 +1,10 @@
 """Logs what the model recorded: losses and the like, averaged between two times."""
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 import lightning as L
 
-from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.callbacks.schedule import Scheduled, regularly
 from src.models.base import GenerativeModel
 
 
@@ -26,9 +25,7 @@ class Records(Scheduled):
         self._before = (0, 0.0)
 
     def points(self, budget: int) -> Sequence[int]:
-        if self.every is not None:
-            return at_multiples(budget, self.every, "callbacks.records.every")
-        return at_fractions(budget, [Fraction(k, 200) for k in range(1, 201)])
+        return regularly(budget, self.every, 200, "records")
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         super().on_train_start(trainer, model)

@@ -37,6 +37,17 @@ def at_multiples(budget: int, every: int, setting: str) -> range:
     return range(every, budget + 1, every)
 
 
+def regularly(budget: int, every: int | None, parts: int, callback: str) -> Sequence[int]:
+    """Points at all multiples of `every`; if it is None, at the ends of equal parts of the budget.
+
+    Raises:
+        SettingError: naming the callback's setting if `every` is not positive.
+    """
+    if every is not None:
+        return at_multiples(budget, every, f"callbacks.{callback}.every")
+    return at_fractions(budget, [Fraction(k, parts) for k in range(1, parts + 1)])
+
+
 class Scheduled(L.Callback):
     """Base of the callbacks that `act` on a schedule.
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from src.errors import SettingError
 
@@ -39,11 +40,14 @@ def count(n: int) -> str:
 
 
 def draw(sample: Sampler, n: int, seed: int) -> Iterator[Tensor]:
-    """n samples in portions; the seed of each follows from `seed`."""
+    """n samples in portions, with a progress bar; the seed of each follows from `seed`."""
     portions = [min(PORTION, n - start) for start in range(0, n, PORTION)]
     generator = torch.Generator().manual_seed(seed)
     seeds = torch.randint(2**31, (len(portions),), generator=generator).tolist()
-    return (sample(size, part) for size, part in zip(portions, seeds, strict=True))
+    with tqdm(total=n, desc="scoring", delay=3, leave=False, disable=None) as bar:
+        for size, part in zip(portions, seeds, strict=True):
+            yield sample(size, part)
+            bar.update(size)
 
 
 def keep(path: Path, content: bytes) -> None:

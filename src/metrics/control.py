@@ -6,13 +6,14 @@ purity  how far a categorical code explains the class (InfoGAN): every category 
         The best of the codes is reported. Chance is about 1 / classes.
 """
 
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from src.data.base import DataModule, Split
-from src.metrics.base import PORTION, Sampler, Scores, count
+from src.metrics.base import Sampler, Scores, count, draw
 from src.metrics.features import ClassifierFeatures, Extractor
 from src.models.base import GenerativeModel
 from src.models.gan import GAN
@@ -50,26 +51,21 @@ class ControlScorer:
 
     def score(self, sample: Sampler | None = None) -> Scores:
         """`sample` is not used: it does not say which class it was asked for."""
-        asked, shown = [], []
-        for start in range(0, self.n, PORTION):
-            n = min(PORTION, self.n - start)
-            # No two portions share their codes.
-            z = self.model.latents(n, seed=self.seed * 1_000_003 + start)
+        asked: list[Tensor] = []
+
+        def ask(n: int, seed: int) -> Tensor:
+            z = self.model.latents(n, seed=seed)
             if self.model.conditional:
-                wanted = (torch.arange(n, device=z.device) + start) % len(self.data.spec.classes)
-                x, codes = self.model.decode(z, wanted), [wanted]
-            else:
-                x, codes = self.model.decode(z), categories(self.model, z)
-            shown.append(self.classify(x))
-            asked.append(torch.stack(codes).cpu())
-        shown, asked = torch.cat(shown), torch.cat(asked, 1)
-        share = [
-            float((code == shown).double().mean())
-            if self.model.conditional
-            else purity(code, shown)
-            for code in asked
-        ]
-        return Scores({self.name: max(share)}, {self.name: self.protocol()})
+                wanted = self.model.classes_in_turn(n)
+                asked.append(wanted[None].cpu())
+                return self.model.decode(z, wanted)
+            asked.append(torch.stack(categories(self.model, z)).cpu())
+            return self.model.decode(z)
+
+        shown = torch.cat([self.classify(x) for x in draw(ask, self.n, self.seed)])
+        measure = agreement if self.model.conditional else purity
+        value = max(measure(code, shown) for code in torch.cat(asked, 1))
+        return Scores({self.name: value}, {self.name: self.protocol})
 
     def classify(self, x: Tensor) -> Tensor:
         """Classes (n,) that images show."""
@@ -85,7 +81,9 @@ class ControlScorer:
                 shown.append(logits.argmax(1))
         return torch.cat(shown).long().cpu()
 
+    @cached_property
     def protocol(self) -> dict[str, Any]:
+        """All that the number depends on, and what held-out reals get."""
         return {
             "metric": self.metric,
             "n_fake": self.n,

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from src.data.stacked_mnist import StackedMNIST, triple_class
 from src.errors import SettingError
@@ -72,15 +71,12 @@ class ModesScorer:
     def score(self, sample: Sampler) -> Scores:
         """Draw n samples, in portions, and count. Samples that are not finite give NaN."""
         hits = torch.zeros_like(self.data.shares)
-        bar = tqdm(total=self.n, desc="scoring", unit="img", delay=3, leave=False, disable=None)
-        with bar:
-            for x in draw(sample, self.n, self.seed):
-                if not x.isfinite().all():
-                    return Scores({key: float("nan") for key in self.protocols}, self.protocols)
-                # Where the samples are is where the work is done.
-                self.extractor.to(x.device)
-                hits += self.count(x)
-                bar.update(len(x))
+        for x in draw(sample, self.n, self.seed):
+            if not x.isfinite().all():
+                return Scores({key: float("nan") for key in self.protocols}, self.protocols)
+            # Where the samples are is where the work is done.
+            self.extractor.to(x.device)
+            hits += self.count(x)
         values = mode_metrics(hits, self.data.shares)
         return Scores({self.name(key): value for key, value in values.items()}, self.protocols)
 

@@ -231,15 +231,12 @@ class QualityScorer:
         Images that are not finite give NaN in all numbers.
         """
         portions = []
-        bar = tqdm(total=self.n, desc="scoring", unit="img", delay=3, leave=False, disable=None)
-        with bar:
-            for x in draw(sample, self.n, self.seed):
-                if not x.isfinite().all():
-                    return Scores({key: float("nan") for key in self.protocols}, self.protocols)
-                # Where the samples are is where the work is done.
-                self.extractor.to(x.device)
-                portions.append(self._embed(x))
-                bar.update(len(x))
+        for x in draw(sample, self.n, self.seed):
+            if not x.isfinite().all():
+                return Scores({key: float("nan") for key in self.protocols}, self.protocols)
+            # Where the samples are is where the work is done.
+            self.extractor.to(x.device)
+            portions.append(self._embed(x))
         values = self._measure(_join(portions))
         return Scores({self.name(key): values[key] for key in values}, self.protocols)
 

@@ -167,11 +167,15 @@ class GenerativeModel(L.LightningModule):
         """
         z = self.latents(n, seed)
         if labels is None and self.conditional:
-            labels = torch.arange(n) % len(self.spec.classes)
+            labels = self.classes_in_turn(n)
         labels = [None] * n if labels is None else labels.to(self.device).split(batch_size)
         with self.scoring():
             chunks = zip(z.split(batch_size), labels, strict=False)
             return torch.cat([self.decode(z, y) for z, y in chunks])
+
+    def classes_in_turn(self, n: int) -> Tensor:
+        """(n,): what a conditional model draws where no class is asked for."""
+        return torch.arange(n, device=self.device) % len(self.spec.classes)
 
     @contextmanager
     def scoring(self) -> Iterator[None]:

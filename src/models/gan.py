@@ -206,7 +206,7 @@ class GAN(GenerativeModel):
             labels: (n,); None takes the classes in turn if the model is conditional.
         """
         if labels is None and self.conditional:
-            labels = torch.arange(len(z), device=z.device) % len(self.spec.classes)
+            labels = self.classes_in_turn(len(z))
         with self.scoring():
             return (self.ema.network if self.ema else self.generator)(z, labels)
 

@@ -23,6 +23,9 @@ class FromData:
         self.x, self.y = data.splits["train"]
         self.wrong_every = wrong_every
 
+    def classes_in_turn(self, n: int) -> Tensor:
+        return torch.arange(n) % 10
+
     def latents(self, n: int, seed: int) -> Tensor:
         return torch.zeros(n, 1)
 
