@@ -14,6 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from src.callbacks.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.config import ADVICE, RECIPE
@@ -140,6 +141,23 @@ def precision_of(setting: str, kind: str, device: torch.device) -> str:
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
 
 
+class CachedMixedPrecision(MixedPrecision):
+    """Casts each weight once and not once per pass; `GenerativeModel.update` ends the copies' life.
+
+    Lightning keeps no copies, since it cannot know when weights change. D is passed two or three
+    times between two updates.
+    """
+
+    def autocast_context_manager(self) -> torch.autocast:
+        return torch.autocast(self.device, dtype=torch.bfloat16)
+
+
+def precision_plugin(precision: str, device: torch.device) -> Precision:
+    """What Lightning casts with, for a precision in its words."""
+    mixed = precision == "bf16-mixed"
+    return CachedMixedPrecision(precision, device.type) if mixed else Precision()
+
+
 @contextmanager
 def build_loggers(settings: Mapping[str, Any], folder: Path) -> Iterator[list[Logger]]:
     """The loggers of a run, closed at the end of the `with` block, as failed after an error."""
@@ -166,13 +184,13 @@ def build_trainer(
     _quieten_lightning()
     options = dict(settings["trainer"])
     device = device_of(options["accelerator"])
-    options["precision"] = precision_of(options["precision"], spec.kind, device)
+    precision = precision_of(options.pop("precision"), spec.kind, device)
     return L.Trainer(
         **options,
         max_epochs=-1,  # the data stream is endless: the budget callback ends it
         logger=loggers,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), precision_plugin(precision, device)],
         default_root_dir=str(folder),
         log_every_n_steps=10**9,
         num_sanity_val_steps=0,

@@ -114,6 +114,7 @@ class GenerativeModel(L.LightningModule):
             optimizer = optimizer[-1] if isinstance(optimizer, list) else optimizer
         optimizer.step()
         optimizer.zero_grad()
+        torch.clear_autocast_cache()  # of casts of the old weights, see CachedMixedPrecision
         self.updates[name] += 1
 
     # Records

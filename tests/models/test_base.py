@@ -4,8 +4,10 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 
+from src.build import precision_plugin
 from src.models.base import GenerativeModel
 from tests.models.conftest import TINY, TOY, built, noise, state, steps
 
@@ -178,3 +180,26 @@ def test_ones_own_generators_leave_the_global_one_alone() -> None:
     assert model.generator_of(7).initial_seed() == 7
     assert model.generator_of(None).initial_seed() != first
     assert torch.get_rng_state().equal(before)
+
+
+def test_casts_that_are_kept_end_with_the_weights_that_they_are_of() -> None:
+    """After an update, also one on samples that G made without a graph, weights are cast anew."""
+    model = built(*TINY, "model.d_steps=2", "model.d_optimizer.lr=0.1")
+    plugin = precision_plugin("bf16-mixed", torch.device("cpu"))
+    x, update = torch.rand(8, *model.spec.shape) * 2 - 1, model.update
+    fresh, grads = [], {}
+
+    def updated(player: str, loss: Tensor) -> None:
+        grads[player] = torch.autograd.grad(loss, params[player], retain_graph=True)
+        update(player, loss)
+        kept = model.discriminator(x).logits
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            fresh.append(kept.equal(model.discriminator(x).logits))
+
+    params = {"d": list(model.discriminator.parameters()), "g": list(model.generator.parameters())}
+    model.update = updated
+    model.discriminator.eval()  # batch statistics would change from pass to pass
+    with plugin.forward_context():
+        steps(model, 2)
+    assert fresh == [True] * 6
+    assert all(g.abs().sum() > 0 for g in grads["g"])
