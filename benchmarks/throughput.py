@@ -81,6 +81,7 @@ def sparring(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
     names = ("budget", "records", "health", "progress", "signals")
     callbacks = [build(settings["callbacks"][name]) for name in names]
     callbacks[0].samples = (iterations + warm_up) * data.batch_size
+    callbacks[1].every = settings["budget"] // 200  # as in a run of the preset's own length
     quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
     with tempfile.TemporaryDirectory() as folder, quiet[0], quiet[1]:
         loggers = [CSVMetrics(folder)]
@@ -214,8 +215,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="dcgan", help="preset to measure")
     parser.add_argument("--resolutions", type=int, nargs="+", default=[32, 64])
-    parser.add_argument("--rounds", type=int, default=5, help="of all three loops")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each loop in a round")
+    parser.add_argument("--rounds", type=int, default=15, help="of all three loops")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of each loop in a round")
     parser.add_argument("--out", type=Path, default=RESULTS / "throughput.json")
     parser.add_argument("overrides", nargs="*", help="settings such as model.generator.width=32")
     options = parser.parse_args()
