@@ -6,12 +6,18 @@ weights are known to eight digits.
 """
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from src.build import build_data
+from src.config import plain
 from src.losses.adversarial import NonSaturating
+from src.metrics.toy import picture_metrics
 from src.networks.mlp import MLPDiscriminator, MLPGenerator
+from tests.conftest import composed
+from tests.models.conftest import assembled, steps
 
 FACES = ((1, 0, 0, 1), (0.9, 0.1, 0.2, 0.8), (0.9, 0.2, 0.1, 0.8), (0.8, 0.1, 0.2, 0.9),
          (0.8, 0.2, 0.1, 0.9))  # fmt: skip
@@ -59,3 +65,20 @@ def test_the_notebooks_weights() -> None:
     for name, weights in PUBLISHED.items():
         expected = torch.tensor(weights, dtype=torch.float64)
         assert_close(found[name].detach(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 50, 10))
+def test_fifty_seeds_learn_the_diagonal(first: int) -> None:
+    """The preset: at the end of its budget every sample of every seed shows it."""
+    settings = plain(composed("model=tiny", "data=slanted_land"))
+    learned = []
+    for seed in range(first, first + 10):
+        settings["seed"] = seed
+        data = build_data(settings)
+        data.setup()
+        model = assembled(settings)
+        steps(model, settings["budget"], iter(data.train_dataloader()))
+        found = picture_metrics(model.sample(1000, seed=0), data.distribution.pictures)
+        learned.append(found["diagonal"])
+    assert learned == [1.0] * 10
