@@ -24,11 +24,13 @@ from src.data.base import to_model
 from src.loggers import read_metrics
 from src.models.base import GenerativeModel
 
+MAX_COLUMNS = 16  # of a picture with one class per column
+
 
 class Samples(Scheduled):
     """Writes pictures into the run folder and hands them to the loggers that take any.
 
-    Conditional models show one class per column, each row from one code.
+    Conditional models show one class per column (the first 16), each row from one code.
 
     Args:
         n: samples in a picture; None is 64 images or 1,000 points of a scatter plot.
@@ -97,18 +99,21 @@ class Samples(Scheduled):
     def _draw(self, model: GenerativeModel) -> Image.Image:
         n, classes = self._n(model), len(model.spec.classes)
         if _scattered(model):
-            critic = getattr(model, "critic_logits", None)
+            # A discriminator of packs has no opinion of a point.
+            alone = getattr(model, "packing", 1) == 1
+            critic = getattr(model, "critic_logits", None) if alone else None
             device = model.device
             return pictures.scatter(
                 model.sample(n, seed=self.seed),
                 self._reals,
                 critic and (lambda x: critic(x.to(device))),
             )
-        if getattr(model, "conditional", False):
-            rows = math.ceil(n / classes)
-            codes = model.latents(rows, self.seed).repeat_interleave(classes, 0)
-            labels = torch.arange(classes, device=model.device).repeat(rows)
-            return pictures.grid(model.decode(codes, labels), classes)
+        if model.conditional:
+            columns = min(classes, MAX_COLUMNS)
+            rows = math.ceil(n / columns)
+            codes = model.latents(rows, self.seed).repeat_interleave(columns, 0)
+            labels = torch.arange(columns, device=model.device).repeat(rows)
+            return pictures.grid(model.decode(codes, labels), columns)
         return _grid(model.sample(n, seed=self.seed), model)
 
     def _write(
