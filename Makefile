@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # One BLAS thread per test process: two that share two cores would wait for each other.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MODE=offline
+# Where this is set, every process would compile all of torch anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: train test test-all lint format lock clean
 

@@ -68,11 +68,21 @@ class GenerativeModel(L.LightningModule):
     def training_step(self, dataloader_iter: Iterator) -> None:
         self._seen_before = self.samples_seen
         # Consecutive 32-bit seeds, so that no two iterations of a run share their noise.
-        torch.manual_seed((self.seed * 0x9E3779B1 + self.iteration) % 2**32)
+        self.seed_noise((self.seed * 0x9E3779B1 + self.iteration) % 2**32)
         if self.schedule:
             self.schedule.apply(self)
         self.iterate(lambda: next(dataloader_iter)[0])
         self.iteration += 1
+
+    def seed_noise(self, seed: int) -> None:
+        """Seed the global generators of the CPU and of the model's device.
+
+        `torch.manual_seed` would also note down a traceback for each kind of device that is not
+        there: 1.5 ms an iteration, and memory that is never given back.
+        """
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def crossed(self, every: int) -> bool:
         """Whether the clock has passed a multiple of `every` samples in the last iteration."""

@@ -2,12 +2,14 @@
 
     concatenate   a one-hot code beside z, and beside x as columns (points) or constant planes
                   (images)                                          Mirza & Osindero 2014
+    flatten       the same with columns for images too, for multilayer perceptrons
     batch_norm    G's batch norms have a gain and a bias per class  Dumoulin et al. 2017
     projection    D's logit gains <embedding(y), features(x)>       Miyato & Koyama 2018, eq. 4
 
 Concatenation and projection are put around a network, so that every network can have them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -31,7 +33,7 @@ class Condition:
     def __init__(
         self,
         generator: Literal["none", "concatenate", "batch_norm"] = "none",
-        discriminator: Literal["none", "concatenate", "projection"] = "none",
+        discriminator: Literal["none", "concatenate", "flatten", "projection"] = "none",
         spectral: bool = False,
     ) -> None:
         self.generator, self.discriminator, self.spectral = generator, discriminator, spectral
@@ -56,6 +58,9 @@ class Condition:
         if self.discriminator == "concatenate":
             network = make(shape=(shape[0] + classes, *shape[1:]))
             return OneHotDiscriminator(network, classes)
+        if self.discriminator == "flatten":
+            network = make(shape=(math.prod(shape) + classes,))
+            return OneHotDiscriminator(network, classes, flatten=True)
         network = make(shape=shape)
         if self.discriminator == "projection":
             return ProjectionDiscriminator(network, classes, self.spectral)
@@ -74,13 +79,21 @@ class OneHotGenerator(nn.Module):
 
 
 class OneHotDiscriminator(nn.Module):
-    """Samples x (n, c, ...) and classes y (n,) to a `Critique`, by a network of c + classes."""
+    """Samples x (n, c, ...) and classes y (n,) to a `Critique`, by a network of c + classes.
 
-    def __init__(self, network: nn.Module, classes: int) -> None:
+    Args:
+        network: takes (n, c + classes, ...), or (n, c ... + classes) if they are flattened.
+        classes: how many.
+        flatten: samples to (n, c ...) before the code is put beside them.
+    """
+
+    def __init__(self, network: nn.Module, classes: int, flatten: bool = False) -> None:
         super().__init__()
         self.network, self.classes, self.features = network, classes, network.features
+        self.flatten = flatten
 
     def forward(self, x: Tensor, y: Tensor) -> Critique:
+        x = x.flatten(1) if self.flatten else x
         code = F.one_hot(y, self.classes).to(x)
         code = code.view(*code.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
         return self.network(torch.cat([x, code], 1))

@@ -203,3 +203,11 @@ def test_casts_that_are_kept_end_with_the_weights_that_they_are_of() -> None:
         steps(model, 2)
     assert fresh == [True] * 6
     assert all(g.abs().sum() > 0 for g in grads["g"])
+
+
+def test_nothing_piles_up() -> None:
+    """Seeding each iteration once queued a traceback for each absent device, in each iteration."""
+    model = built(*TOY)
+    before = len(torch.cuda._queued_calls)
+    steps(model, 3)
+    assert len(torch.cuda._queued_calls) == before
