@@ -4,20 +4,40 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from src.config import check
 from src.errors import SettingError
 from src.models.conditions import ProjectionDiscriminator
 from src.networks.mlp import MLPDiscriminator
+from tests.conftest import composed
 from tests.models.conftest import TINY, built, noise, steps
 
+PERCEPTRONS = ("model=cgan", "model.generator.hidden=[8]", "model.discriminator.hidden=[8]")
 
-@pytest.mark.parametrize("condition", ["concatenate", "projection"])
-def test_both_networks_hear_of_the_class(condition: str) -> None:
-    model = built(*TINY, f"model/condition={condition}")
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*TINY, "model/condition=concatenate"),
+        (*TINY, "model/condition=projection"),
+        (*PERCEPTRONS, "model/condition=concatenate"),
+        (*PERCEPTRONS, "model/condition=flatten"),
+    ],
+    ids=["concatenate", "projection", "perceptrons", "flatten"],
+)
+def test_both_networks_hear_of_the_class(words: tuple[str, ...]) -> None:
+    model = built(*words)
     steps(model, 2)
     z, x = model.latents(4, seed=0), next(noise(model)).x
     zeros, ones = (torch.full((8,), label) for label in (0, 1))
     assert not model.decode(z, zeros[:4]).equal(model.decode(z, ones[:4]))
     assert not model.critic_logits(x, zeros).equal(model.critic_logits(x, ones))
+
+
+def test_flattened_images_have_one_code_beside_them() -> None:
+    d = built(*PERCEPTRONS).discriminator.network
+    assert d.body[0].in_features == 28 * 28 + 10
+    with pytest.raises(SettingError, match=r"condition cannot be used with .*DCGANDiscriminator"):
+        check(composed("model=cdcgan", "model/condition=flatten"))
 
 
 def test_only_g_hears_of_it_beside_an_auxiliary_head() -> None:
