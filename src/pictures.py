@@ -155,6 +155,8 @@ def scatter(
 def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
     """Metrics against samples seen, one panel for all names with the same beginning.
 
+    A headline such as `fid` is left out beside the number that it is short for, `fid10k_mnist`.
+
     Args:
         rows: as `src.loggers.read_metrics` gives them.
     """
@@ -162,6 +164,8 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
 
     hidden = {"samples_seen", "seconds", "samples_per_second"}
     names = sorted({name for row in rows for name in row} - hidden)
+    protocols = {re.match(r"(.*?)\d+k?_|", name)[1] for name in names}
+    names = [name for name in names if name not in protocols]
     panels = [list(group) for _, group in groupby(names, key=_panel)]
     columns = min(len(panels), 3) or 1
     rows_of_panes = math.ceil(len(panels) / columns) or 1

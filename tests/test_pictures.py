@@ -115,6 +115,12 @@ def test_curves_have_a_panel_per_kind() -> None:
     assert pictures.curves([]).size == one.size
 
 
+def test_a_headline_is_drawn_once() -> None:
+    row = {"samples_seen": 10, "fid10k_mnist": 3.0}
+    assert pictures.curves([row | {"fid": 3.0}]).tobytes() == pictures.curves([row]).tobytes()
+    assert pictures.curves([row | {"kid": 3.0}]).width > pictures.curves([row]).width
+
+
 def test_curves_survive_numbers_that_are_not_finite() -> None:
     rows = [{"samples_seen": k, "loss/d": float("nan")} for k in range(3)]
     assert pictures.curves(rows).width > 100
