@@ -1,5 +1,6 @@
 """From a checked configuration to objects; the only place that instantiates a `_target_`."""
 
+import ctypes
 import logging
 import textwrap
 import warnings
@@ -185,6 +186,8 @@ def build_trainer(
     options = dict(settings["trainer"])
     device = device_of(options["accelerator"])
     precision = precision_of(options.pop("precision"), spec.kind, device)
+    if device.type == "cpu":
+        keep_freed_memory()
     return L.Trainer(
         **options,
         max_epochs=-1,  # the data stream is endless: the budget callback ends it
@@ -199,6 +202,19 @@ def build_trainer(
         enable_model_summary=False,
         enable_checkpointing=False,
     )
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what one iteration frees for the next, where it is the allocator.
+
+    It would hand activations back to the system and fetch them anew, page by page, in every
+    iteration: 4 % of DCGAN's time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # names of malloc.h
+        mallopt(mmap_threshold, 32 * 2**20)  # the most that glibc accepts
+        mallopt(trim_threshold, 2**31 - 1)
 
 
 def _quieten_lightning() -> None:
