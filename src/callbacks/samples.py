@@ -64,8 +64,10 @@ class Samples(Scheduled):
             picture = self._draw(model)
             self._write(trainer, model, _picture_path(trainer, model), picture, "samples")
             if hasattr(model, "reconstruct") and model.spec.kind == "images":
-                x = self._choose(trainer, "test", max(1, self._n(model) // 2)).to(model.device)
-                picture = pictures.pairs(x, model.reconstruct(x))
+                n = max(1, self._n(model) // 2)
+                x = self._choose(trainer, "test", n).to(model.device)
+                y = self._labels(trainer, "test", n) if model.conditional else None
+                picture = pictures.pairs(x, model.reconstruct(x, y))
                 path = _folder(trainer) / f"reconstructions_{model.samples_seen:010d}.png"
                 self._write(trainer, model, path, picture, "reconstructions")
 
@@ -89,7 +91,12 @@ class Samples(Scheduled):
     def _choose(self, trainer: L.Trainer, split: str, n: int) -> Tensor:
         """Samples from all over a split, since some data sets are stored class by class."""
         stored = trainer.datamodule.reals(split).x
-        return to_model(stored[torch.linspace(0, len(stored) - 1, min(n, len(stored))).long()])
+        return to_model(stored[_spread(len(stored), n)])
+
+    def _labels(self, trainer: L.Trainer, split: str, n: int) -> Tensor:
+        """Classes of the samples that are chosen."""
+        stored = trainer.datamodule.reals(split).y
+        return stored[_spread(len(stored), n)]
 
     def _draw_reals(self, model: GenerativeModel) -> Image.Image:
         if _scattered(model):
@@ -128,6 +135,10 @@ class Samples(Scheduled):
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image(key, [str(path)], step=model.samples_seen)
+
+
+def _spread(stored: int, n: int) -> Tensor:
+    return torch.linspace(0, stored - 1, min(n, stored)).long()
 
 
 def read_frames(folder: Path) -> list[tuple[str, Image.Image]]:

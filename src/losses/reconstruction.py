@@ -1,27 +1,110 @@
-"""Reconstruction losses: summed over a sample's dimensions, averaged over the batch.
+"""How a decoder's raw output is compared with the data: a slot of autoencoders and VAEs.
 
-Images arrive in [-1, 1]; the probabilistic losses are in nats, so that a VAE with beta = 1 reports
-the evidence lower bound. Each maps the decoder's raw output and the target to a scalar.
+    squared error   |x' - x|^2                                      x' = tanh(output), or output
+    Bernoulli       -sum x log p + (1 - x) log(1 - p)               p = sigmoid(output)
+    Gaussian        |x' - x|^2 / (2 v) + d / 2 log(2 pi v)          x' = tanh(output), v one number
+
+`loss(output, x)` is summed over a sample's dimensions; `mean(output)` is the picture that is shown.
+Images arrive in [-1, 1] and are compared on the [0, 1] scale, the convention of published figures.
+Points have no bounded range: they are compared as they are. Bernoulli and Gaussian are in nats, so
+that a VAE with beta = 1 reports the evidence lower bound.
 """
 
-from torch import Tensor
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src.errors import SettingError
 
-def squared_error(output: Tensor, x: Tensor) -> Tensor:
-    """|tanh(output) - x|^2 with both on the [0, 1] scale, the convention of published figures.
 
-    Points have no bounded range: they are compared as they are.
+class SquaredError(nn.Module):
+    """Squared error, which is no likelihood: it has no unit.
+
+    Args:
+        output: for images, `tanh` keeps x' in the data's range and `identity` leaves it: two linear
+            maps and this loss are principal component analysis.
+
+    Attributes:
+        nats: whether the loss is a negative log-likelihood.
     """
-    difference = output - x if x.ndim == 2 else (output.tanh() - x) / 2
-    return difference.float().square().flatten(1).sum(1).mean()
+
+    nats = False
+
+    def __init__(self, output: Literal["tanh", "identity"] = "tanh") -> None:
+        super().__init__()
+        self.output = output
+
+    def targets(self, x: Tensor) -> Tensor:
+        """What the model sees and is compared with: the data as they are."""
+        return x
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Outputs (n, *shape) as samples in the data's range."""
+        return output if output.ndim == 2 or self.output == "identity" else output.tanh()
+
+    def loss(self, output: Tensor, x: Tensor) -> Tensor:
+        """(n,), in float32."""
+        scale = 1 if x.ndim == 2 else 2  # from [-1, 1] to [0, 1]
+        return ((self.mean(output.float()) - x) / scale).square().flatten(1).sum(1)
 
 
-def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x) of independent Bernoulli pixels with probability sigmoid(logits), in nats.
+class Bernoulli(nn.Module):
+    """Independent binary pixels.
 
-    Grey values are taken as expected bits, as is usual for MNIST (Kingma & Welling 2014, app. C.1).
+    Args:
+        binarize: draw the pixels anew, each 1 with the probability of its grey value, whenever an
+            image is seen (Burda et al. 2016, sec. 5). False takes grey values as expected bits, as
+            Kingma & Welling 2014 do; the bound is then not that of a likelihood of grey images.
     """
-    target = (x.float() + 1) / 2
-    loss = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
-    return loss.flatten(1).sum(1).mean()
+
+    nats = True
+
+    def __init__(self, binarize: bool = False) -> None:
+        super().__init__()
+        self.binarize = binarize
+
+    def targets(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images as the model sees them: -1 and 1 if they are to be binary."""
+        return torch.bernoulli((x + 1) / 2, generator=generator) * 2 - 1 if self.binarize else x
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Logits as grey values in [-1, 1]."""
+        return output.sigmoid() * 2 - 1
+
+    def loss(self, output: Tensor, x: Tensor) -> Tensor:
+        """(n,), nats, in float32."""
+        target = (x.float() + 1) / 2
+        loss = F.binary_cross_entropy_with_logits(output.float(), target, reduction="none")
+        return loss.flatten(1).sum(1)
+
+
+class Gaussian(SquaredError):
+    """Pixels, or coordinates, with independent noise of one variance; a density in nats.
+
+    Args:
+        variance: of images on the [0, 1] scale; `learned` makes its logarithm a weight, which finds
+            the mean squared error (Rybkin et al. 2021, "Simple and Effective VAE Training").
+        start: the variance that a learned one starts from.
+    """
+
+    nats = True
+
+    def __init__(self, variance: float | Literal["learned"], start: float = 0.1) -> None:
+        super().__init__()
+        learned = variance == "learned"
+        value = start if learned else variance
+        if value <= 0:
+            raise SettingError(f"model.reconstruction: a variance of {value} must be positive.")
+        self.log_variance = nn.Parameter(torch.tensor(math.log(value)), requires_grad=learned)
+
+    def loss(self, output: Tensor, x: Tensor) -> Tensor:
+        """(n,), nats, in float32."""
+        dimensions = x[0].numel()
+        constant = dimensions / 2 * (math.log(2 * math.pi) + self.log_variance)
+        return super().loss(output, x) / (2 * self.log_variance.exp()) + constant
+
+
+Reconstruction = SquaredError | Bernoulli | Gaussian

@@ -1,10 +1,10 @@
-"""Autoencoders: minimise |decode(encode(x)) - x|^2 through a narrow code.
+"""Autoencoders: reconstruct x from a code (Goodfellow, Bengio & Courville 2016, ch. 14).
 
-    x -> encoder -> z -> decoder -> x'
+    x -> corruption -> encoder -> z -> decoder -> x',     step down  loss(x', x) + code penalty
 
-A plain autoencoder has no law of z, so it has nothing to sample from: one is fitted to the codes of
-training images (a Gaussian with full covariance, kept in the checkpoint and followed during
-training), as in Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", sec. 4.
+What keeps the code from being a copy is a slot: few numbers (undercomplete), a penalty (sparse,
+contractive), or a corrupted input (denoising). Two linear maps and the squared error find the
+subspace of principal component analysis. The law of z, to draw samples, is fitted to the codes.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from src.data.base import DataSpec
-from src.losses.reconstruction import squared_error
+from src.losses.code_penalties import CodePenalty
+from src.losses.reconstruction import Reconstruction
 from src.models.base import Draw, GenerativeModel
+from src.models.code_laws import CodeLaw
+from src.models.schedules import Schedule
+from src.networks.corruptions import Corruption, NoCorruption
 
 
 class Autoencoder(GenerativeModel):
-    """Encoder, decoder, squared error.
+    """One encoder, one decoder, one step.
 
     Args:
         spec: what the data look like.
@@ -27,7 +31,13 @@ class Autoencoder(GenerativeModel):
         latent_dim: length of the code.
         encoder: `(shape, outputs) -> network`.
         decoder: `(latent_dim, shape) -> network` with raw outputs.
+        reconstruction: what they mean and how they are compared, `src/losses/reconstruction.py`.
+        corruption: of what the encoder sees in training, see `src/networks/corruptions.py`.
+        code_penalty: added to the loss, see `src/losses/code_penalties.py`.
+        sampler: `(latent_dim) -> law of the code`, see `src/models/code_laws.py`.
         optimizer: `parameters -> optimiser` of both.
+        schedule: of the learning rate on the samples seen; None keeps it.
+        clip: norm to which the gradient is cut; None leaves it.
     """
 
     def __init__(
@@ -37,49 +47,54 @@ class Autoencoder(GenerativeModel):
         latent_dim: int,
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
+        reconstruction: Reconstruction,
+        corruption: Corruption,
+        code_penalty: CodePenalty,
+        sampler: Callable[..., CodeLaw],
         optimizer: Callable[..., torch.optim.Optimizer],
+        schedule: Schedule | None = None,
+        clip: float | None = None,
     ) -> None:
         super().__init__(spec, seed)
         self.encoder = encoder(shape=spec.shape, outputs=latent_dim)
         self.decoder = decoder(latent_dim=latent_dim, shape=spec.shape)
+        self.law = sampler(latent_dim=latent_dim)
+        self.reconstruction, self.latent_dim = reconstruction, latent_dim
+        self.corruption, self.code_penalty = corruption, code_penalty
+        self.schedule, self.clip = schedule, clip
         self._optimizer_partial = optimizer
-        # The codes' law: moments that forget as training goes on.
-        self.register_buffer("code_mean", torch.zeros(latent_dim))
-        self.register_buffer("code_second_moment", torch.eye(latent_dim))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return self.optimizers_of(autoencoder=partial(self._optimizer_partial, self.parameters()))
+        return self.optimizers_of(
+            autoencoder=partial(self._optimizer_partial, self.learned_parameters())
+        )
 
     def iterate(self, draw: Draw) -> None:
-        x = draw().x
-        z = self.encoder(x)
-        loss = squared_error(self.decoder(z), x)
-        self.follow_codes(z.detach().float())
+        x = self.reconstruction.targets(draw().x)
+        seen = self.corruption(x)
+        z = self.encoder(seen)
+        loss = self.reconstruction.loss(self.decoder(z), x).mean()
         self.record(**{"loss/reconstruction": loss})
+        penalty = self.code_penalty(self.encoder, seen, z)
+        if penalty is not None:
+            self.record(**{"loss/code_penalty": penalty})
+            loss = loss + penalty
+        self.law.observe(z if isinstance(self.corruption, NoCorruption) else self.encode(x))
         self.update("autoencoder", loss)
         self.samples_seen += len(x)
 
-    def follow_codes(self, z: Tensor, memory: float = 0.99) -> None:
-        """Running first and second moments of the codes (n, d); early on, plain averages."""
-        step = max(1 - memory, 1 / (self.iteration + 1))
-        with torch.autocast(z.device.type, enabled=False):  # a covariance needs its digits
-            self.code_mean.lerp_(z.mean(0), step)
-            self.code_second_moment.lerp_(z.mT @ z / len(z), step)
-
     def latents(self, n: int, seed: int | None = None) -> Tensor:
-        mean = self.code_mean.double()
-        covariance = self.code_second_moment.double() - mean.outer(mean)
-        values, vectors = torch.linalg.eigh(covariance)
-        root = vectors * values.clamp(min=0).sqrt()
-        noise = torch.randn(n, len(mean), generator=self.generator_of(seed), device=self.device)
-        return (noise.double() @ root.mT + mean).float()
+        return self.law.draw(n, self.generator_of(seed))
+
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes (n, latent_dim) of samples in the data's range."""
+        with self.scoring():
+            return self.encoder(x.to(self.device))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         with self.scoring():
-            output = self.decoder(z)
-            return output if output.ndim == 2 else output.tanh()
+            return self.reconstruction.mean(self.decoder(z))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """decode(encode(x)): (n, *shape) in the data's range."""
-        with self.scoring():
-            return self.decode(self.encoder(x.to(self.device)))
+        return self.decode(self.encode(x))

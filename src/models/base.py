@@ -102,6 +102,10 @@ class GenerativeModel(L.LightningModule):
         self._optimizers = {name: make() for name, make in partials.items()}
         return list(self._optimizers.values())
 
+    def learned_parameters(self) -> list[nn.Parameter]:
+        """All weights that have a gradient, for models of one player."""
+        return [weight for weight in self.parameters() if weight.requires_grad]
+
     def update(self, name: str, loss: Tensor) -> None:
         """Backward, step, clear: the one place where a player's weights change.
 

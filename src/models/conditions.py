@@ -55,12 +55,8 @@ class Condition:
         self, make: Callable[..., nn.Module], shape: Sequence[int], classes: int
     ) -> nn.Module:
         """D of `make(shape)`, called as D(x, y)."""
-        if self.discriminator == "concatenate":
-            network = make(shape=(shape[0] + classes, *shape[1:]))
-            return OneHotDiscriminator(network, classes)
-        if self.discriminator == "flatten":
-            network = make(shape=(math.prod(shape) + classes,))
-            return OneHotDiscriminator(network, classes, flatten=True)
+        if self.discriminator in ("concatenate", "flatten"):
+            return with_classes(make, shape, classes, flatten=self.discriminator == "flatten")
         network = make(shape=shape)
         if self.discriminator == "projection":
             return ProjectionDiscriminator(network, classes, self.spectral)
@@ -78,8 +74,16 @@ class OneHotGenerator(nn.Module):
         return self.network(torch.cat([z, F.one_hot(y, self.classes).to(z)], 1))
 
 
-class OneHotDiscriminator(nn.Module):
-    """Samples x (n, c, ...) and classes y (n,) to a `Critique`, by a network of c + classes.
+def with_classes(
+    make: Callable[..., nn.Module], shape: Sequence[int], classes: int, flatten: bool
+) -> "OneHotInput":
+    """A network of `make(shape)` that sees a one-hot code beside samples of that shape."""
+    wide = (math.prod(shape) + classes,) if flatten else (shape[0] + classes, *shape[1:])
+    return OneHotInput(make(shape=wide), classes, flatten)
+
+
+class OneHotInput(nn.Module):
+    """Samples x (n, c, ...) and classes y (n,) to what a network of c + classes channels says.
 
     Args:
         network: takes (n, c + classes, ...), or (n, c ... + classes) if they are flattened.
@@ -87,12 +91,12 @@ class OneHotDiscriminator(nn.Module):
         flatten: samples to (n, c ...) before the code is put beside them.
     """
 
-    def __init__(self, network: nn.Module, classes: int, flatten: bool = False) -> None:
+    def __init__(self, network: nn.Module, classes: int, flatten: bool) -> None:
         super().__init__()
-        self.network, self.classes, self.features = network, classes, network.features
-        self.flatten = flatten
+        self.network, self.classes, self.flatten = network, classes, flatten
+        self.features = getattr(network, "features", None)  # of a discriminator
 
-    def forward(self, x: Tensor, y: Tensor) -> Critique:
+    def forward(self, x: Tensor, y: Tensor) -> Critique | Tensor:
         x = x.flatten(1) if self.flatten else x
         code = F.one_hot(y, self.classes).to(x)
         code = code.view(*code.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])

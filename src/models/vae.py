@@ -3,32 +3,43 @@
     -ELBO(x) = E_q(z|x) [-log p(x|z)] + beta KL(q(z|x) || N(0, I))      [nats, per sample]
 
 q(z|x) is a diagonal Gaussian; the encoder gives its mean and the logarithm of its variance, which
-may be any real number, where a variance could not. beta = 1 is the bound itself.
+may be any real number, where a variance could not. p(x|z) and the bound that is maximised are
+slots. A conditional VAE tells both networks the class: p(x|z, y) and q(z|x, y) (Sohn et al. 2015).
 """
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from src.data.base import DataSpec
-from src.losses.divergences import kl_to_standard_normal
-from src.losses.reconstruction import bernoulli_nll
+from src.errors import SettingError
+from src.losses.bounds import Objective
+from src.losses.divergences import kl_to_standard_normal, log_prior_ratio
+from src.losses.reconstruction import Reconstruction
 from src.models.base import Draw, GenerativeModel
+from src.models.conditions import OneHotGenerator, with_classes
+from src.models.schedules import Schedule
 
 
 class VAE(GenerativeModel):
-    """Encoder, reparametrised sample, decoder; Bernoulli pixels.
+    """Encoder, reparametrised sample, decoder.
 
     Args:
-        spec: what the data look like; images.
+        spec: what the data look like.
         seed: of initialisation and noise.
         latent_dim: length of z.
         encoder: `(shape, outputs) -> network`; asked for 2 x latent_dim outputs.
-        decoder: `(latent_dim, shape) -> network` with logits of the pixels.
+        decoder: `(latent_dim, shape) -> network` with raw outputs.
+        reconstruction: p(x|z), a likelihood of `src/losses/reconstruction.py`.
+        objective: the bound, see `src/losses/bounds.py`.
         optimizer: `parameters -> optimiser` of both.
-        beta: weight of the divergence (Higgins et al. 2017).
+        condition: how the encoder is told the class beside a decoder that is: as planes
+            (`concatenate`) or as columns of a flattened image (`flatten`, for perceptrons).
+        schedule: of the learning rate on the samples seen; None keeps it.
+        clip: norm to which the gradient is cut; None leaves it.
     """
 
     def __init__(
@@ -38,44 +49,135 @@ class VAE(GenerativeModel):
         latent_dim: int,
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
+        reconstruction: Reconstruction,
+        objective: Objective,
         optimizer: Callable[..., torch.optim.Optimizer],
-        beta: float = 1.0,
+        condition: Literal["none", "concatenate", "flatten"] = "none",
+        schedule: Schedule | None = None,
+        clip: float | None = None,
     ) -> None:
         super().__init__(spec, seed)
-        self.encoder = encoder(shape=spec.shape, outputs=2 * latent_dim)
-        self.decoder = decoder(latent_dim=latent_dim, shape=spec.shape)
-        self.latent_dim, self.beta = latent_dim, beta
+        if not reconstruction.nats:
+            raise SettingError(
+                "model/reconstruction=squared_error is no likelihood, which a VAE needs.\n"
+                "Use bernoulli, gaussian or gaussian_learned."
+            )
+        self.conditional = condition != "none"
+        classes = len(spec.classes)
+        if self.conditional and not classes:
+            raise SettingError(
+                f"model.condition={condition} needs classes and the data have none.\n"
+                "Choose data with labels (data.label=... for attributes) or model.condition=none."
+            )
+        encoder = partial(encoder, outputs=2 * latent_dim)
+        if self.conditional:
+            flatten = condition == "flatten"
+            self.encoder = with_classes(encoder, spec.shape, classes, flatten)
+            wide = decoder(latent_dim=latent_dim + classes, shape=spec.shape)
+            self.decoder = OneHotGenerator(wide, classes)
+        else:
+            self.encoder = encoder(shape=spec.shape)
+            self.decoder = decoder(latent_dim=latent_dim, shape=spec.shape)
+        self.reconstruction, self.objective = reconstruction, objective
+        self.latent_dim, self.schedule, self.clip = latent_dim, schedule, clip
         self._optimizer_partial = optimizer
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return self.optimizers_of(vae=partial(self._optimizer_partial, self.parameters()))
+        return self.optimizers_of(vae=partial(self._optimizer_partial, self.learned_parameters()))
 
     def iterate(self, draw: Draw) -> None:
-        x = draw().x
-        reconstruction, divergence = self.negative_elbo(x)
-        loss = reconstruction + self.beta * divergence
-        self.record(**{"loss/reconstruction": reconstruction, "loss/kl": divergence})
+        batch = draw()
+        x, y = self.reconstruction.targets(batch.x), batch.y
+        mean, log_variance = self.q(x, y)
+        nll, z = self.nll(x, y, mean, log_variance, self.objective.samples)
+        loss = self.objective(nll, z, mean, log_variance).mean()
+        divergence = kl_to_standard_normal(mean, log_variance).sum(1)
+        self.record(**{"loss/reconstruction": nll, "loss/kl": divergence, "loss/vae": loss})
         self.update("vae", loss)
         self.samples_seen += len(x)
 
-    def negative_elbo(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction and divergence of a batch, in nats per sample; beta is not applied."""
-        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
-        z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        return bernoulli_nll(self.decoder(z), x), kl_to_standard_normal(mean, log_variance).sum(
-            1
-        ).mean()
+    def q(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), each (n, d), in float32."""
+        output = self.encoder(x, y) if self.conditional else self.encoder(x)
+        return output.float().chunk(2, dim=1)
+
+    def nll(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        mean: Tensor,
+        log_variance: Tensor,
+        k: int,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """-log p(x|z), (k, n), of k draws z, (k, n, d), from q(z|x)."""
+        options = {"device": mean.device, "generator": generator}
+        z = mean + torch.randn(k, *mean.shape, **options) * (0.5 * log_variance).exp()
+        # One pass of the decoder for all draws.
+        flat = z.flatten(0, 1)
+        output = self.decoder(flat, y.repeat(k)) if self.conditional else self.decoder(flat)
+        nll = self.reconstruction.loss(output, x.repeat(k, *[1] * (x.ndim - 1)))
+        return nll.view(k, -1), z
+
+    # Measures
+
+    def binarize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Samples as the likelihood sees them: drawn bits if it is trained on such."""
+        if getattr(self.reconstruction, "binarize", False):
+            return self.reconstruction.targets(x, generator)
+        return x
+
+    def posterior(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), each (n, d), in scoring mode."""
+        with self.scoring():
+            return self.q(x.to(self.device), labels if labels is None else labels.to(self.device))
+
+    def elbo_terms(
+        self,
+        x: Tensor,
+        labels: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """-ELBO in nats: -log p(x|z) of one draw (n,), and KL per dimension (n, d)."""
+        with self.scoring():
+            x, y = x.to(self.device), labels if labels is None else labels.to(self.device)
+            mean, log_variance = self.q(x, y)
+            nll, _ = self.nll(x, y, mean, log_variance, 1, generator)
+            return nll[0], kl_to_standard_normal(mean, log_variance)
+
+    def log_weights(
+        self,
+        x: Tensor,
+        k: int,
+        labels: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """log p(x|z) + log p(z) - log q(z|x), (k, n), of k draws from q(z|x)."""
+        with self.scoring():
+            x, y = x.to(self.device), labels if labels is None else labels.to(self.device)
+            mean, log_variance = self.q(x, y)
+            nll, z = self.nll(x, y, mean, log_variance, k, generator)
+            return log_prior_ratio(z, mean, log_variance) - nll
+
+    # Sampling
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
         generator = self.generator_of(seed)
         return torch.randn(n, self.latent_dim, generator=generator, device=self.device)
 
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The pixels' means, which lie in [0, 1], on the [-1, 1] scale."""
-        with self.scoring():
-            return self.decoder(z).sigmoid() * 2 - 1
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Means (n, latent_dim) of q(z|x)."""
+        return self.posterior(x, labels)[0]
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """The decoder's mean at the mean of q(z|x): (n, *shape) in the data's range."""
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean of p(x|z) in the data's range; without labels the classes come in turn."""
+        if labels is None and self.conditional:
+            labels = self.classes_in_turn(len(z))
         with self.scoring():
-            return self.decode(self.encoder(x.to(self.device)).chunk(2, dim=1)[0])
+            y = [labels.to(self.device)] if self.conditional else []
+            output = self.decoder(z, *y)
+            return self.reconstruction.mean(output)
+
+    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The decoder's mean at the mean of q(z|x): (n, *shape) in the data's range."""
+        return self.decode(self.encode(x, labels), labels)

@@ -138,8 +138,14 @@ class MLPEncoder(nn.Module):
     Args:
         shape: of one sample.
         outputs: length of the code, or what the model asks for (a VAE: mean and log-variance).
-        hidden: widths of the hidden layers.
+        hidden: widths of the hidden layers; none makes one layer.
         activation: between layers.
+        init: see `MLP`.
+        output: of the last layer.
+
+    Attributes:
+        sigmoid_layer: the only layer, if there is one and its output is a sigmoid's; its Jacobian
+            has a closed form.
     """
 
     def __init__(
@@ -148,12 +154,20 @@ class MLPEncoder(nn.Module):
         outputs: int,
         hidden: Sequence[int] = (400,),
         activation: Activation = "relu",
+        init: Init = "torch",
+        output: Literal["identity", "sigmoid", "relu", "tanh"] = "identity",
     ) -> None:
         super().__init__()
-        self.body = MLP([math.prod(shape), *hidden, outputs], activation)
+        self.body = MLP([math.prod(shape), *hidden, outputs], activation, init)
+        self.output = output
+        self.squash = nn.Identity() if output == "identity" else ACTIVATIONS[output]()
+
+    @property
+    def sigmoid_layer(self) -> nn.Linear | None:
+        return self.body[0] if len(self.body) == 1 and self.output == "sigmoid" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x.flatten(1))
+        return self.squash(self.body(x.flatten(1)))
 
 
 class MLPDecoder(nn.Module):
@@ -164,6 +178,7 @@ class MLPDecoder(nn.Module):
         shape: of one sample.
         hidden: widths of the hidden layers.
         activation: between layers.
+        init: see `MLP`.
     """
 
     def __init__(
@@ -172,10 +187,11 @@ class MLPDecoder(nn.Module):
         shape: Sequence[int],
         hidden: Sequence[int] = (400,),
         activation: Activation = "relu",
+        init: Init = "torch",
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
-        self.body = MLP([latent_dim, *hidden, math.prod(shape)], activation)
+        self.body = MLP([latent_dim, *hidden, math.prod(shape)], activation, init)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.body(z).unflatten(1, self.shape)

@@ -9,15 +9,16 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from src.losses.reconstruction import bernoulli_nll
+from src.errors import SettingError
 from tests.models.conftest import built, noise, state, steps
 
-VAE = ("model=vae", "model.encoder.hidden=[16]", "model.decoder.hidden=[16]", "model.latent_dim=4")
+SMALL = ("model.encoder.hidden=[16]", "model.decoder.hidden=[16]", "model.latent_dim=4")
+VAE = ("model=vae", "model/reconstruction=bernoulli", *SMALL)
 
 
 @pytest.mark.parametrize("beta", [1.0, 4.0])
 def test_the_step_by_hand(beta: float) -> None:
-    model = built(*VAE, f"model.beta={beta}")
+    model = built(*VAE, f"model.objective.beta={beta}")
     encoder, decoder = copy.deepcopy(model.encoder), copy.deepcopy(model.decoder)
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=model._optimizers["vae"].defaults["lr"])
@@ -27,7 +28,7 @@ def test_the_step_by_hand(beta: float) -> None:
         x = next(batches).x
         mean, log_variance = encoder(x).chunk(2, dim=1)
         std = (log_variance / 2).exp()
-        logits = decoder(mean + std * torch.randn_like(mean))
+        logits = decoder(mean + std * torch.randn(1, *mean.shape)[0])
         nll = F.binary_cross_entropy_with_logits(logits, (x + 1) / 2, reduction="sum") / len(x)
         kl = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).sum() / len(x)
         optimizer.zero_grad()
@@ -47,7 +48,7 @@ def test_the_bound_is_below_the_likelihood() -> None:
 
     q is not the posterior, so that the bound must be strictly lower, by KL(q || p(z|x)).
     """
-    model = built("model=vae", "model.latent_dim=1")
+    model = built(*VAE, "model.latent_dim=1")
     torch.manual_seed(0)
     model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     model.decoder = nn.Sequential(nn.Linear(1, 4), nn.Unflatten(1, (1, 2, 2)))
@@ -55,7 +56,9 @@ def test_the_bound_is_below_the_likelihood() -> None:
     x = torch.tensor([1.0, -1.0, 1.0, 1.0]).view(1, 1, 2, 2)
     z = torch.linspace(-8, 8, 4001)[:, None]
     with torch.no_grad():
-        log_p = -torch.stack([bernoulli_nll(model.decoder(code[None]), x) for code in z])
+        log_p = -torch.stack(
+            [model.reconstruction.loss(model.decoder(code[None]), x)[0] for code in z]
+        )
         log_prior = Normal(0.0, 1.0).log_prob(z).squeeze()
         log_likelihood = torch.logsumexp(log_p + log_prior, 0) + torch.tensor(16 / 4000).log()
         mean, log_variance = model.encoder(x)[0]
@@ -63,9 +66,12 @@ def test_the_bound_is_below_the_likelihood() -> None:
         log_q = q.log_prob(z).squeeze()
         gap = (log_q.exp() * (log_q - (log_p + log_prior - log_likelihood))).sum() * 16 / 4000
         many = x.expand(20_000, 1, 2, 2)
-        bound = -sum(model.negative_elbo(many))
+        nll, divergence = model.elbo_terms(many)
+        bound = -(nll + divergence.sum(1)).mean()
+        weighted = model.log_weights(x, 20_000).logsumexp(0) - torch.tensor(20_000.0).log()
     assert gap > 0.01
     assert_close(bound, log_likelihood - gap, rtol=0.02, atol=0.02)
+    assert_close(weighted[0], log_likelihood, rtol=0.02, atol=0.02)
 
 
 def test_reconstruct_and_decode() -> None:
@@ -83,3 +89,72 @@ def test_the_prior() -> None:
     assert z.shape == (10_000, 4)
     assert abs(float(z.mean())) < 5 / 200
     assert abs(float(z.std()) - 1) < 5 / 200
+
+
+def test_drawn_bits_are_what_encoder_and_loss_see() -> None:
+    model = built("model=vae", *SMALL)
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    steps(model, 2, noise(model, seed=9))  # not the model's: the same numbers would be compared
+    assert all(set(x.unique().tolist()) == {-1.0, 1.0} for x in seen)
+    x = next(noise(model)).x
+    again = torch.Generator().manual_seed(1)
+    bits = model.binarize(x, torch.Generator().manual_seed(1))
+    assert bits.equal(torch.bernoulli((x + 1) / 2, generator=again) * 2 - 1)
+    assert built(*VAE).binarize(x) is x
+
+
+def test_importance_weighted_training() -> None:
+    """The objective is the bound of k draws: its value over many passes of one batch, 1 %."""
+    model = built(*VAE, "model/objective=iwae", "model.objective.samples=5")
+    x = next(noise(model)).x.repeat(2000, 1, 1, 1)
+    mean, log_variance = model.q(x, None)
+    nll, z = model.nll(x, None, mean, log_variance, 5)
+    loss = model.objective(nll, z, mean, log_variance).mean()
+    weights = model.log_weights(x, 5)
+    expected = -(weights.logsumexp(0) - torch.tensor(5.0).log()).mean()
+    assert_close(loss, expected, rtol=0.01, atol=0)
+    steps(model, 1)
+    assert model.fetch_records().keys() == {"loss/reconstruction", "loss/kl", "loss/vae"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model.condition=flatten"],
+        ["model/encoder=conv", "model/decoder=conv", "model.condition=concatenate"],
+    ],
+)
+def test_both_networks_know_the_class(words: list[str]) -> None:
+    small = VAE if len(words) == 1 else ("model=vae", "model.latent_dim=4")
+    if len(words) > 1:
+        words = [*words, "model.encoder.width=2", "model.decoder.width=2"]
+    model = built(*small, *words)
+    steps(model, 2)
+    x = next(noise(model)).x[:2]
+    y, other = torch.tensor([3, 3]), torch.tensor([3, 7])
+    assert (model.encode(x, y) - model.encode(x, other)).abs().amax(1).gt(0).tolist() == [
+        False,
+        True,
+    ]
+    z = model.latents(1, seed=0).repeat(2, 1)
+    first, second = model.decode(z, other)
+    assert not first.equal(second)
+    assert model.reconstruct(x, y).shape == x.shape
+    assert model.log_weights(x, 3, y).shape == (3, 2)
+    assert model.sample(12, seed=0).shape == (12, 1, 28, 28)
+
+
+def test_refused() -> None:
+    with pytest.raises(SettingError, match="is no likelihood"):
+        built("model=vae", "model/reconstruction=squared_error")
+    with pytest.raises(SettingError, match="the data have none"):
+        built("model=vae", "model/reconstruction=gaussian", "model.condition=flatten", "data=ring")
+
+
+def test_points() -> None:
+    model = built("model=vae", "model/reconstruction=gaussian_learned", "data=ring")
+    steps(model, 2)
+    assert model.sample(5, seed=0).shape == (5, 2)
+    assert model.reconstruction.log_variance.grad is None  # cleared, so it was stepped
+    assert float(model.reconstruction.log_variance.detach().exp()) != pytest.approx(0.1, rel=1e-6)
