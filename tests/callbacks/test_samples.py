@@ -30,7 +30,7 @@ class Conditional(Tiny):
 class Encoding(Tiny):
     """Gives back what it sees, darker."""
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return x / 2 - 0.5
 
 
