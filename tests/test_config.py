@@ -172,9 +172,9 @@ def test_a_wrong_override_is_named(override: str, named: list[str]) -> None:
 
 
 def test_the_guilty_one_of_several_is_named() -> None:
-    message = error_of("hydra.run.dir=/tmp/x", "seed=1", "model=vae", "model.betta=2")
-    assert message.startswith("model.betta")
-    assert "Did you mean model.beta?" in message
+    message = error_of("hydra.run.dir=/tmp/x", "seed=1", "model=vae", "model.objective.betta=2")
+    assert message.startswith("model.objective.betta")
+    assert "Did you mean model.objective.beta?" in message
 
 
 def test_a_model_for_other_data_is_refused() -> None:

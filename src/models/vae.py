@@ -93,6 +93,7 @@ class VAE(GenerativeModel):
         loss = self.objective(nll, z, mean, log_variance).mean()
         divergence = kl_to_standard_normal(mean, log_variance).sum(1)
         self.record(**{"loss/reconstruction": nll, "loss/kl": divergence, "loss/vae": loss})
+        self.record(posterior_std=(0.5 * log_variance).exp())
         self.update("vae", loss)
         self.samples_seen += len(x)
 

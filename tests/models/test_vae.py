@@ -40,6 +40,7 @@ def test_the_step_by_hand(beta: float) -> None:
     assert_close(model.decoder.state_dict(), decoder.state_dict(), rtol=1e-4, atol=1e-5)
     records = model.fetch_records()
     assert_close(records["loss/reconstruction"], sum(t[0] for t in terms) / 3, rtol=1e-4, atol=0)
+    assert 0 < records["posterior_std"] < 2
     assert_close(records["loss/kl"], sum(t[1] for t in terms) / 3, rtol=1e-4, atol=1e-6)
 
 
@@ -115,7 +116,7 @@ def test_importance_weighted_training() -> None:
     expected = -(weights.logsumexp(0) - torch.tensor(5.0).log()).mean()
     assert_close(loss, expected, rtol=0.01, atol=0)
     steps(model, 1)
-    assert model.fetch_records().keys() == {"loss/reconstruction", "loss/kl", "loss/vae"}
+    assert {"loss/reconstruction", "loss/kl", "loss/vae"} < model.fetch_records().keys()
 
 
 @pytest.mark.parametrize(
