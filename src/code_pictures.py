@@ -48,7 +48,7 @@ def principal_components(z: Tensor, k: int = 2) -> tuple[Tensor, float]:
 def scatter(
     codes: Tensor, labels: Tensor | None = None, classes: Sequence[str] = ()
 ) -> Image.Image:
-    """Codes as points, coloured by class.
+    """Codes as points, coloured by class; up to 60 classes have a legend.
 
     Two or three numbers are drawn as they are, wider codes by their first two principal components,
     a single number against the class.
@@ -72,16 +72,18 @@ def scatter(
     figure, axes = pictures.figure_of(7, 5.6, projection="3d" if dim == 3 else None)
     colours = class_colours(max(1, len(classes)))
     chosen = [colours[label] for label in labels.tolist()]
-    axes.scatter(*codes.T, s=7, c=chosen, lw=0, alpha=0.75)
+    size = min(25, max(6, 8000 / len(codes)))
+    # Shading by depth would make half of the points too pale to tell their colours.
+    options = {"depthshade": False} if dim == 3 else {}
+    axes.scatter(*codes.T, s=size, c=chosen, lw=0, alpha=0.75, **options)
     axes.set_title(title, fontsize=9)
     axes.set(xlabel=names[0], ylabel=names[1])
     if dim == 3:
         axes.set_zlabel(names[2])
-        axes.set_box_aspect(None, zoom=0.88)  # or the last label is cut off
     elif dim == 1:
         axes.set_yticks([])
     axes.tick_params(labelsize=8)
-    if classes:
+    if 0 < len(classes) <= 3 * ROWS_OF_LEGEND:
         _legend(figure, classes, colours)
     return pictures.rendered(figure)
 
@@ -116,10 +118,10 @@ def first_weights(encoder: nn.Module, shape: Sequence[int]) -> Tensor | None:
 
 
 def filters(weights: Tensor, most: int = 100) -> Image.Image:
-    """The filters of largest norm, largest first, each brought to its own range.
+    """The filters of largest norm, largest first, on one scale.
 
-    0 is middle grey, the filter's largest absolute weight is black or white (in colour: one channel
-    is empty or full).
+    0 is middle grey, the largest absolute weight of all is black or white (in colour: a channel is
+    empty or full). So filters that have learnt nothing stay pale.
 
     Args:
         weights: (k, 1 or 3, h, w).
@@ -127,7 +129,7 @@ def filters(weights: Tensor, most: int = 100) -> Image.Image:
     """
     order = weights.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:most]
     shown = weights[order].float()
-    return pictures.grid(shown / shown.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12))
+    return pictures.grid(shown / shown.abs().max().clamp(min=1e-12))
 
 
 def latent_grid(decode: Decode, across: Tensor, up: Tensor) -> Image.Image:

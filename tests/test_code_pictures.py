@@ -64,6 +64,15 @@ def test_classes_have_their_colours(dim: int) -> None:
         assert all((sign * redness[:, 600:] > 60).any() for sign in (-1, 1))
 
 
+@pytest.mark.parametrize(("n", "legend"), [(60, True), (61, False), (1000, False)])
+def test_many_classes_have_no_legend(n: int, legend: bool) -> None:
+    """Without one, the frame of the plot reaches the right edge."""
+    codes, labels = random(1000, 2), torch.arange(1000) % n
+    shown = np.asarray(code_pictures.scatter(codes, labels, [str(i) for i in range(n)]))
+    frame = (shown[100:400] < 50).all(2).all(0)
+    assert frame[650:].any() != legend
+
+
 def test_the_first_weights_of_a_linear_layer() -> None:
     layer = nn.Linear(3 * 4 * 5, 7)
     found = code_pictures.first_weights(nn.Sequential(nn.Flatten(), layer, nn.ReLU()), (3, 4, 5))
@@ -91,13 +100,13 @@ def test_first_weights_that_are_no_pictures(encoder: nn.Module, shape: tuple) ->
 
 
 def test_filters_pixel_by_pixel() -> None:
-    """The larger first; 0 is grey, each one's largest weight black or white."""
+    """The larger first; 0 is grey, the largest weight of all black or white."""
     weights = torch.tensor([[0.1, -0.2], [-4.0, 2.0], [0.0, 0.0]]).view(3, 1, 1, 2)
     shown = np.asarray(code_pictures.filters(weights))
     # 32 times larger, 2 pixels apart, two filters in a row.
     assert shown.shape == (2 + 2 * 34, 2 + 2 * 66)
     rows = [shown[18, [18, 50, 84, 116]].tolist(), shown[52, [18, 50, 84, 116]].tolist()]
-    assert rows == [[0, 191, 191, 0], [128, 128, 255, 255]]
+    assert rows == [[0, 191, 131, 121], [128, 128, 255, 255]]
     np.testing.assert_array_equal(shown[2:34, 2:34], np.zeros((32, 32)))
     assert code_pictures.filters(weights, most=1).size == (2 + 66, 2 + 34)
 
