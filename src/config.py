@@ -123,7 +123,8 @@ class Sample:
     Attributes:
         run: the run folder; it says everything about the model.
         what: to draw.
-        n: samples, or rows of an interpolation; rows of each code of a traversal (InfoGAN).
+        n: samples, or rows of an interpolation; of a traversal, rows of each structured code
+            (InfoGAN), or of how many numbers of the code (autoencoders), if it has as many.
         label: class of a conditional model, by name or index.
         seed: of the codes: the same seed gives the same picture.
         data: `root`, where the data lie now, if they have moved; for `neighbours`.

@@ -122,7 +122,7 @@ def scatter(
     fake, real = fake.float().cpu(), real.float().cpu()
     dim = real.shape[1]
     critic = critic if dim == 2 else None
-    figure, axes = _figure(4.5 + 0.8 * (critic is not None), 4.5 if dim > 1 else 3.2)
+    figure, axes = figure_of(4.5 + 0.8 * (critic is not None), 4.5 if dim > 1 else 3.2)
     framed = real if len(real) else fake
     centre = (framed.amin(0) + framed.amax(0)) / 2
     reach = 0.65 * (framed.amax(0) - framed.amin(0))[:2].max().item()
@@ -149,7 +149,7 @@ def scatter(
         axes.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal")
     axes.tick_params(labelsize=8)
     axes.legend(loc="upper right", fontsize=8, markerscale=3)
-    return _draw(figure)
+    return rendered(figure)
 
 
 def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
@@ -169,7 +169,7 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
     panels = [list(group) for _, group in groupby(names, key=_panel)]
     columns = min(len(panels), 3) or 1
     rows_of_panes = math.ceil(len(panels) / columns) or 1
-    figure, axes = _figure(3.6 * columns, 2.5 * rows_of_panes, rows_of_panes, columns)
+    figure, axes = figure_of(3.6 * columns, 2.5 * rows_of_panes, rows_of_panes, columns)
     panes = list(axes.flat) if rows_of_panes * columns > 1 else [axes]
     last = max((row["samples_seen"] for row in rows), default=1)
     for pane in panes[len(panels) :]:
@@ -185,7 +185,7 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
         pane.tick_params(labelsize=7)
         pane.grid(alpha=0.3)
         pane.legend(fontsize=7)
-    return _draw(figure)
+    return rendered(figure)
 
 
 def labelled(image: Image.Image, label: str, width: int | None = None) -> Image.Image:
@@ -233,14 +233,28 @@ def strip(frames: Sequence[tuple[str, Image.Image]], width: int = 240) -> Image.
         frames: labels and images, in order, all of one size.
         width: the most that a frame is wide, in pixels.
     """
-    shown = [labelled(image, label, width) for label, image in frames]
-    gap = 6
-    total = sum(frame.width + gap for frame in shown) - gap
-    sheet = Image.new("RGB", (total, max(frame.height for frame in shown)), "white")
-    left = 0
-    for frame in shown:
-        sheet.paste(frame, (left, 0))
-        left += frame.width + gap
+    return beside([labelled(image, label, width) for label, image in frames])
+
+
+def beside(parts: Sequence[Image.Image], columns: int | None = None, gap: int = 6) -> Image.Image:
+    """Pictures side by side on white, not enlarged.
+
+    Args:
+        parts: of one mode; those of a row share its upper edge.
+        columns: pictures per row; None puts all into one.
+        gap: pixels between pictures, and between rows.
+    """
+    columns = columns or len(parts)
+    rows = [parts[i : i + columns] for i in range(0, len(parts), columns)]
+    width = max(sum(part.width + gap for part in row) for row in rows) - gap
+    heights = [max(part.height for part in row) + gap for row in rows]
+    sheet, top = Image.new(parts[0].mode, (width, sum(heights) - gap), "white"), 0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for part in row:
+            sheet.paste(part, (left, top))
+            left += part.width + gap
+        top += height
     return sheet
 
 
@@ -249,16 +263,20 @@ def _panel(name: str) -> str:
     return re.match("[A-Za-z]*", name)[0]
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple["Figure", Any]:
+def figure_of(
+    width: float, height: float, rows: int = 1, columns: int = 1, projection: str | None = None
+) -> tuple["Figure", Any]:
+    """A figure of so many inches of 100 pixels, and the axes of its panels, for `rendered`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((width, height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
+    return figure, figure.subplots(rows, columns, subplot_kw={"projection": projection})
 
 
-def _draw(figure: "Figure") -> Image.Image:
+def rendered(figure: "Figure") -> Image.Image:
+    """A figure's pixels."""
     figure.canvas.draw()
     pixels = torch.frombuffer(figure.canvas.buffer_rgba(), dtype=torch.uint8)
     width, height = figure.canvas.get_width_height()

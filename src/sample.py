@@ -14,7 +14,8 @@ from src.command import launch
 from src.config import check_sample
 from src.errors import SettingError
 
-STEPS = 10  # pictures from one end of an interpolation to the other
+STEPS = 10  # pictures from one end of an interpolation or traversal to the other
+DRAWS = 10_000  # of a code's law, which say where it lies
 
 
 def sample(config: DictConfig, _: Path) -> None:
@@ -64,7 +65,7 @@ def write_neighbours(config: DictConfig, run: runs.Run, out: Path) -> None:
 
 
 def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
-    """Samples, interpolations between pairs of codes, or structured codes through their range."""
+    """Samples, interpolations between pairs of codes, or numbers of a code through their range."""
     import torch
 
     from src.build import device_of, load_model
@@ -75,12 +76,7 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
         columns = math.ceil(config.n**0.5)
         x = model.sample(config.n, labels, config.seed)
     elif config.what == "traversal":
-        latent = getattr(model, "latent", None)
-        if latent is None or latent.size == latent.dim:
-            raise SettingError(f"what=traversal: the model of {run.folder} has no codes to follow.")
-        rows = latent.traversals(model.latents(config.n, config.seed), STEPS)
-        columns = rows.shape[1]
-        x = torch.cat([model.decode(row) for row in rows])
+        x, columns = traversal(config, run, model, labels)
     else:
         columns = STEPS
         ends = model.latents(2 * config.n, config.seed).view(config.n, 2, 1, -1)
@@ -96,6 +92,42 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
         rows = zip(z, labels, strict=True)
         x = torch.cat([model.decode(row, y if y is None else y.repeat(STEPS)) for row, y in rows])
     write(x.cpu(), out, columns, model.spec.picture_shape)
+
+
+def traversal(
+    config: DictConfig,
+    run: runs.Run,
+    model: "GenerativeModel",  # noqa: F821
+    labels: "Tensor | None",  # noqa: F821
+) -> tuple["Tensor", int]:  # noqa: F821
+    """Samples along the numbers of a code, row by row, and how many make a row.
+
+    InfoGAN has numbers that are meant to say something. Those of an autoencoder are all followed;
+    the rows whose pictures change most come first, since a VAE leaves many numbers unused though
+    all have the same law. A conditional one shows a single class, the first if none is asked for.
+    """
+    import torch
+
+    from src.models.latents import deviations
+
+    latent = getattr(model, "latent", None)
+    if latent is not None and latent.size > latent.dim:
+        rows = latent.traversals(model.latents(config.n, config.seed), STEPS)
+        return torch.cat([model.decode(row) for row in rows]), rows.shape[1]
+    if not hasattr(model, "reconstruct"):
+        raise SettingError(
+            f"what=traversal: the model of {run.folder} has no codes to follow.\n"
+            "Autoencoders have, and GANs with structured codes, such as model=infogan."
+        )
+    if labels is None and model.conditional:
+        labels = torch.zeros(1, dtype=torch.long)
+    labels = None if labels is None else labels[:1].to(model.device).repeat(STEPS)
+    rows = deviations(model.latents(DRAWS, config.seed), STEPS)
+    decoded = torch.stack([model.decode(row, labels) for row in rows])
+    change = decoded.flatten(2).var(1).sum(1)
+    order = change.argsort(descending=True, stable=True)[: config.n]
+    print(f"Numbers of the code, from the top: {', '.join(str(i + 1) for i in order.tolist())}")
+    return decoded[order].flatten(0, 1), STEPS
 
 
 def labels_of(config: DictConfig, run: runs.Run, model: "GenerativeModel") -> "Tensor | None":  # noqa: F821

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 from torch.testing import assert_close
 
@@ -19,7 +21,7 @@ from src.config import check_evaluate, check_sample
 from src.errors import SettingError
 from src.evaluate import evaluate
 from src.runs import Run
-from src.sample import class_index, sample, write
+from src.sample import class_index, sample, traversal, write
 from src.train import train
 from tests.conftest import composed, contents
 
@@ -129,6 +131,49 @@ def test_traversal(run_of: Callable, tmp_path: Path) -> None:
     draw(run_of("codes"), "what=traversal", "n=2", "seed=3", f"out={tmp_path}/x.npz")
     assert len(np.load(tmp_path / "x.npz")["arr_0"]) == 4 * 10
     assert "no codes" in error_of(draw, run_of("gan"), "what=traversal")
+
+
+def test_traversal_of_an_autoencoder(
+    run_of: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """One number of the code per row, those first along which the picture changes most."""
+    draw(run_of("vae"), "what=traversal", "seed=3", f"out={tmp_path}/x.npz")
+    x = torch.from_numpy(np.load(tmp_path / "x.npz")["arr_0"]).double().view(20, 10, -1)
+    numbers = re.search(r"from the top: (.*)", capsys.readouterr().out)[1].split(", ")
+    order = [int(number) - 1 for number in numbers]
+    assert sorted(order) == list(range(20))
+    change = x.var(1).sum(1)
+    assert (change.diff() < 1e-2 * change[0]).all()
+    model = build.load_model(run_of("vae"))
+    law = model.latents(10_000, seed=3)
+    z = law.mean(0).repeat(10, 1)
+    z[:, order[0]] += law[:, order[0]].std() * torch.linspace(-3, 3, 10)
+    assert (x[0] / 127.5 - 1 - model.decode(z).flatten(1)).abs().max() < 0.006
+    draw(run_of("vae"), "what=traversal", "n=2", "seed=3", f"out={tmp_path}/two.npz")
+    two = torch.from_numpy(np.load(tmp_path / "two.npz")["arr_0"]).double()
+    assert_close(two.view(2, 10, -1), x[:2])
+    assert "knows no classes" in error_of(draw, run_of("vae"), "what=traversal", "label=3")
+
+
+def test_a_single_class_is_traversed() -> None:
+    """A conditional model's rows are of the class asked for, or of the first one."""
+
+    class Conditional:
+        conditional, device, reconstruct = True, torch.device("cpu"), None
+
+        def latents(self, n: int, seed: int) -> torch.Tensor:
+            return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))
+
+        def decode(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return z * torch.tensor([1.0, 0.0, 3.0, 2.0]) + labels[:, None]
+
+    config = OmegaConf.create({"n": 3, "seed": 0})
+    for labels, expected in ((None, 0), (torch.full((3,), 7), 7)):
+        x, columns = traversal(config, None, Conditional(), labels)
+        assert columns == 10
+        rows = x.view(3, 10, 4) - expected
+        assert [int(row.var(0).argmax()) for row in rows] == [2, 3, 0]
+        assert rows[:, :, 1].eq(0).all()
 
 
 @pytest.mark.parametrize("name", ["gan", "toy", "vae"])

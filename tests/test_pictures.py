@@ -107,6 +107,15 @@ def test_strip() -> None:
     assert pictures.strip(frames(4), width=100).size == (4 * 100 + 3 * 6, 60 + 22)
 
 
+def test_beside() -> None:
+    parts = [Image.new("L", size, level) for size, level in [((3, 2), 1), ((1, 4), 2), ((2, 2), 3)]]
+    shown = array(pictures.beside(parts, columns=2, gap=1))
+    expected = np.full((7, 5), 255)
+    expected[:2, :3], expected[:4, 4], expected[5:, :2] = 1, 2, 3
+    np.testing.assert_array_equal(shown, expected)
+    assert pictures.beside(parts).size == (3 + 6 + 1 + 6 + 2, 4)
+
+
 def test_curves_have_a_panel_per_kind() -> None:
     rows = [{"samples_seen": k, "seconds": k, "loss/d": 1.0, "loss/g": k} for k in range(10)]
     one = pictures.curves(rows)

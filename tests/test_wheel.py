@@ -31,12 +31,13 @@ def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProce
     )
 
 
-def test_wheel_carries_configuration_and_weights(installed: Path) -> None:
+def test_wheel_carries_all_that_is_no_code(installed: Path) -> None:
     sources = {p.relative_to(ROOT) for p in (ROOT / "conf").rglob("*.yaml")}
     packed = {p.relative_to(installed / "src") for p in (installed / "src/conf").rglob("*.yaml")}
     assert packed == sources
     weights = {path.name for path in (installed / "src/metrics/weights").iterdir()}
     assert {"mnist.safetensors", "digits.safetensors", "faces.safetensors"} <= weights
+    assert (installed / "src/code_page.html").exists()
     assert not (installed / "conf").exists()
 
 

@@ -80,3 +80,18 @@ class Latent:
     def split(self, codes: Tensor) -> list[Tensor]:
         """The structured part (n, size - dim) as its categories (n, k) and continuous codes."""
         return list(codes.split([*self.categories, self.continuous], 1))
+
+
+def deviations(draws: Tensor, steps: int = 10, reach: float = 3.0) -> Tensor:
+    """One number of a code after the other through its law, all others at their means.
+
+    Args:
+        draws: (n, d) from the law, of which mean and standard deviation are taken.
+        steps: from one end to the other.
+        reach: of the ends, in standard deviations.
+
+    Returns:
+        (d, steps, d).
+    """
+    across = torch.linspace(-reach, reach, steps, device=draws.device)
+    return draws.mean(0) + across[:, None] * draws.std(0).diag()[:, None]

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.testing import assert_close
 
-from src.models.latents import Latent
+from src.models.latents import Latent, deviations
 
 CPU = torch.device("cpu")
 
@@ -65,3 +66,15 @@ def test_traversals() -> None:
     for block, changed in ((first, {3, 4, 5, 6}), (second, {*range(7, 19)}), (place, {19})):
         rest = [i for i in range(20) if i not in changed]
         assert block[:, :, rest].equal(z[:, None, rest].expand(-1, 12, -1))
+
+
+def test_deviations() -> None:
+    """One number from -3 to 3 standard deviations, all others at their means."""
+    draws = torch.tensor([[1.0, 10.0, 0.0], [3.0, 10.0, 4.0]])
+    rows = deviations(draws, steps=7)
+    assert rows.shape == (3, 7, 3)
+    mean, std = torch.tensor([2.0, 10.0, 2.0]), torch.tensor([2**0.5, 0.0, 8**0.5])
+    for k in range(3):
+        assert_close(rows[k, :, k], mean[k] + std[k] * torch.arange(-3.0, 4.0))
+        others = [j for j in range(3) if j != k]
+        assert_close(rows[k][:, others], mean[others].expand(7, 2))

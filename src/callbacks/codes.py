@@ -1,0 +1,148 @@
+"""Pictures at the end of the training of what an autoencoder of images has learnt.
+
+samples/codes.png            codes of test images, coloured by class
+samples/codes.html           the same to turn, zoom and ask, of codes of two or three numbers
+samples/filters.png          the encoder's first weights, where they are pictures
+samples/latent_grid.png      what is decoded over the plane, of codes of two numbers
+samples/interpolation.png    test images, and what is decoded on the line between their codes
+
+They are for every model with `encode(x, labels)`; see `src.code_pictures` for what they show.
+"""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from PIL import Image
+from torch import Tensor
+
+from src import code_pictures, pictures
+from src.callbacks.signals import interrupted
+from src.code_page import page
+from src.data.base import Split, to_model
+from src.errors import SettingError
+from src.models.base import GenerativeModel
+from src.models.vae import VAE
+from src.runs import write_atomically
+
+SEED = 0  # of the choice of images: the same ones, in the same order, whichever model looks at them
+PORTION = 500  # images at a time
+ROWS = 8  # of interpolations
+
+
+class Codes(L.Callback):
+    """Writes the pictures into the run folder and hands them to the loggers that take any.
+
+    Args:
+        n: test images whose codes are drawn; training images where there is no test split.
+    """
+
+    def __init__(self, n: int = 5000) -> None:
+        if n < 2:
+            raise SettingError(f"callbacks.codes.n={n} must be at least 2: images to encode.")
+        self.n = n
+
+    def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        if model.spec.kind != "images" or not hasattr(model, "encode") or interrupted(trainer):
+            return
+        folder = Path(trainer.default_root_dir) / "samples"
+        images = choose(trainer.datamodule.reals("test"), self.n)
+        codes, labels = encode(model, images), images.y if model.spec.classes else None
+        for name, picture in draw(model, images, codes, labels).items():
+            path = folder / f"{name}.png"
+            pictures.save(path, picture)
+            for logger in trainer.loggers:
+                if hasattr(logger, "log_image"):
+                    logger.log_image(name, [str(path)], step=model.samples_seen)
+        if codes.shape[1] in (2, 3):
+            text = page(codes, labels, model.spec.classes, images.x)
+            write_atomically(folder / "codes.html", text)
+
+
+def choose(split: Split, n: int) -> Split:
+    """At most n samples in random order: some data sets are stored class by class."""
+    order = torch.randperm(len(split.x), generator=torch.Generator().manual_seed(SEED))[:n]
+    return Split(split.x[order], None if split.y is None else split.y[order])
+
+
+def encode(model: GenerativeModel, images: Split) -> Tensor:
+    """Codes (n, d) of stored images, float32 on the CPU; a conditional model is told the classes.
+
+    No trace is left in the model.
+    """
+    labels = images.y.split(PORTION) if model.conditional else [None] * len(images.x)
+    with model.scoring():
+        codes = [
+            model.encode(to_model(x.to(model.device)), None if y is None else y.to(model.device))
+            for x, y in zip(images.x.split(PORTION), labels, strict=False)
+        ]
+    return torch.cat(codes).float().cpu()
+
+
+def draw(
+    model: GenerativeModel, images: Split, codes: Tensor, labels: Tensor | None
+) -> dict[str, Image.Image]:
+    """All pictures that can be drawn of a model, by name.
+
+    Args:
+        model: with `encode` and `decode`.
+        images: stored ones (n, c, h, w), with their classes if the model is conditional.
+        codes: of these, (n, d), on the CPU.
+        labels: (n,), by which codes are coloured.
+    """
+    drawn = {"codes": code_pictures.scatter(codes, labels, model.spec.classes)}
+    weights = code_pictures.first_weights(model.encoder, model.spec.shape)
+    if weights is not None:
+        drawn["filters"] = code_pictures.filters(weights)
+    if codes.shape[1] == 2:
+        drawn["latent_grid"] = _latent_grid(model, codes)
+    ends = ends_of(images.y if model.conditional else None, len(codes))
+    if len(ends):
+        decode = _decoder(model, images.y[ends[:, 0]] if model.conditional else None)
+        x = to_model(images.x[ends])
+        drawn["interpolation"] = code_pictures.interpolations(x, codes[ends], decode)
+    return drawn
+
+
+def ends_of(labels: Tensor | None, n: int) -> Tensor:
+    """Indices (at most 8, 2) of the images that a row of interpolations connects.
+
+    Args:
+        labels: (n,), where both ends of a row must be of one class; None takes the first images.
+        n: images there are.
+    """
+    if labels is None:
+        return torch.arange(min(2 * ROWS, n // 2 * 2)).view(-1, 2)
+    pairs = [(labels == c).nonzero().flatten()[:2] for c in labels.unique()]
+    pairs = [pair for pair in pairs if len(pair) == 2][:ROWS]
+    return torch.stack(pairs) if pairs else torch.empty(0, 2).long()
+
+
+def _latent_grid(model: GenerativeModel, codes: Tensor) -> Image.Image:
+    """20 x 20 codes; of a conditional model 10 x 10 for each class (the first 10).
+
+    A VAE's law is known: equal shares of N(0, 1) lie between neighbours. An autoencoder's is only
+    fitted, and its numbers are not independent: equal steps over the middle 98 % of each.
+    """
+    side = 10 if model.conditional else 20
+    if isinstance(model, VAE):
+        axis = torch.special.ndtri((torch.arange(side) + 0.5) / side)
+        across, up = axis, axis
+    else:
+        low, high = codes.quantile(torch.tensor([0.01, 0.99]), 0)
+        across, up = torch.lerp(low, high, torch.linspace(0, 1, side)[:, None]).T
+    if not model.conditional:
+        return code_pictures.latent_grid(_decoder(model), across, up)
+    classes = torch.arange(min(10, len(model.spec.classes)))
+    planes = [code_pictures.latent_grid(_decoder(model, c[None]), across, up) for c in classes]
+    return pictures.beside(planes, 5)
+
+
+def _decoder(model: GenerativeModel, labels: Tensor | None = None) -> code_pictures.Decode:
+    """Codes (n k, d) to images; labels (n,) hold for k codes each."""
+
+    def decode(z: Tensor) -> Tensor:
+        y = None if labels is None else labels.repeat_interleave(len(z) // len(labels))
+        return model.decode(z.to(model.device), None if y is None else y.to(model.device))
+
+    return decode
