@@ -15,7 +15,6 @@ from src.callbacks.codes import Codes, choose, draw, encode, ends_of
 from src.data.base import DataSpec, Split, to_model
 from src.errors import SettingError
 from src.loggers import CSVMetrics
-from src.models.autoencoder import Autoencoder
 from src.train import train
 from tests.callbacks.tiny import IMAGES, POINTS, SignalAt, Tiny
 from tests.conftest import composed
@@ -223,10 +222,8 @@ def test_a_plane_for_each_class() -> None:
     assert shown.size == (2 * 640 + 6, 640)
 
 
-def test_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_run(tmp_path: Path) -> None:
     """What `train` leaves by default."""
-    encode = lambda self, x, labels=None: self.encoder(x)  # noqa: ARG005, E731
-    monkeypatch.setattr(Autoencoder, "encode", encode, raising=False)
     small = [f"model.{part}.hidden=[8]" for part in ("encoder", "decoder")]
     train(composed("model=ae", "budget=128", *small), tmp_path)
     assert set(ALL[3]) <= set(names(tmp_path))
