@@ -5,22 +5,14 @@ Inception into every checkpoint.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import lightning as L
 
 from src.callbacks.schedule import Scheduled, regularly
 from src.callbacks.signals import interrupted
-from src.metrics.base import Sampler, Scores
+from src.metrics.base import Scorer, Scores
 from src.models.base import GenerativeModel
-
-
-class Scorer(Protocol):
-    """What gives numbers; `headline` says which of them are known by a short name too."""
-
-    headline: dict[str, str]
-
-    def score(self, sample: Sampler) -> Scores: ...
 
 
 class Quality(Scheduled):

@@ -1,15 +1,17 @@
-"""What a score is: values with their protocols, and how samples are drawn for it."""
+"""What a score is: values with their protocols, and which samples and images it is made of."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from src.data.base import DataModule, Split, to_model
 from src.errors import SettingError
 
 # sample(n, seed) gives n samples in the data's form, on any device.
@@ -34,6 +36,14 @@ class Scores(NamedTuple):
     protocols: dict[str, dict[str, Any]]
 
 
+class Scorer(Protocol):
+    """What gives numbers; `headline` says which of them are known by a short name too."""
+
+    headline: dict[str, str]
+
+    def score(self, sample: Sampler) -> Scores: ...
+
+
 def count(n: int) -> str:
     """The number of samples as names carry it: 10000 is "10k", 500 stays "500"."""
     return f"{n // 1000}k" if n % 1000 == 0 else str(n)
@@ -48,6 +58,39 @@ def draw(sample: Sampler, n: int, seed: int) -> Iterator[Tensor]:
         for size, part in zip(portions, seeds, strict=True):
             yield sample(size, part)
             bar.update(size)
+
+
+def held_out(data: DataModule, n: int | None = None) -> tuple[str, Split]:
+    """Name and images of the split that models are judged on: "test", or "train" without one.
+
+    Args:
+        data: set up.
+        n: the most images, see `spaced`; None takes all.
+    """
+    name = "test" if "test" in data.splits else "train"
+    return name, spaced(data.splits[name], n)
+
+
+def spaced(split: Split, n: int | None) -> Split:
+    """At most n images, evenly spaced: splits may be sorted, and the halves of MNIST differ."""
+    size = len(split.x)
+    if n is None or n >= size:
+        return split
+    index = torch.arange(n) * size // n
+    return Split(split.x[index], None if split.y is None else split.y[index])
+
+
+def batches(split: Split, size: int, labelled: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Images (m, c, h, w) in the models' form, m <= size, and labels (m,), None if not `labelled`.
+
+    Args:
+        split: stored images, or images in the models' form already.
+        size: images at once.
+        labelled: whether the model that will see them needs the labels.
+    """
+    labels = split.y.split(size) if labelled else repeat(None)
+    for x, y in zip(split.x.split(size), labels, strict=False):
+        yield to_model(x), y
 
 
 def keep(path: Path, content: bytes) -> None:
