@@ -3,6 +3,8 @@
 mse    squared error of an image, summed over its pixels in [0, 1], mean over the test images:
        the measure of Hinton & Salakhutdinov 2006 (deep autoencoder 3.00, PCA-30 13.87 on MNIST)
 psnr   10 log10(1 / mean squared error of a pixel) in dB, mean over the images
+ssim   structural similarity (Wang et al. 2004), Gaussian window of 11 pixels, mean over the images;
+       1 is the same image
 """
 
 from collections.abc import Callable
@@ -10,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
 
-from src.data.base import DataModule, to_model
-from src.metrics.base import Sampler, Scores, count
+from src.data.base import DataModule
+from src.metrics.base import Sampler, Scores, batches, count, held_out
 
 
 class ReconstructionScorer:
@@ -23,30 +26,38 @@ class ReconstructionScorer:
         reconstruct: images (n, c, h, w) in [-1, 1] to images of the same shape; it brings its input
             to where its weights are.
         batch_size: images at once.
+        conditional: whether `reconstruct` wants the labels (n,) too.
 
     Attributes:
         headline: the short name under which dashboards find the number, and its full name.
     """
 
     def __init__(
-        self, data: DataModule, reconstruct: Callable[[Tensor], Tensor], batch_size: int = 100
+        self,
+        data: DataModule,
+        reconstruct: Callable[..., Tensor],
+        batch_size: int = 100,
+        conditional: bool = False,
     ) -> None:
         self.data, self.reconstruct, self.batch_size = data, reconstruct, batch_size
-        self.split = "test" if "test" in data.splits else "train"
-        self.images = data.splits[self.split].x
+        self.conditional = conditional
+        self.split, self.images = held_out(data)
         self.headline = {"mse": self.name("mse")}
 
     def name(self, metric: str) -> str:
         """The metric's name with its protocol: `mse10k_test`."""
-        return f"{metric}{count(len(self.images))}_{self.split}"
+        return f"{metric}{count(len(self.images.x))}_{self.split}"
 
     def score(self, sample: Sampler | None = None) -> Scores:
         """Reconstruct all images of the split; `sample` is not used."""
-        squared = torch.cat([self._errors(x) for x in self.images.split(self.batch_size)])
-        pixels = self.images[0].numel()
+        parts = batches(self.images, self.batch_size, self.conditional)
+        compared = [self._compare(x, y) for x, y in parts]
+        squared, similar = map(torch.cat, zip(*compared, strict=True))
+        pixels = self.images.x[0].numel()
         values = {
             "mse": float(squared.mean()),
             "psnr": float((-10 * (squared / pixels).log10()).mean()),
+            "ssim": float(similar.mean()),
         }
         return Scores(
             {self.name(metric): value for metric, value in values.items()},
@@ -54,16 +65,20 @@ class ReconstructionScorer:
         )
 
     @torch.no_grad()
-    def _errors(self, stored: Tensor) -> Tensor:
-        """Squared error (n,) of each image, in float64."""
-        x = to_model(stored)
-        y = self.reconstruct(x).to(x).clamp(-1, 1)
-        return ((y - x).double() / 2).square().flatten(1).sum(1)
+    def _compare(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Squared error and similarity, each (n,) in float64."""
+        y = self.reconstruct(x) if labels is None else self.reconstruct(x, labels)
+        y = y.to(x).clamp(-1, 1)
+        squared = ((y - x).double() / 2).square().flatten(1).sum(1)
+        similar = structural_similarity_index_measure(
+            (y + 1) / 2, (x + 1) / 2, data_range=1.0, reduction="none"
+        )
+        return squared, similar.double()
 
     def _protocol(self, metric: str) -> dict[str, Any]:
         return {
             "metric": metric,
-            "n_real": len(self.images),
+            "n_real": len(self.images.x),
             "real_split": self.split,
             "pixels": "in [0, 1], clipped",
             "data_id": self.data.data_id,

@@ -26,7 +26,43 @@ def test_a_perfect_reconstruction() -> None:
     found = ReconstructionScorer(data, lambda x: x)
     assert found.headline == {"mse": "mse10_train"}
     scores = found.score(lambda n, _: torch.zeros(n))
-    assert scores.values == {"mse10_train": 0.0, "psnr10_train": math.inf}
+    assert scores.values == {
+        "mse10_train": 0.0,
+        "psnr10_train": math.inf,
+        "ssim10_train": pytest.approx(1.0, rel=1e-6),
+    }
+
+
+def test_similarity_of_even_images_has_a_closed_form() -> None:
+    """Without variance, (2 a b + c) / (a^2 + b^2 + c) of the means is left, c = 0.01^2."""
+    data = InMemory("even", {"train": Split(torch.full((3, 1, 12, 12), 51, dtype=torch.uint8))})
+    found = ReconstructionScorer(data, lambda x: torch.full_like(x, 0.2)).score()
+    a, b = 0.2, 0.6
+    expected = (2 * a * b + 1e-4) / (a * a + b * b + 1e-4)
+    assert found.values["ssim3_train"] == pytest.approx(expected, rel=5e-4)
+
+
+def test_a_shifted_image_is_less_similar() -> None:
+    data = InMemory("noise", {"train": Split(noise_images(10, 0))})
+    shifts = [0, 1, 3]
+    found = [
+        ReconstructionScorer(data, lambda x, k=k: x.roll(k, 3)).score().values["ssim10_train"]
+        for k in shifts
+    ]
+    assert 1 > found[1] > found[2] > 0
+
+
+def test_a_conditional_model_is_told_the_labels() -> None:
+    x, labels = noise_images(10, 0), torch.arange(10)
+    data = InMemory("noise", {"train": Split(x), "test": Split(x, labels)})
+    told = []
+
+    def reconstruct(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        told.append(y)
+        return x
+
+    ReconstructionScorer(data, reconstruct, 3, conditional=True).score()
+    assert torch.cat(told).tolist() == labels.tolist()
 
 
 def test_pca_of_mnist_has_its_published_error(real_mnist: DataModule) -> None:
