@@ -13,6 +13,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from src.data.base import DataModule, DataSpec, Split, identity, to_model
 from src.data.mnist import MNIST, digits
 from src.metrics.base import Sampler
+from src.models.base import GenerativeModel
 
 
 class InMemory(DataModule):
@@ -32,6 +33,18 @@ class InMemory(DataModule):
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         return self.given
+
+
+class Encodes(GenerativeModel):
+    """A network as the encoder of a model that does nothing else."""
+
+    def __init__(self, encoder: nn.Module, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+        super().__init__(DataSpec("images", shape), seed=0)
+        self.encoder = encoder
+
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        with self.scoring():
+            return self.encoder(x) if labels is None else self.encoder(x, labels)
 
 
 def noise_images(n: int, seed: int, size: int = 28, channels: int = 1) -> Tensor:

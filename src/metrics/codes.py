@@ -1,0 +1,160 @@
+"""What an encoder has learned, seen from its codes z of images that it has not seen.
+
+    knn         share of test images whose 5 nearest training codes vote for their class
+    probe       share that a linear classifier of the codes gets right   Alain & Bengio 2017
+    activation  mean of |z|; of sigmoid or ReLU codes the mean activation that sparse autoencoders
+                hold down
+    sparsity    Hoyer 2004: (sqrt d - |z|_1 / |z|_2) / (sqrt d - 1), mean over the images; 0 if all
+                units are equally far from 0, 1 if one alone is not 0
+    jacobian    mean over the images of |dz/dx|_F, pixels in [0, 1]: what contractive autoencoders
+                hold down                                                Rifai et al. 2011
+
+The first two need classes. They are fitted to the codes of 10,000 training images, evenly spaced,
+and left out of conditional models: their encoders are told the class.
+"""
+
+import warnings
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from src.data.base import DataModule, Split
+from src.metrics.base import PORTION, Sampler, Scores, batches, count, held_out, spaced
+from src.models.base import GenerativeModel
+
+NEIGHBOURS = 5
+FITTED = 10_000  # training images whose codes the classifiers see
+SLOPES = 200  # images whose Jacobian is computed
+AT_ONCE = 100  # of these
+STEPS = 200  # of L-BFGS
+
+
+class CodeScorer:
+    """Encodes the test images; "train" where there are no others.
+
+    Args:
+        data: set up, of images.
+        model: with `encode` and its network `encoder`, of which the first outputs are the code.
+        n: the most images, evenly spaced over the split; None takes all.
+
+    Attributes:
+        headline: the short name under which dashboards find the number, and its full name.
+    """
+
+    def __init__(self, data: DataModule, model: GenerativeModel, n: int | None = None) -> None:
+        self.data, self.model = data, model
+        self.split, self.images = held_out(data, n)
+        labelled = self.images.y is not None and data.splits["train"].y is not None
+        self.labelled = labelled and not model.conditional
+        self.headline = {"probe": self.name("probe")} if self.labelled else {}
+
+    def name(self, metric: str) -> str:
+        """The metric's name with its protocol: `probe10k_test`, `jacobian200_test`."""
+        return f"{metric}{count(self._size(metric))}_{self.split}"
+
+    def _size(self, metric: str) -> int:
+        return min(SLOPES, len(self.images.x)) if metric == "jacobian" else len(self.images.x)
+
+    def score(self, sample: Sampler | None = None) -> Scores:
+        """Encode images of both splits; `sample` is not used."""
+        z = codes_of(self.model, self.images)
+        values = {"activation": float(z.abs().mean()), "jacobian": self._jacobian(z.shape[1])}
+        if z.shape[1] > 1:
+            values["sparsity"] = float(hoyer_sparsity(z).mean())
+        if self.labelled:
+            train = spaced(self.data.splits["train"], FITTED)
+            known = codes_of(self.model, train)
+            values["knn"] = share(nearest_class(z, known, train.y), self.images.y)
+            values["probe"] = share(probe(z, known, train.y), self.images.y)
+        return Scores(
+            {self.name(metric): value for metric, value in values.items()},
+            {self.name(metric): self._protocol(metric) for metric in values},
+        )
+
+    def _jacobian(self, d: int) -> float:
+        parts = batches(spaced(self.images, SLOPES), AT_ONCE, self.model.conditional)
+        return float(torch.cat([jacobian_norm(self.model, x, y, d) for x, y in parts]).mean())
+
+    def _protocol(self, metric: str) -> dict[str, Any]:
+        fitted = {"n_train": min(FITTED, len(self.data.splits["train"].x))}
+        details = {
+            "knn": {"k": NEIGHBOURS, **fitted},
+            "probe": {
+                "codes": "standardised",
+                "regulariser": "L2, C = 1",
+                "steps": STEPS,
+                **fitted,
+            },
+            "jacobian": {"pixels": "in [0, 1]"},
+        }
+        return {
+            "metric": metric,
+            "n_real": self._size(metric),
+            "real_split": self.split,
+            **details.get(metric, {}),
+            "data_id": self.data.data_id,
+        }
+
+
+def codes_of(model: GenerativeModel, split: Split) -> Tensor:
+    """Codes (n, d) of stored images, float32 on the CPU."""
+    parts = batches(split, PORTION, model.conditional)
+    return torch.cat([model.encode(x, y).float().cpu() for x, y in parts])
+
+
+def hoyer_sparsity(z: Tensor) -> Tensor:
+    """Sparsity (n,) of codes (n, d), d > 1, in [0, 1]; 1 of a code that is 0 all over."""
+    root, z = z.shape[1] ** 0.5, z.double()
+    ratio = z.abs().sum(1) / z.norm(dim=1).clamp(min=torch.finfo(torch.double).tiny)
+    return ((root - ratio) / (root - 1)).clamp(0, 1)
+
+
+def nearest_class(z: Tensor, known: Tensor, labels: Tensor) -> Tensor:
+    """Classes (n,) by the vote of the nearest known codes (m, d); a tie goes to the lowest."""
+    k = min(NEIGHBOURS, len(known))
+    nearest = [torch.cdist(part, known).topk(k, largest=False).indices for part in z.split(1000)]
+    return labels[torch.cat(nearest)].mode(1).values
+
+
+def probe(z: Tensor, known: Tensor, labels: Tensor) -> Tensor:
+    """Classes (n,) by logistic regression on known codes (m, d), standardised by their moments."""
+    mean, std = known.mean(0), known.std(0)
+    std[std == 0] = 1  # a unit that is silent stays silent
+    classifier = LogisticRegression(max_iter=STEPS)
+    with warnings.catch_warnings():
+        # The steps belong to the protocol: of collinear units the last digits take thousands.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifier.fit(((known - mean) / std).numpy(), labels.numpy())
+    return torch.from_numpy(classifier.predict(((z - mean) / std).numpy()))
+
+
+def share(found: Tensor, wanted: Tensor) -> float:
+    """Share of right classes, both (n,) integers."""
+    return float((found == wanted).double().mean())
+
+
+def jacobian_norm(model: GenerativeModel, x: Tensor, labels: Tensor | None, d: int) -> Tensor:
+    """Frobenius norms (n,) of dz/dx with x on the [0, 1] scale, in float64.
+
+    In scoring mode samples do not mix, so the gradient of a unit's sum over the batch holds the
+    gradients of all its samples: d passes backwards for a batch, whatever the encoder is made of.
+
+    Args:
+        model: with `encoder`.
+        x: images (n, c, h, w) in [-1, 1].
+        labels: (n,), of conditional models.
+        d: length of the code, which is the encoder's first outputs (a VAE: the means).
+    """
+    x = x.to(model.device, copy=True).requires_grad_()
+    told = [] if labels is None else [labels.to(model.device)]
+    squared = torch.zeros(len(x), dtype=torch.float64)
+    with model.scoring(), torch.enable_grad():
+        z = model.encoder(x, *told)[:, :d]
+        for unit in range(d):
+            (slope,) = torch.autograd.grad(z[:, unit].sum(), x, retain_graph=unit < d - 1)
+            # Twice as large: a pixel of [-1, 1] moves by 2 where one of [0, 1] moves by 1.
+            squared += (2 * slope).double().square().flatten(1).sum(1).cpu()
+    return squared.sqrt()
