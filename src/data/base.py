@@ -83,6 +83,9 @@ class DataModule(L.LightningDataModule):
         data_id: what the data are, in values that JSON can hold.
         attributes: per split all labels that are known, (n, k), whichever of them is `y`.
         attribute_names: of the k columns.
+        factors: per split the numbers (n, k) that the samples were drawn by, where they are known;
+            0 or 1, or continuous.
+        factor_names: of the k columns.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class DataModule(L.LightningDataModule):
         self.data_id: dict[str, object] = {}
         self.attributes: dict[str, Tensor] = {}
         self.attribute_names: tuple[str, ...] = ()
+        self.factors: dict[str, Tensor] = {}
+        self.factor_names: tuple[str, ...] = ()
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         """Read, download or draw the data.

@@ -176,6 +176,11 @@ def test_drawn_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: 
         grey = images.float().mean(1, keepdim=True)
         assert (data.splits["test"].x - grey).abs().mean() < 20
     assert torch.equal(data.attributes["test"], labels)
+    factors = dict(zip(data.factor_names, data.factors["test"].T, strict=True))
+    tilt = faces.sample_factors(6, 1)[:, faces.INDEX["tilt"]]
+    assert torch.equal(factors["tilt"], tilt)
+    hats = labels[:, faces.ATTRIBUTES.index("Wearing_Hat")]
+    assert torch.equal(factors["Wearing_Hat"], hats.float())
     column = faces.ATTRIBUTES.index("Eyeglasses")
     assert torch.equal(data.splits["test"].y, labels[:, column])
     monkeypatch.setattr(faces, "render", lambda *_: pytest.fail("drawn again"))
