@@ -126,7 +126,8 @@ Draw from a trained run.
 Score a trained run anew, by other metrics or with more samples.
 
   python -m src.evaluate run=outputs/mnist/dcgan/default/seed=0 metrics.n=50000
-  python -m src.evaluate run=... metrics=inception metrics.weights=PATH""",
+  python -m src.evaluate run=... metrics=inception metrics.weights=PATH
+  python -m src.evaluate run=... metrics.importance_samples=[5000]       likelihood of a VAE""",
 }
 
 

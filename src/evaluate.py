@@ -29,7 +29,7 @@ def evaluate(config: DictConfig, _: Path) -> None:
         for name, value in scores.values.items():
             record = scores.protocols[name]
             real = record.get("real")
-            print(f"{name:<24} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
+            print(f"{name:<28} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
             records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
             records[-1]["protocol"] = record
     path = run / "evaluations.json"

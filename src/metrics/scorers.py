@@ -1,10 +1,16 @@
 """Which numbers fit which data.
 
     points             toy.py: the exact density
-    images             quality.py, by the extractor that is chosen here
+    images             quality.py, by the extractor that is chosen here, and sharpness.py
     stacked MNIST      modes.py, by the classifier of single digits, unless by Inception
-    + `reconstruct`    reconstruction.py: autoencoders and VAEs on images
     + classes, codes   control.py: conditional models and InfoGAN, where a classifier can judge
+
+Of images, what a model can do adds more:
+
+    `reconstruct`      reconstruction.py: autoencoders and VAEs
+    `log_weights`      likelihood.py: VAEs
+    `encode`           codes.py, and disentanglement.py where the factors of the data are known
+    `classify`         classification.py: networks that were first trained layer by layer
 
 `extractor=auto` takes the classifier that ships with the project where there is one for these data
 (mnist, digits, faces). Other colour images are compared by Inception if its weights are here or can
@@ -20,12 +26,18 @@ from typing import Any, Literal
 from src.data.base import DataModule
 from src.data.stacked_mnist import StackedMNIST
 from src.errors import SettingError
+from src.metrics.base import Scorer
+from src.metrics.classification import ClassificationScorer
 from src.metrics.classifier import train_classifier
+from src.metrics.codes import CodeScorer
 from src.metrics.control import ControlScorer, has_control
+from src.metrics.disentanglement import DisentanglementScorer
 from src.metrics.features import ClassifierFeatures, Extractor, Inception, shipped
+from src.metrics.likelihood import LikelihoodScorer
 from src.metrics.modes import ModesScorer
 from src.metrics.quality import QualityScorer
 from src.metrics.reconstruction import ReconstructionScorer
+from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
 from src.models.base import GenerativeModel
 
@@ -38,8 +50,11 @@ class Settings:
         extractor: `auto`, `inception`, `classifier`, `exact` (the density of toy data) or `none`.
         weights: a file for the extractor: .safetensors of a classifier, .pth of Inception.
         metrics: of images.
-        n: samples to score; None is as many as published: 10,000, of stacked MNIST 26,000.
-        seed: of these samples.
+        n: samples to score; None is as many as published: 10,000, of stacked MNIST 26,000. Also
+            the most test images that are encoded.
+        importance_samples: draws from q(z|x) in the bounds of a VAE's likelihood, one bound each.
+        importance_images: the most test images of these bounds, since each is decoded that often.
+        seed: of all these samples.
         batch_size: images embedded at once.
         cache: where features of reals and classifiers are kept.
     """
@@ -48,6 +63,8 @@ class Settings:
     weights: str | None
     metrics: list[Literal["fid", "kid", "is", "precision", "recall", "density", "coverage"]]
     n: int | None
+    importance_samples: list[int]
+    importance_images: int
     seed: int
     batch_size: int
     cache: str
@@ -55,14 +72,13 @@ class Settings:
 
 def make_scorers(
     settings: Mapping[str, Any], data: DataModule, model: GenerativeModel | None = None
-) -> list[QualityScorer | ModesScorer | ToyScorer | ReconstructionScorer | ControlScorer]:
+) -> list[Scorer]:
     """The scorers of a run.
 
     Args:
         settings: the configuration `metrics`.
         data: set up.
-        model: adds the reconstruction error if it can reconstruct, and whether it draws what it is
-            asked for.
+        model: adds what it can do beside drawing samples, see the top of this file.
 
     Raises:
         SettingError: if these data cannot be scored so, or weights are missing.
@@ -88,10 +104,28 @@ def make_scorers(
         scorers = [
             QualityScorer(data, extractor, metrics=chosen.metrics, cache=chosen.cache, **protocol)
         ]
+    scorers.append(SharpnessScorer(data, chosen.n, chosen.seed))
     if has_control(model, data, extractor):
         scorers.append(ControlScorer(data, extractor, model, **protocol))
+    return scorers + _of_encoders(chosen, data, model)
+
+
+def _of_encoders(settings: Settings, data: DataModule, model: GenerativeModel) -> list[Scorer]:
+    """The scorers of what a model does with images that it is given."""
+    n, seed = settings.n, settings.seed
+    scorers: list[Scorer] = []
     if hasattr(model, "reconstruct"):
-        scorers.append(ReconstructionScorer(data, model.reconstruct, chosen.batch_size))
+        told = model.conditional
+        scorers.append(ReconstructionScorer(data, model.reconstruct, settings.batch_size, told))
+    if hasattr(model, "log_weights"):
+        draws = (settings.importance_samples, settings.importance_images)
+        scorers.append(LikelihoodScorer(data, model, n, seed, *draws))
+    if hasattr(model, "classify"):
+        scorers.append(ClassificationScorer(data, model.classify))
+    if hasattr(model, "encode"):
+        scorers.append(CodeScorer(data, model, n))
+        if data.factors or data.attributes:
+            scorers.append(DisentanglementScorer(data, model, n, seed))
     return scorers
 
 

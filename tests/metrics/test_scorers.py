@@ -12,12 +12,17 @@ from src.data.stacked_mnist import StackedMNIST
 from src.data.toy import Toy
 from src.errors import SettingError
 from src.metrics import scorers
+from src.metrics.classification import ClassificationScorer
 from src.metrics.classifier import Classifier, save_classifier
+from src.metrics.codes import CodeScorer
+from src.metrics.disentanglement import DisentanglementScorer
 from src.metrics.features import ClassifierFeatures, Inception, shipped
+from src.metrics.likelihood import LikelihoodScorer
 from src.metrics.modes import ModesScorer
 from src.metrics.quality import METRICS, QualityScorer
 from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.scorers import as_settings, make_scorers
+from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
 
 from .conftest import InMemory, noise_images
@@ -31,6 +36,8 @@ def settings(cache: Path) -> dict:
         "weights": None,
         "metrics": list(METRICS),
         "n": 50,
+        "importance_samples": [50],
+        "importance_images": 20,
         "seed": 0,
         "batch_size": 10,
         "cache": str(cache),
@@ -52,10 +59,12 @@ def no_inception(*_: object) -> None:
 
 
 def test_digits_have_their_classifier(settings: dict, digit_data: InMemory) -> None:
-    (found,) = make_scorers(settings, digit_data)
+    found, sharpness = make_scorers(settings, digit_data)
     assert isinstance(found, QualityScorer)
     assert found.extractor.name == "digits"
     assert found.n == 50
+    assert isinstance(sharpness, SharpnessScorer)
+    assert sharpness.n == 50
 
 
 def test_other_data_of_the_same_name_do_not_get_it(settings: dict) -> None:
@@ -84,7 +93,7 @@ def stacked(**settings: object) -> StackedMNIST:
 
 def test_stacked_digits_are_counted(settings: dict) -> None:
     for extractor in ("auto", "classifier"):
-        (found,) = make_scorers(settings | {"extractor": extractor}, stacked())
+        found, _ = make_scorers(settings | {"extractor": extractor}, stacked())
         assert isinstance(found, ModesScorer)
         assert found.extractor.name == "digits"
         assert found.headline["modes"] == "modes50_digits"
@@ -100,13 +109,13 @@ def test_stacked_images_of_other_kinds_need_a_classifier(settings: dict, tmp_pat
     path = tmp_path / "mine.safetensors"
     labels = list("0123456789")
     save_classifier(Classifier(1, 28, 10), path, name="mine", labels=labels, outputs="classes")
-    (found,) = make_scorers(settings | {"weights": str(path)}, data)
+    found, _ = make_scorers(settings | {"weights": str(path)}, data)
     assert found.extractor.name.startswith("mine_")
 
 
 def test_stacked_digits_by_inception(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorers, "Inception", lambda *_: ClassifierFeatures("digits"))
-    (found,) = make_scorers(settings | {"extractor": "inception"}, stacked())
+    found, _ = make_scorers(settings | {"extractor": "inception"}, stacked())
     assert isinstance(found, QualityScorer)
 
 
@@ -122,11 +131,38 @@ def test_none_is_none(settings: dict) -> None:
 
 
 def test_what_reconstructs_is_scored_for_it(settings: dict, digit_data: InMemory) -> None:
-    model = SimpleNamespace(reconstruct=lambda x: x)
-    quality, reconstruction = make_scorers(settings, digit_data, model)
-    assert isinstance(quality, QualityScorer)
-    assert isinstance(reconstruction, ReconstructionScorer)
-    assert len(make_scorers(settings, digit_data, SimpleNamespace())) == 1
+    for conditional in (False, True):
+        model = SimpleNamespace(reconstruct=lambda x: x, conditional=conditional)
+        *_, reconstruction = make_scorers(settings, digit_data, model)
+        assert isinstance(reconstruction, ReconstructionScorer)
+        assert reconstruction.conditional == conditional
+    assert len(make_scorers(settings, digit_data, SimpleNamespace())) == 2
+
+
+def test_what_else_a_model_can_do_is_scored(settings: dict, digit_data: InMemory) -> None:
+    abilities = {
+        "log_weights": LikelihoodScorer,
+        "classify": ClassificationScorer,
+        "encode": CodeScorer,
+    }
+    for ability, scorer in abilities.items():
+        model = SimpleNamespace(**{ability: None, "conditional": False})
+        *_, found = make_scorers(settings, digit_data, model)
+        assert isinstance(found, scorer)
+    digit_data.attributes = {"train": digit_data.splits["train"].y[:, None]}
+    *_, codes, disentanglement = make_scorers(settings, digit_data, model)
+    assert isinstance(codes, CodeScorer)
+    assert isinstance(disentanglement, DisentanglementScorer)
+
+
+def test_how_many_draws_bound_a_likelihood(settings: dict, digit_data: InMemory) -> None:
+    model = SimpleNamespace(log_weights=None, conditional=False)
+    found = make_scorers(settings | {"importance_samples": [1, 5]}, digit_data, model)[-1]
+    assert found.importance_samples == (1, 5)
+    assert found.name("kl") == "kl50_test"  # metrics.n is the most that is encoded
+    assert found.name("iw5") == "iw5_20_test"
+    with pytest.raises(SettingError, match=r"metrics\.importance_samples=\[0\]"):
+        make_scorers(settings | {"importance_samples": [0]}, digit_data, model)
 
 
 @pytest.mark.parametrize("extractor", ["inception", "classifier"])
@@ -154,7 +190,7 @@ def test_colour_photographs_have_inception(settings: dict, monkeypatch: pytest.M
             self.name = "inception"
 
     monkeypatch.setattr(scorers, "Inception", Found)
-    (found,) = make_scorers(settings, unlabelled(channels=3))
+    found, _ = make_scorers(settings, unlabelled(channels=3))
     assert found.extractor.name == "inception"
 
 
@@ -225,6 +261,8 @@ def test_the_choices_of_the_configuration_are_sound(choice: str) -> None:
         (["metrics=inception", "data=ring", "model=gaussian_gan"], "metrics"),
         (["metrics.metrics=[fdi]"], "metrics.metrics"),
         (["metrics.extractor=incepton"], "metrics.extractor"),
+        (["metrics.importance_samples=50"], "metrics.importance_samples"),
+        (["metrics.importance_samples=[0.5]"], "metrics.importance_samples"),
     ],
 )
 def test_what_cannot_work_is_told_at_composition(overrides: list[str], key: str) -> None:
