@@ -19,7 +19,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from src.data.base import DataModule
 from src.metrics.base import Sampler, Scores, batches, count, held_out
 
-
 MASKED = 0.3  # share of the pixels
 
 
