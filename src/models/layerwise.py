@@ -97,21 +97,20 @@ class Layerwise(GenerativeModel):
         if isinstance(self.finetune, Classify):
             self.classify = self._classify  # by this name it is found and scored
 
+        # A stage whose share is 0 is left out, but keeps its place and its optimiser.
         shares = {
-            f"layer {k + 1} of {len(layers)}": pretrain / len(layers) for k in range(last + 1)
+            f"layer {k + 1} of {len(layers)}": pretrain / len(layers) for k in range(len(layers))
         }
         shares |= {name: (1 - pretrain) * share for name, share in self.finetune.stages().items()}
-        shares = {name: share for name, share in shares.items() if share > 0}
         self._names = list(shares)
         self._starts = [0.0, *accumulate(shares.values())][:-1]
-        self._alone = len(layers) if pretrain > 0 else 0  # so many stages are of one layer
         self._at = -1  # the last iteration's stage; none yet
 
     # Stages
 
     @property
     def stage(self) -> Stage:
-        at = max(self._at, 0)
+        at = self._at if self._at >= 0 else self.due
         return Stage(self._names[at], at + 1, len(self._names))
 
     @property
@@ -123,32 +122,32 @@ class Layerwise(GenerativeModel):
     @property
     def stage_progress(self) -> float:
         start, end = [*self._starts, 1.0][self.due : self.due + 2]
-        return min(max((self.progress - start) / (end - start), 0.0), 1.0)
+        return min(max((self.progress - start) / max(end - start, 1e-9), 0.0), 1.0)
 
     @property
     def unrolled(self) -> bool:
         """Whether the layers have been copied into the network that is fine-tuned."""
-        return self._at >= self._alone
+        return self._at >= len(self.stack.layers)
 
     @property
     def _players(self) -> list[str]:
         """What the stages' optimisers and losses are called."""
-        layers = [f"layer_{k + 1}" for k in range(self._alone)]
-        return layers + [name.replace("-", "_") for name in self._names[self._alone :]]
+        layers = [f"layer_{k + 1}" for k in range(len(self.stack.layers))]
+        return layers + [name.replace("-", "_") for name in self.finetune.stages()]
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         learner, code, finetune = self._optimizer_partials
         steps = []
-        for layer in self.stack.layers[: self._alone]:
+        for layer in self.stack.layers:
             last = layer is self.stack.layers[-1]
             steps.append(partial(code if code and last else learner, list(layer.parameters())))
-        for name in self._names[self._alone :]:
+        for name in self.finetune.stages():
             weights = [*self.finetune.weights(name), *self.reconstruction.parameters()]
             steps.append(partial(finetune, [w for w in weights if w.requires_grad]))
         return self.optimizers_of(**dict(zip(self._players, steps, strict=True)))
 
     def iterate(self, draw: Draw) -> None:
-        if self._at < self._alone <= self.due:
+        if self._at < len(self.stack.layers) <= self.due:
             self.finetune.unroll(self.stack)
         self._at = self.due
         if not self.unrolled:
@@ -178,7 +177,7 @@ class Layerwise(GenerativeModel):
 
     def on_fit_start(self) -> None:
         if isinstance(self.finetune, Classify):
-            done = sum(self.updates[player] for player in self._players[self._alone :])
+            done = sum(self.updates[player] for player in self._players[len(self.stack.layers) :])
             self.finetune.begin(self.trainer.datamodule, self.seed, self.device, done)
 
     # Use

@@ -63,9 +63,9 @@ def test_stages_are_shares_of_the_budget() -> None:
     assert list(model.fetch_records()) == [f"loss/{player}" for player in model.updates]
 
 
-def test_without_pretraining_there_is_one_stage() -> None:
+def test_without_pretraining() -> None:
     model = built(*RECONSTRUCT, "model.pretrain=0")
-    assert model.stage == ("fine-tuning", 1, 1)
+    assert model.stage == ("fine-tuning", 4, 4)
     stack = model.stack
     expected = stack.encoder().state_dict(), stack.decoder().state_dict()
     x = next(noise(model)).x
@@ -79,7 +79,7 @@ def test_without_pretraining_there_is_one_stage() -> None:
 def test_pretraining_alone() -> None:
     model = built(*RECONSTRUCT, "model.pretrain=1")
     steps(model, 12)
-    assert (model.stage, model.unrolled) == (("layer 3 of 3", 3, 3), False)
+    assert (model.stage, model.unrolled) == (("layer 3 of 3", 3, 4), False)
     assert model.sample(2).shape == (2, 1, 28, 28)
 
 
@@ -99,6 +99,13 @@ def test_a_longer_budget_does_not_lead_back() -> None:
     steps(model, 8)
     model.budget *= 4
     assert moved(model, 2) == {"finetune.encoder", "finetune.decoder"}
+
+
+def test_the_classifier_may_learn_with_all_from_the_start() -> None:
+    model = built(*CLASSIFY, "model.finetune.head=0")
+    steps(model, 12)
+    assert model.updates == {"layer_1": 2, "layer_2": 2, "layer_3": 2, "fine_tuning": 6}
+    assert not model.finetune.body[1].weight.equal(model.stack.layers[0].weight)
 
 
 # What each stage moves, and what it starts from
