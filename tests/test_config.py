@@ -78,7 +78,10 @@ def test_every_experiment_composes(experiment: str) -> None:
 def test_every_part_composes(group: str) -> None:
     """Each choice of each slot, in a preset that has the slot."""
     slot = group.removeprefix("model/")
-    host = next((model for model in ("vae", "ae", "gan", "dcgan") if slot in _slots(model)), None)
+    host = next(
+        (model for model in ("vae", "ae", "gan", "dcgan", "stacked_ae") if slot in _slots(model)),
+        None,
+    )
     assert host, f"no preset has the slot {group}"
     for path in (CONF / group).glob("*.yaml"):
         composed(f"model={host}", f"{_slots(host)[slot]}={path.stem}")

@@ -44,6 +44,13 @@ FAMILIES = {
     ),
     "ae": ("model=ae", "model.encoder.hidden=[16]", "model.decoder.hidden=[16]"),
     "vae": ("model=vae", "model.encoder.hidden=[16]", "model.decoder.hidden=[16]"),
+    # Layers learn in iterations 1 to 4 and 5 to 7, the classifier in 8 and 9, then all: three of
+    # the moments below are the last of a stage.
+    "layerwise": (
+        *("model=stacked_denoising_ae", "model.hidden=[12,6]", "model.pretrain=0.4375"),
+        *("model.finetune.labelled=300", f"model.finetune.head={2 / 9}"),
+    ),
+    "unrolled": ("model=deep_ae", "model.hidden=[12,6]", "model.pretrain=0.4375"),
 }
 ALL = pytest.mark.parametrize("family", FAMILIES)
 

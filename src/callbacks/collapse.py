@@ -62,7 +62,9 @@ class Collapse(Scheduled):
             value = float(mean_distance(fake.x, fake.y) / distance)
         for logger in trainer.loggers:
             logger.log_metrics({"diversity": value}, step=model.samples_seen)
-        self._low = self._low + 1 if value < self.threshold else 0
+        # Before the last of several stages, samples come from layers that have not learned yet.
+        whole = model.stage is None or model.stage.index == model.stage.of
+        self._low = self._low + 1 if whole and value < self.threshold else 0
         if self._low >= self.patience and (self.stop or not self._warned):
             self._warned = True
             self._alarm(value, model)

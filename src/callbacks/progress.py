@@ -87,7 +87,7 @@ class Progress(ProgressBar):
             self._bar = None
 
     def _update_bar(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self._bar.set_postfix_str(_numbers(trainer), refresh=False)
+        self._bar.set_postfix_str(_numbers(trainer, model), refresh=False)
         self._bar.update(model.samples_seen - self._bar.n)
 
     def _write_line(self, trainer: L.Trainer, model: GenerativeModel) -> None:
@@ -96,18 +96,22 @@ class Progress(ProgressBar):
         left = max(budget - seen, 0) / rate
         print(
             f"{100 * seen // budget:3d}%  {seen:,}/{budget:,} samples  {rate:,.0f}/s"
-            f"  {format_duration(left)} left  {_numbers(trainer)}".rstrip(),
+            f"  {format_duration(left)} left  {_numbers(trainer, model)}".rstrip(),
             file=sys.stderr,
             flush=True,
         )
 
 
-def _numbers(trainer: L.Trainer) -> str:
-    """The latest losses and headline scores, such as `loss/d 1.21 loss/g 0.93 fid 12.4`."""
+def _numbers(trainer: L.Trainer, model: GenerativeModel) -> str:
+    """The latest losses and headline scores, such as `loss/d 1.21 loss/g 0.93 fid 12.4`.
+
+    A training in stages says first which one it is in: `layer 2 of 4: loss/layer_2 31.2`.
+    """
     numbers: dict[str, float] = {}
     for callback in trainer.callbacks:
         if isinstance(callback, Records):
             numbers |= {k: v for k, v in callback.latest.items() if k.startswith("loss")}
         if isinstance(callback, Quality):
             numbers |= callback.headline
-    return " ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+    stage = [f"{model.stage.name}:"] if model.stage else []
+    return " ".join(stage + [f"{name} {value:.3g}" for name, value in numbers.items()])

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -19,6 +20,20 @@ from src.data.base import Batch, DataSpec
 from src.models.schedules import Schedule
 
 Draw = Callable[[], Batch]
+
+
+class Stage(NamedTuple):
+    """Where a training in stages is.
+
+    Attributes:
+        name: such as "layer 2 of 4".
+        index: from 1.
+        of: how many there are.
+    """
+
+    name: str
+    index: int
+    of: int
 
 
 class GenerativeModel(L.LightningModule):
@@ -56,6 +71,7 @@ class GenerativeModel(L.LightningModule):
         self.clip: float | None = None
         self.conditional = False
         self._seen_before = 0
+        self._count_step = False
         self._records: dict[str, list] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
 
@@ -66,7 +82,7 @@ class GenerativeModel(L.LightningModule):
         raise NotImplementedError  # abstract
 
     def training_step(self, dataloader_iter: Iterator) -> None:
-        self._seen_before = self.samples_seen
+        self._seen_before, self._count_step = self.samples_seen, True
         # Consecutive 32-bit seeds, so that no two iterations of a run share their noise.
         self.seed_noise((self.seed * 0x9E3779B1 + self.iteration) % 2**32)
         if self.schedule:
@@ -92,6 +108,19 @@ class GenerativeModel(L.LightningModule):
     def progress(self) -> float:
         """Share of the budget that is done, in [0, 1]; 0 where no budget is known."""
         return min(self.samples_seen / self.budget, 1.0) if self.budget else 0.0
+
+    @property
+    def stage(self) -> Stage | None:
+        """Where the last iteration was, in a family whose training has stages; else None."""
+        return None
+
+    @property
+    def stage_progress(self) -> float:
+        """Share of the coming iteration's stage that is done: what schedules follow.
+
+        Without stages it is the share of the budget.
+        """
+        return self.progress
 
     def optimizers_of(self, **partials: Callable) -> list[torch.optim.Optimizer]:
         """Create one optimiser per player; `update` finds it, and its network, by this name.
@@ -122,10 +151,12 @@ class GenerativeModel(L.LightningModule):
                 self.record(**{f"gradient/{name}": norm})
             if self.clip is not None:
                 nn.utils.clip_grads_with_norm_(weights, self.clip, norm)
-        if name == next(reversed(self._optimizers)):
+        if self._count_step:
             # Lightning's global_step counts the steps of its own wrappers: one per iteration.
-            optimizer = self.optimizers(use_pl_optimizer=True)
-            optimizer = optimizer[-1] if isinstance(optimizer, list) else optimizer
+            self._count_step = False
+            wrappers = self.optimizers(use_pl_optimizer=True)
+            wrappers = wrappers if isinstance(wrappers, list) else [wrappers]
+            optimizer = wrappers[list(self._optimizers).index(name)]
         optimizer.step()
         optimizer.zero_grad()
         torch.clear_autocast_cache()  # of casts of the old weights, see CachedMixedPrecision

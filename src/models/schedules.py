@@ -1,9 +1,9 @@
 """Strengths that change while training, on the clock of samples seen.
 
 Each is its configured value times a factor that runs from the first to the second number given,
-along a line or half a cosine, within the first `until` of the budget. One schedule serves learning
-rates, Adam's second moment, the penalty, the average and the augmentation (R3GAN, Huang et al.
-2024, anneals all five together).
+along a line or half a cosine, within the first `until` of the budget; where a training has stages,
+of each stage. One schedule serves learning rates, Adam's second moment, the penalty, the average
+and the augmentation (R3GAN, Huang et al. 2024, anneals all five together).
 """
 
 import math
@@ -28,7 +28,7 @@ class Schedule:
 
     Args:
         shape: of the way from the first factor to the second.
-        until: share of the budget at which the second is reached.
+        until: share of the budget, or of a stage, at which the second is reached.
         lr: factors on the learning rates of all players.
         beta2: factors on 1 - beta2 of Adam: (10, 1) begins with a tenth of the memory.
         penalty: on the penalty's strength.
@@ -73,9 +73,9 @@ class Schedule:
         return start + (end - start) * share
 
     def apply(self, model: "GenerativeModel") -> None:
-        """Set all strengths for the model's progress."""
+        """Set all strengths for the model's progress in its stage."""
         for name in self.factors:
-            factor = self.factor(name, model.progress)
+            factor = self.factor(name, model.stage_progress)
             if name in PARTS:
                 part, attribute = PARTS[name]
                 owner = getattr(model, part, None)

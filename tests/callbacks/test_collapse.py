@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from src.callbacks.collapse import Collapse, mean_distance
 from src.errors import SettingError, TrainingError
 from src.loggers import CSVMetrics, read_metrics
-from tests.callbacks.tiny import IMAGES, POINTS, Tiny
+from tests.callbacks.tiny import IMAGES, POINTS, Staged, Tiny
 
 CLOCKS = [14, 28, 42, 56, 63, 77, 91, 105]  # an eighth each
 
@@ -72,6 +72,17 @@ def test_one_warning_after_three_low_checks(
     if at:
         assert f"in 3 checks in a row, at {at} samples" in told
     assert model.samples_seen == 105
+
+
+class ShrinkingInStages(Shrinking, Staged):
+    """Its second and last stage has begun at the fourth check."""
+
+
+def test_no_warning_while_layers_have_not_learned(
+    fit: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    fit(Collapse(), model=ShrinkingInStages([0.1] * 8))
+    assert "in 3 checks in a row, at 77 samples" in capsys.readouterr().err
 
 
 def test_stop(fit: Callable) -> None:

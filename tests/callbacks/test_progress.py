@@ -7,7 +7,7 @@ import pytest
 from src.callbacks.progress import Progress
 from src.callbacks.quality import Quality
 from src.callbacks.records import Records
-from tests.callbacks.tiny import Spread
+from tests.callbacks.tiny import POINTS, Spread, Staged
 
 
 class Terminal(io.StringIO):
@@ -47,6 +47,15 @@ def test_the_bar_on_a_terminal(fit: Callable, monkeypatch: pytest.MonkeyPatch) -
     assert last.startswith("100%")
     for part in ("140/140 samples", "samples/s", "00:00 left", "loss/mean "):
         assert part in last
+
+
+def test_the_stage_is_named(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (io.StringIO(), Terminal()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        fit(Records(every=7), Progress(refresh=0), model=Staged(POINTS), budget=140)
+        shown = stream.getvalue()
+        assert "layer 1 of 1: loss/mean " in shown
+        assert shown.rindex("layer 1 of 1: ") < shown.index("fine-tuning: loss/mean ")
 
 
 def test_rare_refreshes(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

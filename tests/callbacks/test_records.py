@@ -5,6 +5,7 @@ import pytest
 
 from src.callbacks.records import Records
 from src.loggers import CSVMetrics, cut_back, read_metrics
+from tests.callbacks.tiny import POINTS, Staged
 
 
 def terms(path: Path) -> list[dict[str, float]]:
@@ -24,6 +25,12 @@ def test_rows_and_columns(fit: Callable, tmp_path: Path) -> None:
     assert rows[-1]["seconds"] == pytest.approx(model.seconds, abs=0.1)
     gain = rows[-1]["seconds"] - rows[-2]["seconds"]
     assert rows[-1]["samples_per_second"] == pytest.approx(21 / gain, rel=1e-6)
+
+
+def test_the_stage_is_a_column(fit: Callable, tmp_path: Path) -> None:
+    fit(Records(every=20), model=Staged(POINTS), loggers=[CSVMetrics(str(tmp_path))])
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["stage"] for row in rows] == [1, 1, 2, 2, 2]
 
 
 def test_a_row_every_200th_of_the_budget(fit: Callable, tmp_path: Path) -> None:

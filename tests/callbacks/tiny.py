@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from src.callbacks.checkpoint import Checkpoint
 from src.data.base import DataModule, DataSpec, Split
 from src.metrics.base import Sampler, Scores
-from src.models.base import Draw, GenerativeModel
+from src.models.base import Draw, GenerativeModel, Stage
 
 BATCH = 7
 
@@ -45,6 +45,15 @@ class Tiny(GenerativeModel):
 
     def critic_logits(self, x: Tensor) -> Tensor:
         return x.sum(1)
+
+
+class Staged(Tiny):
+    """Says that it is in a second stage after 49 samples."""
+
+    @property
+    def stage(self) -> Stage:
+        second = self.samples_seen > 49
+        return Stage("fine-tuning", 2, 2) if second else Stage("layer 1 of 1", 1, 2)
 
 
 class TinyData(DataModule):

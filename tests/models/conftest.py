@@ -21,6 +21,11 @@ TINY = (
     "model.ema={_target_: src.models.ema.EMA, _partial_: true, half_life: 64}",
 )
 TOY = ("model=gaussian_gan", "data=gaussian")
+STAGES = {
+    "stacked_ae": ["model.pretrain=0.3"],
+    "deep_ae": ["model.pretrain=0.3"],
+    "stacked_denoising_ae": ["model.pretrain=0.3", "model.finetune.head=0.5"],
+}
 PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # others: mnist
 
@@ -41,8 +46,13 @@ def assembled(settings: dict) -> GenerativeModel:
 
 
 def preset_of(name: str) -> GenerativeModel:
-    """A preset with its own data; residual networks, which take long, are narrowed."""
+    """A preset with its own data; residual networks, which take long, are narrowed.
+
+    A training in stages is through them in three iterations of 8 samples.
+    """
     words = [f"model={name}", f"data={DATA.get(name, 'mnist')}", "budget=1000"]
+    if name in STAGES:
+        words += ["budget=24", "model.hidden=[5]", *STAGES[name]]
     if name in ("sngan", "sagan"):
         words += [f"model.{player}.width=8" for player in ("generator", "discriminator")]
     return built(*words)

@@ -13,13 +13,14 @@ from tests.models.conftest import TINY, TOY, built, noise, state, steps
 
 AE = ("model=ae", "model.encoder.hidden=[16]", "model.decoder.hidden=[16]")
 VAE = ("model=vae", "model.encoder.hidden=[16]", "model.decoder.hidden=[16]")
-ALL = pytest.mark.parametrize("preset", [TINY, TOY, AE, VAE], ids=lambda words: words[0])
+DEEP = ("model=deep_ae", "model.hidden=[16,5]")
+ALL = pytest.mark.parametrize("preset", [TINY, TOY, AE, VAE, DEEP], ids=lambda words: words[0])
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[tuple[str, ...], GenerativeModel]:
     """Each after three iterations."""
-    made = {preset: built(*preset) for preset in (TINY, TOY, AE, VAE)}
+    made = {preset: built(*preset) for preset in (TINY, TOY, AE, VAE, DEEP)}
     for model in made.values():
         steps(model, 3)
     return made

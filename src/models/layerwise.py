@@ -1,0 +1,245 @@
+"""Greedy learning, layer by layer, and then of all layers together (Hinton & Salakhutdinov 2006;
+Bengio et al. 2007).
+
+    for each layer k = 1 ... L:   v = what the layers below make of x; they stay as they are
+                                  step layer k down  its loss of v
+    copy all layers into one network
+        reconstruct:              step it down  loss(decode(encode(x)), x)
+        classify:                 step a softmax layer on the code down  cross-entropy(y)
+                                  step it and all layers down the same
+
+Each line with "step" is a stage: a share of the budget, with an optimiser of its own. How a layer
+learns is a slot: as an autoencoder (stacked autoencoders; denoising with a corruption) or as a
+restricted Boltzmann machine. So is what comes last. Without pretraining the same network starts
+from the same random weights.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from src.data.base import DataSpec
+from src.errors import SettingError
+from src.losses.reconstruction import Bernoulli, Reconstruction
+from src.models.base import Draw, GenerativeModel, Stage
+from src.models.code_laws import CodeLaw
+from src.models.finetuning import Classify, Finetuning, Reconstruct
+from src.models.schedules import Schedule
+from src.networks.corruptions import Corruption
+from src.networks.shallow import Shallow
+from src.networks.stack import Stack
+
+Optimizer = Callable[..., torch.optim.Optimizer]
+
+
+class Layerwise(GenerativeModel):
+    """A stack of shallow learners, and the deep network that it becomes.
+
+    Args:
+        spec: what the data look like: images.
+        seed: of initialisation and noise, and of the labelled images if only some are.
+        hidden: widths from the first hidden layer to the code.
+        learner: `(visible, hidden, linear) -> layer`, see `src/networks/shallow.py` and `rbm.py`.
+        finetune: `(stack, classes) -> network`, see `src/models/finetuning.py`.
+        reconstruction: what raw outputs mean and how they are compared when all layers learn to
+            reconstruct, see `src/losses/reconstruction.py`.
+        corruption: of what a layer sees while it learns alone, see `src/networks/corruptions.py`.
+        sampler: `(latent_dim) -> law of the code`; it sees codes once the last layer learns.
+        learner_optimizer: `parameters -> optimiser` of a layer.
+        finetune_optimizer: the same of the network at the end.
+        code_optimizer: the same of the last layer; None takes `learner_optimizer`.
+        code: units of the last layer; the others are sigmoid units.
+        pretrain: share of the budget in which layers learn alone, each as long as the others.
+        schedule: of the learning rate within each stage; None keeps it.
+        clip: norm to which the gradient is cut; None leaves it.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        seed: int,
+        hidden: Sequence[int],
+        learner: Callable[..., Shallow],
+        finetune: Callable[..., Finetuning],
+        reconstruction: Reconstruction,
+        corruption: Corruption,
+        sampler: Callable[..., CodeLaw],
+        learner_optimizer: Optimizer,
+        finetune_optimizer: Optimizer,
+        code_optimizer: Optimizer | None = None,
+        code: Literal["sigmoid", "linear"] = "sigmoid",
+        pretrain: float = 0.5,
+        schedule: Schedule | None = None,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(spec, seed)
+        if not hidden or min(hidden) <= 0:
+            raise SettingError(f"model.hidden={list(hidden)} must be widths, at least one.")
+        if not 0 <= pretrain <= 1:
+            raise SettingError(f"model.pretrain={pretrain} must be from 0 to 1: share of budget.")
+        widths, last = [math.prod(spec.shape), *hidden], len(hidden) - 1
+        layers = [
+            learner(visible=widths[k], hidden=widths[k + 1], linear=k == last and code == "linear")
+            for k in range(len(hidden))
+        ]
+        self.stack = Stack(layers, spec.shape, _gain(reconstruction))
+        self.finetune = finetune(stack=self.stack, classes=len(spec.classes))
+        self.law = sampler(latent_dim=hidden[-1])
+        self.reconstruction, self.corruption = reconstruction, corruption
+        self.latent_dim, self.schedule, self.clip = hidden[-1], schedule, clip
+        self._optimizer_partials = (learner_optimizer, code_optimizer, finetune_optimizer)
+        if isinstance(self.finetune, Classify):
+            self.classify = self._classify  # by this name it is found and scored
+
+        # A stage whose share is 0 is left out, but keeps its place and its optimiser.
+        shares = {
+            f"layer {k + 1} of {len(layers)}": pretrain / len(layers) for k in range(len(layers))
+        }
+        shares |= {name: (1 - pretrain) * share for name, share in self.finetune.stages().items()}
+        self._names = list(shares)
+        self._starts = [0.0, *accumulate(shares.values())][:-1]
+        self._at = -1  # the last iteration's stage; none yet
+
+    # Stages
+
+    @property
+    def stage(self) -> Stage:
+        at = self._at if self._at >= 0 else self.due
+        return Stage(self._names[at], at + 1, len(self._names))
+
+    @property
+    def due(self) -> int:
+        """The coming iteration's stage, from 0. None comes back if the budget is made longer."""
+        done = self.progress + 1e-9  # starts are sums of rounded shares
+        return max(bisect_right(self._starts, done) - 1, self._at)
+
+    @property
+    def stage_progress(self) -> float:
+        start, end = [*self._starts, 1.0][self.due : self.due + 2]
+        return min(max((self.progress - start) / max(end - start, 1e-9), 0.0), 1.0)
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether the layers have been copied into the network that is fine-tuned."""
+        return self._at >= len(self.stack.layers)
+
+    @property
+    def _players(self) -> list[str]:
+        """What the stages' optimisers and losses are called."""
+        layers = [f"layer_{k + 1}" for k in range(len(self.stack.layers))]
+        return layers + [name.replace("-", "_") for name in self.finetune.stages()]
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        learner, code, finetune = self._optimizer_partials
+        steps = []
+        for layer in self.stack.layers:
+            last = layer is self.stack.layers[-1]
+            steps.append(partial(code if code and last else learner, list(layer.parameters())))
+        for name in self.finetune.stages():
+            weights = [*self.finetune.weights(name), *self.reconstruction.parameters()]
+            steps.append(partial(finetune, [w for w in weights if w.requires_grad]))
+        return self.optimizers_of(**dict(zip(self._players, steps, strict=True)))
+
+    def iterate(self, draw: Draw) -> None:
+        if self._at < len(self.stack.layers) <= self.due:
+            self.finetune.unroll(self.stack)
+        self._at = self.due
+        if not self.unrolled:
+            x = self.reconstruction.targets(draw().x)
+            loss, shown = self.learn_alone(self._at, x)
+        elif isinstance(self.finetune, Classify):
+            x, y, _ = self.finetune.batch(draw)
+            loss = shown = self.finetune.loss(self.stage.name, x, y)
+        else:
+            x = self.reconstruction.targets(draw().x)
+            z = self.finetune.encoder(x)
+            loss = shown = self.reconstruction.loss(self.finetune.decoder(z), x).mean()
+            self.law.observe(z)
+        player = self._players[self._at]
+        self.record(**{f"loss/{player}": shown})
+        self.update(player, loss)
+        self.samples_seen += len(x)
+
+    def learn_alone(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of layer k, from 0, given what those below make of x; and the error to be shown."""
+        layer = self.stack.layers[k]
+        with torch.no_grad():
+            v = self.stack.up(x, k).float()  # noise drawn in bfloat16 would be coarse, and slow
+            if k == len(self.stack.layers) - 1:
+                self.law.observe(layer.hidden(v))
+        return layer.learn(v, self.corruption)
+
+    def on_fit_start(self) -> None:
+        if isinstance(self.finetune, Classify):
+            done = sum(self.updates[player] for player in self._players[len(self.stack.layers) :])
+            self.finetune.begin(self.trainer.datamodule, self.seed, self.device, done)
+
+    # Use
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The way up as it is now, from images to codes; a copy while layers learn alone."""
+        return self.finetune.encoder if self._deep else self.stack.encoder()
+
+    @property
+    def _deep(self) -> bool:
+        """Whether the autoencoder is the unrolled network, and no longer the stack."""
+        return self.unrolled and isinstance(self.finetune, Reconstruct)
+
+    def latents(self, n: int, seed: int | None = None) -> Tensor:
+        return self.law.draw(n, self.generator_of(seed))
+
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes (n, latent_dim) of images: up all layers, learned or not."""
+        with self.scoring():
+            up = self.finetune.encoder if self._deep else self.stack.up
+            return up(x.to(self.device))
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        with self.scoring():
+            down = self.finetune.decoder if self._deep else self.stack.down
+            return self.reconstruction.mean(down(z))
+
+    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """decode(encode(x)): (n, *shape) in the data's range."""
+        return self.decode(self.encode(x))
+
+    def _classify(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of images; all 0 before the softmax layer has learned."""
+        with self.scoring():
+            up = self.finetune.body if self.unrolled else self.stack.up
+            return self.finetune.head(up(x.to(self.device)))
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["sparring"]["stage"] = self._at
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._at = checkpoint["sparring"]["stage"]
+
+
+def _gain(reconstruction: Reconstruction) -> float:
+    """From the logit a of a pixel to the raw output that means the same: tanh(a / 2) = 2 p - 1.
+
+    So the layers' answer does not change when they are unrolled.
+
+    Raises:
+        SettingError: if outputs have no bounds, which a layer's units have.
+    """
+    if isinstance(reconstruction, Bernoulli):
+        return 1.0
+    if reconstruction.output != "tanh":
+        raise SettingError(
+            "model/reconstruction=unbounded does not fit layers of sigmoid units.\n"
+            "Use bernoulli, squared_error or gaussian."
+        )
+    return 0.5
