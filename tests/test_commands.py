@@ -138,10 +138,10 @@ def test_traversal_of_an_autoencoder(
 ) -> None:
     """One number of the code per row, those first along which the picture changes most."""
     draw(run_of("vae"), "what=traversal", "seed=3", f"out={tmp_path}/x.npz")
-    x = torch.from_numpy(np.load(tmp_path / "x.npz")["arr_0"]).double().view(20, 10, -1)
+    x = torch.from_numpy(np.load(tmp_path / "x.npz")["arr_0"]).double().view(40, 10, -1)
     numbers = re.search(r"from the top: (.*)", capsys.readouterr().out)[1].split(", ")
     order = [int(number) - 1 for number in numbers]
-    assert sorted(order) == list(range(20))
+    assert sorted(order) == list(range(40))
     change = x.var(1).sum(1)
     assert (change.diff() < 1e-2 * change[0]).all()
     model = build.load_model(run_of("vae"))
