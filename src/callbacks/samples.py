@@ -20,7 +20,7 @@ from torch import Tensor
 from src import pictures
 from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.callbacks.signals import interrupted
-from src.data.base import to_model
+from src.data.base import Split, to_model
 from src.loggers import read_metrics
 from src.models.base import GenerativeModel
 
@@ -52,7 +52,7 @@ class Samples(Scheduled):
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         super().on_train_start(trainer, model)
         with self.beside(model):
-            self._reals = self._choose(trainer, "train", self._n(model)).to(model.device)
+            self._reals = self._choose(trainer, "train", self._n(model)).x.to(model.device)
             path = _folder(trainer) / "reals.png"
             if not path.exists():
                 self._write(trainer, model, path, self._draw_reals(model))
@@ -65,9 +65,9 @@ class Samples(Scheduled):
             self._write(trainer, model, _picture_path(trainer, model), picture, "samples")
             if hasattr(model, "reconstruct") and model.spec.kind == "images":
                 n = max(1, self._n(model) // 2)
-                x = self._choose(trainer, "test", n).to(model.device)
-                y = self._labels(trainer, "test", n) if model.conditional else None
-                picture = pictures.pairs(x, model.reconstruct(x, y))
+                x, y = self._choose(trainer, "test", n)
+                x = x.to(model.device)
+                picture = pictures.pairs(x, model.reconstruct(x, y if model.conditional else None))
                 path = _folder(trainer) / f"reconstructions_{model.samples_seen:010d}.png"
                 self._write(trainer, model, path, picture, "reconstructions")
 
@@ -88,15 +88,11 @@ class Samples(Scheduled):
     def _n(self, model: GenerativeModel) -> int:
         return self.n or (1000 if _scattered(model) else 64)
 
-    def _choose(self, trainer: L.Trainer, split: str, n: int) -> Tensor:
+    def _choose(self, trainer: L.Trainer, split: str, n: int) -> Split:
         """Samples from all over a split, since some data sets are stored class by class."""
-        stored = trainer.datamodule.reals(split).x
-        return to_model(stored[_spread(len(stored), n)])
-
-    def _labels(self, trainer: L.Trainer, split: str, n: int) -> Tensor:
-        """Classes of the samples that are chosen."""
-        stored = trainer.datamodule.reals(split).y
-        return stored[_spread(len(stored), n)]
+        x, y = trainer.datamodule.reals(split)
+        index = torch.linspace(0, len(x) - 1, min(n, len(x))).long()
+        return Split(to_model(x[index]), None if y is None else y[index])
 
     def _draw_reals(self, model: GenerativeModel) -> Image.Image:
         if _scattered(model):
@@ -135,10 +131,6 @@ class Samples(Scheduled):
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image(key, [str(path)], step=model.samples_seen)
-
-
-def _spread(stored: int, n: int) -> Tensor:
-    return torch.linspace(0, stored - 1, min(n, stored)).long()
 
 
 def read_frames(folder: Path) -> list[tuple[str, Image.Image]]:

@@ -37,7 +37,7 @@ class SquaredError(nn.Module):
         super().__init__()
         self.output = output
 
-    def targets(self, x: Tensor) -> Tensor:
+    def targets(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees and is compared with: the data as they are."""
         return x
 

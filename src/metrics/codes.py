@@ -23,6 +23,7 @@ from torch import Tensor
 
 from src.data.base import DataModule, Split
 from src.metrics.base import PORTION, Sampler, Scores, batches, count, held_out, spaced
+from src.metrics.control import agreement
 from src.models.base import GenerativeModel
 
 NEIGHBOURS = 5
@@ -67,8 +68,8 @@ class CodeScorer:
         if self.labelled:
             train = spaced(self.data.splits["train"], FITTED)
             known = codes_of(self.model, train)
-            values["knn"] = share(nearest_class(z, known, train.y), self.images.y)
-            values["probe"] = share(probe(z, known, train.y), self.images.y)
+            values["knn"] = agreement(self.images.y, nearest_class(z, known, train.y))
+            values["probe"] = agreement(self.images.y, probe(z, known, train.y))
         return Scores(
             {self.name(metric): value for metric, value in values.items()},
             {self.name(metric): self._protocol(metric) for metric in values},
@@ -129,11 +130,6 @@ def probe(z: Tensor, known: Tensor, labels: Tensor) -> Tensor:
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(((known - mean) / std).numpy(), labels.numpy())
     return torch.from_numpy(classifier.predict(((z - mean) / std).numpy()))
-
-
-def share(found: Tensor, wanted: Tensor) -> float:
-    """Share of right classes, both (n,) integers."""
-    return float((found == wanted).double().mean())
 
 
 def jacobian_norm(model: GenerativeModel, x: Tensor, labels: Tensor | None, d: int) -> Tensor:

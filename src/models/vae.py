@@ -124,9 +124,7 @@ class VAE(GenerativeModel):
 
     def binarize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Samples as the likelihood sees them: drawn bits if it is trained on such."""
-        if getattr(self.reconstruction, "binarize", False):
-            return self.reconstruction.targets(x, generator)
-        return x
+        return self.reconstruction.targets(x, generator)
 
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (n, d), in scoring mode."""
@@ -140,11 +138,8 @@ class VAE(GenerativeModel):
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """-ELBO in nats: -log p(x|z) of one draw (n,), and KL per dimension (n, d)."""
-        with self.scoring():
-            x, y = x.to(self.device), labels if labels is None else labels.to(self.device)
-            mean, log_variance = self.q(x, y)
-            nll, _ = self.nll(x, y, mean, log_variance, 1, generator)
-            return nll[0], kl_to_standard_normal(mean, log_variance)
+        nll, _, mean, log_variance = self._draws(x, 1, labels, generator)
+        return nll[0], kl_to_standard_normal(mean, log_variance)
 
     def log_weights(
         self,
@@ -154,11 +149,17 @@ class VAE(GenerativeModel):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """log p(x|z) + log p(z) - log q(z|x), (k, n), of k draws from q(z|x)."""
+        nll, z, mean, log_variance = self._draws(x, k, labels, generator)
+        return log_prior_ratio(z, mean, log_variance) - nll
+
+    def _draws(
+        self, x: Tensor, k: int, labels: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`nll` and z of k draws in scoring mode, and the mean and log-variance they are from."""
         with self.scoring():
             x, y = x.to(self.device), labels if labels is None else labels.to(self.device)
             mean, log_variance = self.q(x, y)
-            nll, z = self.nll(x, y, mean, log_variance, k, generator)
-            return log_prior_ratio(z, mean, log_variance) - nll
+            return *self.nll(x, y, mean, log_variance, k, generator), mean, log_variance
 
     # Sampling
 
