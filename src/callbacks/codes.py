@@ -21,12 +21,12 @@ from src.callbacks.signals import interrupted
 from src.code_page import page
 from src.data.base import Split, to_model
 from src.errors import SettingError
+from src.metrics.codes import codes_of
 from src.models.base import GenerativeModel
 from src.models.vae import VAE
 from src.runs import write_atomically
 
 SEED = 0  # of the choice of images: the same ones, in the same order, whichever model looks at them
-PORTION = 500  # images at a time
 ROWS = 8  # of interpolations
 
 
@@ -47,7 +47,7 @@ class Codes(L.Callback):
             return
         folder = Path(trainer.default_root_dir) / "samples"
         images = choose(trainer.datamodule.reals("test"), self.n)
-        codes, labels = encode(model, images), images.y if model.spec.classes else None
+        codes, labels = codes_of(model, images), images.y if model.spec.classes else None
         for name, picture in draw(model, images, codes, labels).items():
             path = folder / f"{name}.png"
             pictures.save(path, picture)
@@ -63,20 +63,6 @@ def choose(split: Split, n: int) -> Split:
     """At most n samples in random order: some data sets are stored class by class."""
     order = torch.randperm(len(split.x), generator=torch.Generator().manual_seed(SEED))[:n]
     return Split(split.x[order], None if split.y is None else split.y[order])
-
-
-def encode(model: GenerativeModel, images: Split) -> Tensor:
-    """Codes (n, d) of stored images, float32 on the CPU; a conditional model is told the classes.
-
-    No trace is left in the model.
-    """
-    labels = images.y.split(PORTION) if model.conditional else [None] * len(images.x)
-    with model.scoring():
-        codes = [
-            model.encode(to_model(x.to(model.device)), None if y is None else y.to(model.device))
-            for x, y in zip(images.x.split(PORTION), labels, strict=False)
-        ]
-    return torch.cat(codes).float().cpu()
 
 
 def draw(

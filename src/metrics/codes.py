@@ -103,7 +103,8 @@ class CodeScorer:
 def codes_of(model: GenerativeModel, split: Split) -> Tensor:
     """Codes (n, d) of stored images, float32 on the CPU."""
     parts = batches(split, PORTION, model.conditional)
-    return torch.cat([model.encode(x, y).float().cpu() for x, y in parts])
+    with model.scoring():
+        return torch.cat([model.encode(x, y).float().cpu() for x, y in parts])
 
 
 def hoyer_sparsity(z: Tensor) -> Tensor:

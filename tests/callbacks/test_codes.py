@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from src import code_pictures, pictures
-from src.callbacks import codes as module
-from src.callbacks.codes import Codes, choose, draw, encode, ends_of
+from src.callbacks.codes import Codes, choose, draw, ends_of
 from src.data.base import DataSpec, Split, to_model
 from src.errors import SettingError
 from src.loggers import CSVMetrics
+from src.metrics import codes as module
+from src.metrics.codes import codes_of
 from src.train import train
 from tests.callbacks.tiny import IMAGES, POINTS, SignalAt, Tiny
 from tests.conftest import composed
@@ -66,7 +67,7 @@ def test_files(fit: Callable, tmp_path: Path, dim: int) -> None:
     assert names(tmp_path) == ALL[dim]
     images = choose(trainer.datamodule.reals("test"), 5000)
     assert len(images.x) == 9
-    codes = encode(model, images)
+    codes = codes_of(model, images)
     expected = code_pictures.scatter(codes, images.y, IMAGES.classes)
     assert Image.open(tmp_path / "samples" / "codes.png").tobytes() == expected.tobytes()
     weights = model.encoder[1].weight.detach().view(dim, 1, 8, 8)
@@ -145,14 +146,14 @@ def test_codes_are_the_models(portion: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "PORTION", portion)
     images, model = stored(10), Coded(conditional=True)
     model.encoder.append(nn.Dropout(0.5))
-    codes = encode(model, images)
+    codes = codes_of(model, images)
     weight = model.encoder[1].weight.detach()
     expected = to_model(images.x).flatten(1) @ weight.T + images.y[:, None]
     assert_close(codes, expected)
     assert not codes.requires_grad
     assert model.training
     model.conditional = False
-    assert_close(encode(model, Split(images.x)), expected - images.y[:, None])
+    assert_close(codes_of(model, Split(images.x)), expected - images.y[:, None])
 
 
 def test_a_row_connects_two_images() -> None:
@@ -168,7 +169,7 @@ def test_a_row_connects_two_images() -> None:
 def test_interpolation(conditional: bool) -> None:
     """Ten steps between the codes of two images, by the class of both where there is one."""
     images, model = stored(30), Coded(3, conditional=conditional)
-    codes = encode(model, images)
+    codes = codes_of(model, images)
     shown = draw(model, images, codes, images.y)["interpolation"]
     first, second = (0, 2) if conditional else (0, 1)
     z = torch.lerp(codes[first], codes[second], torch.linspace(0, 1, 10)[:, None])
@@ -182,7 +183,7 @@ def test_interpolation(conditional: bool) -> None:
 def test_the_plane_of_an_autoencoder() -> None:
     """Equal steps over the middle 98 % of each number."""
     images, model = stored(500), Coded()
-    codes = encode(model, images)
+    codes = codes_of(model, images)
     low, high = np.quantile(codes.numpy(), [0.01, 0.99], axis=0)
     plane = torch.stack(torch.meshgrid(
         torch.from_numpy(np.linspace(low[0], high[0], 20)),
@@ -217,7 +218,7 @@ def test_a_plane_for_each_class() -> None:
     seen = []
     decode = model.decode
     model.decode = lambda z, labels: seen.append((len(z), labels.unique())) or decode(z, labels)
-    shown = draw(model, images, encode(model, images), images.y)["latent_grid"]
+    shown = draw(model, images, codes_of(model, images), images.y)["latent_grid"]
     assert [(n, int(label)) for n, label in seen[:2]] == [(100, 0), (100, 1)]
     assert shown.size == (2 * 640 + 6, 640)
 
