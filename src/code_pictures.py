@@ -96,6 +96,28 @@ def _legend(figure: "Figure", classes: Sequence[str], colours: Sequence[str]) ->
     figure.legend(dots, classes, loc="outside right center", fontsize=9, ncols=columns)
 
 
+def divergences(kl: Tensor, active: Tensor) -> Image.Image:
+    """Bars of what each number of a VAE's code costs, in nats, the dearest first.
+
+    Args:
+        kl: KL(q(z_j|x) || N(0, 1)) of each number, (d,), a mean over images.
+        active: (d,), whether it tells images apart (Burda et al. 2016); others are grey.
+    """
+    order = kl.argsort(descending=True, stable=True)
+    colours = ["#1f77b4" if on else "#bbbbbb" for on in active[order].tolist()]
+    figure, axes = pictures.figure_of(7, 3.2)
+    axes.bar(range(len(kl)), kl[order].tolist(), width=0.85, color=colours)
+    axes.set_title(
+        f"{float(kl.sum()):.1f} nats in {len(kl)} numbers, {int(active.sum())} of them active",
+        fontsize=9,
+    )
+    axes.set(xlabel="numbers of the code, in order of their divergence", ylabel="KL in nats")
+    axes.set_xlim(-0.6, len(kl) - 0.4)
+    axes.set_xticks([])
+    axes.tick_params(labelsize=8)
+    return pictures.rendered(figure)
+
+
 def first_weights(encoder: nn.Module, shape: Sequence[int]) -> Tensor | None:
     """The first layer's weights as pictures (k, c, h, w); None if they are none.
 

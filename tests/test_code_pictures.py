@@ -146,3 +146,16 @@ def test_interpolations() -> None:
     seen = []
     code_pictures.interpolations(x, codes, lambda z: seen.append(z) or z.view(-1, 1, 1, 1), steps=3)
     assert_close(seen[0].view(2, 3), torch.tensor([[-1.2, -0.3, 0.6], [0.3, 0.3, 0.3]]))
+
+
+def test_divergences_are_bars_in_order_and_idle_numbers_are_grey() -> None:
+    kl, active = torch.tensor([0.5, 4.0, 0.0, 2.0, 1.0]), torch.tensor([0, 1, 0, 1, 1]).bool()
+    shown = np.asarray(code_pictures.divergences(kl, active)).astype(int)
+    blue = (abs(shown - [0x1F, 0x77, 0xB4]).sum(2) < 6).sum(0)  # height at each column
+    grey = (abs(shown - [0xBB, 0xBB, 0xBB]).sum(2) < 6).sum(0)
+    heights = [int(h) for h in blue[np.flatnonzero(np.diff(blue) > 20) + 3]]
+    tallest = heights[0]
+    assert_close(torch.tensor(heights) / tallest, torch.tensor([1.0, 0.5, 0.25]), atol=0.02, rtol=0)
+    (start,) = np.flatnonzero(np.diff(grey) > 15)
+    assert start > np.flatnonzero(blue).max()  # the cheapest that are not nothing come last
+    assert grey[start + 3] / tallest == pytest.approx(0.125, abs=0.02)

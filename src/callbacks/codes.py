@@ -2,6 +2,7 @@
 
 samples/codes.png            codes of test images, coloured by class
 samples/codes.html           the same to turn, zoom and ask, of codes of two or three numbers
+samples/divergences.png      of VAEs: the divergence of each number of the code
 samples/filters.png          the encoder's first weights, where they are pictures
 samples/latent_grid.png      what is decoded over the plane, of codes of two numbers
 samples/interpolation.png    test images, and what is decoded on the line between their codes
@@ -21,7 +22,10 @@ from src.callbacks.signals import interrupted
 from src.code_page import page
 from src.data.base import Split, to_model
 from src.errors import SettingError
+from src.losses.divergences import kl_to_standard_normal
+from src.metrics.base import PORTION, batches
 from src.metrics.codes import codes_of
+from src.metrics.likelihood import ACTIVE
 from src.models.base import GenerativeModel
 from src.models.vae import VAE
 from src.runs import write_atomically
@@ -80,6 +84,8 @@ def draw(
     weights = code_pictures.first_weights(model.encoder, model.spec.shape)
     if weights is not None:
         drawn["filters"] = code_pictures.filters(weights)
+    if isinstance(model, VAE):
+        drawn["divergences"] = code_pictures.divergences(*_divergences(model, images))
     if codes.shape[1] == 2:
         drawn["latent_grid"] = _latent_grid(model, codes)
     ends = ends_of(images.y if model.conditional else None, len(codes))
@@ -88,6 +94,17 @@ def draw(
         x = to_model(images.x[ends])
         drawn["interpolation"] = code_pictures.interpolations(x, codes[ends], decode)
     return drawn
+
+
+def _divergences(model: VAE, images: Split) -> tuple[Tensor, Tensor]:
+    """Of each number of the code, (d,): mean KL in nats, and whether it is active."""
+    kl, means = [], []
+    generator = torch.Generator().manual_seed(SEED)
+    for x, y in batches(images, PORTION, model.conditional):
+        mean, log_variance = model.posterior(model.binarize(x, generator), y)
+        kl.append(kl_to_standard_normal(mean, log_variance))
+        means.append(mean)
+    return torch.cat(kl).mean(0), torch.cat(means).var(0) > ACTIVE
 
 
 def ends_of(labels: Tensor | None, n: int) -> Tensor:

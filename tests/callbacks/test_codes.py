@@ -213,6 +213,28 @@ def test_the_plane_of_a_vae() -> None:
     assert z[:, 0].unique().numel() == z[:, 1].unique().numel() == 20
 
 
+def test_divergences_of_a_vae(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number whose mean moves with the image is active; KL is that of closed form."""
+    model = built("model=vae", "model.latent_dim=2", "model/reconstruction=bernoulli")
+
+    def q(x: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
+        brightness = (x.flatten(1).mean(1) + 1) / 2
+        mean = torch.stack([torch.ones(len(x)), 2 * brightness], 1)
+        return mean, torch.zeros(len(x), 2)
+
+    seen = []
+    monkeypatch.setattr(model, "q", q)
+    monkeypatch.setattr(
+        code_pictures, "divergences", lambda *terms: seen.append(terms) or Image.new("RGB", (1, 1))
+    )
+    values = torch.tensor([0, 255] * 600, dtype=torch.uint8)  # more than one portion
+    images = Split(values[:, None, None, None].expand(-1, 1, 28, 28))
+    assert "divergences" in draw(model, images, torch.randn(1200, 2), None)
+    ((kl, active),) = seen
+    assert_close(kl, torch.tensor([0.5, 1.0]))  # mean^2 / 2 of means 1, and of 0 and 2
+    assert active.tolist() == [False, True]
+
+
 def test_a_plane_for_each_class() -> None:
     images, model = stored(60), Coded(conditional=True)
     seen = []
