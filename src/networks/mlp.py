@@ -142,10 +142,12 @@ class MLPEncoder(nn.Module):
         activation: between layers.
         init: see `MLP`.
         output: of the last layer.
+        unit: the first layer sees (x + 1) / 2. Where most pixels are background, at -1, its weights
+            act together like one large bias, which slows Adam down.
 
     Attributes:
-        sigmoid_layer: the only layer, if there is one and its output is a sigmoid's; its Jacobian
-            has a closed form.
+        sigmoid_layer: the only layer, if there is one, sees x itself, and its output is a
+            sigmoid's; its Jacobian has a closed form.
     """
 
     def __init__(
@@ -156,18 +158,21 @@ class MLPEncoder(nn.Module):
         activation: Activation = "relu",
         init: Init = "torch",
         output: Literal["identity", "sigmoid", "relu", "tanh"] = "identity",
+        unit: bool = False,
     ) -> None:
         super().__init__()
         self.body = MLP([math.prod(shape), *hidden, outputs], activation, init)
-        self.output = output
+        self.output, self.unit = output, unit
         self.squash = nn.Identity() if output == "identity" else ACTIVATIONS[output]()
 
     @property
     def sigmoid_layer(self) -> nn.Linear | None:
-        return self.body[0] if len(self.body) == 1 and self.output == "sigmoid" else None
+        alone = len(self.body) == 1 and self.output == "sigmoid" and not self.unit
+        return self.body[0] if alone else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.squash(self.body(x.flatten(1)))
+        x = x.flatten(1)
+        return self.squash(self.body((x + 1) / 2 if self.unit else x))
 
 
 class MLPDecoder(nn.Module):

@@ -41,6 +41,17 @@ def test_the_autoencoder_of_the_notes() -> None:
     assert decoder(encoder(torch.randn(2, 1, 28, 28))).shape == (2, 1, 28, 28)
 
 
+def test_an_encoder_that_sees_pixels_between_0_and_1() -> None:
+    plain = MLPEncoder((1, 4, 4), 3, [], output="sigmoid")
+    unit = MLPEncoder((1, 4, 4), 3, [], output="sigmoid", unit=True)
+    unit.load_state_dict(plain.state_dict())
+    x = torch.rand(5, 1, 4, 4) * 2 - 1
+    assert_close(unit(x), plain((x + 1) / 2))
+    # Its Jacobian is not that of the layer alone: no closed form.
+    assert plain.sigmoid_layer is plain.body[0]
+    assert unit.sigmoid_layer is None
+
+
 @pytest.mark.parametrize("shape", [(2,), (1, 5, 5), (3, 4, 4)])
 def test_shapes(shape: tuple[int, ...]) -> None:
     fake = MLPGenerator(7, shape, [6])(10 * torch.randn(9, 7))
