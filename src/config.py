@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -399,6 +400,12 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@cache
+def _preset(*choices: str) -> DictConfig:
+    """A configuration as its presets say; a sweep asks for the same few many times."""
+    return compose("train", list(choices))
+
+
 def run_folder(config: DictConfig) -> str:
     """`<data>/<model>/<variant>/seed=<n>`: a run's place below the output folder.
 
@@ -409,7 +416,7 @@ def run_folder(config: DictConfig) -> str:
     named = [f"{group}={choices[group]}" for group in ("model", "data")]
     if choices.get("experiment"):
         named.insert(0, f"experiment={choices['experiment']}")
-    base = compose("train", named)
+    base = _preset(*named)
     default_choices = base.hydra.runtime.choices
     slots = [
         f"{group}={choice}"
@@ -418,7 +425,7 @@ def run_folder(config: DictConfig) -> str:
         # The trainer's settings speak for themselves: most do not bear on the result.
         if (bears_on_result(group) or bears_on_result(f"{group}.{choice}")) and group != "trainer"
     ]
-    standard = compose("train", [*named, *slots]) if slots else base
+    standard = _preset(*named, *slots) if slots else base
     default = flatten(plain(standard, resolve=False))
     parts = [choices["experiment"].replace("/", "-")] if choices.get("experiment") else []
     parts += [part.replace("model/", "").replace("/", ".") for part in slots]
