@@ -1,8 +1,8 @@
 """What all commands share: help, composition, errors in a few lines, one run or many.
 
-A command is called with a single configuration (composed, checked and run here) or, with
-`--multirun` and Hydra's other flags, through Hydra itself. Nothing slow is imported before the
-configuration is known to be right.
+A command is called with a single configuration, composed, checked and run here. With `--multirun`
+there are many (`src/sweep.py`); Hydra's other flags go to Hydra itself. Nothing slow is imported
+before the configuration is known to be right.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from src import config as configuration
 from src.data.sources import resolve
 from src.errors import SettingError
 
-PATHS = ("run", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
+PATHS = ("run", "outputs", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
 
 Check = Callable[[DictConfig], None]
 Run = Callable[[DictConfig, Path], None]
@@ -39,6 +39,11 @@ def launch(name: str, check: Check, run: Run, arguments: list[str] | None = None
         return
     arguments = [quoted(argument) for argument in arguments]
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+    if name == "train" and {"-m", "--multirun"} & set(arguments):
+        words = [word for word in arguments if word not in ("-m", "--multirun")]
+        if not any(word.startswith("-") for word in words):
+            _sweep(words, check)
+            return
     if any(argument.startswith("-") for argument in arguments):
         _hydra_main(name, check, run, arguments)
         return
@@ -53,6 +58,17 @@ def launch(name: str, check: Check, run: Run, arguments: list[str] | None = None
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _sweep(words: list[str], check: Check) -> None:
+    from src.sweep import sweep
+
+    try:
+        status = sweep(words, check)
+    except SettingError as error:
+        sys.exit(f"error: {error}")
+    if status:
+        sys.exit(status)
 
 
 def quoted(argument: str) -> str:

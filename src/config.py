@@ -158,6 +158,21 @@ class Evaluate:
     device: str
 
 
+@dataclass(kw_only=True)
+class Status:
+    """Settings of `python -m src.status`.
+
+    Attributes:
+        outputs: the folder whose runs are shown.
+        watch: show them again and again.
+        every: seconds between two times.
+    """
+
+    outputs: str
+    watch: bool
+    every: float
+
+
 def compose(name: str, overrides: list[str]) -> DictConfig:
     """The configuration `conf/<name>.yaml` with overrides, Hydra's own node included.
 
@@ -306,6 +321,29 @@ def check_evaluate(config: DictConfig) -> None:
     metrics = settings.pop("metrics")
     _check_arguments("", settings, signature("src.config.Evaluate"))
     _check_node("metrics", metrics)
+
+
+def check_status(config: DictConfig) -> None:
+    """Check the settings of `status`; raises SettingError."""
+    _check_arguments("", plain(config), signature("src.config.Status"))
+
+
+def check_sweep(hydra: Mapping[str, Any]) -> None:
+    """Check `launcher` and `sweeper` of a sweep.
+
+    Raises:
+        SettingError: for a setting that they do not have, or one that is not ours.
+    """
+    for kind, module in (("launcher", "src.launchers."), ("sweeper", "src.search.")):
+        if not str(hydra[kind].get("_target_")).startswith(module):
+            names = ", ".join(
+                sorted(["basic", *(p.stem for p in (CONF / "hydra" / kind).glob("*.yaml"))])
+            )
+            raise SettingError(
+                f"hydra.{kind}: {hydra[kind].get('_target_')} cannot be used.\n"
+                f"Choices of hydra/{kind}: {names}"
+            )
+        _check_node(f"hydra.{kind}", hydra[kind])
 
 
 def _with_run(config: DictConfig, command: str) -> dict[str, Any]:

@@ -10,10 +10,9 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +39,7 @@ class Launcher(ABC):
         """Give up a run that has not begun; one that has is asked to stop by its folder."""
         future.cancel()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to do
         """Let go of what was taken for the sweep."""
 
 
@@ -73,7 +72,6 @@ class Joblib(Launcher):
         cores, gpus = joblib.cpu_count(), visible_gpus()
         if n_jobs == 0:
             raise SettingError("hydra.launcher.n_jobs=0 must be positive, or -1 for all cores.")
-        # With a name, since outside of a Parallel the default backend counts threads too.
         self.slots = (len(gpus) or cores) if n_jobs is None else joblib.effective_n_jobs(n_jobs)
         self.threads = threads or max(1, cores // self.slots)
         self._free = [gpus[i % len(gpus)] if gpus else None for i in range(self.slots)]
@@ -127,9 +125,7 @@ class Ray(Launcher):
             raise SettingError(f"hydra.launcher.address={address}: {reason}") from error
         self._ray, self.num_cpus, self.n_jobs = ray, num_cpus, n_jobs
         self.num_gpus = (
-            num_gpus
-            if num_gpus is not None
-            else float(ray.cluster_resources().get("GPU", 0) > 0)
+            num_gpus if num_gpus is not None else float(ray.cluster_resources().get("GPU", 0) > 0)
         )
         self._work = ray.remote(work).options(num_cpus=num_cpus, num_gpus=self.num_gpus)
         self._references: dict[Future, Any] = {}
@@ -237,16 +233,6 @@ class Requeued:
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, order)
-
-
-def make_launcher(node: Mapping[str, Any]) -> Launcher:
-    """Build the launcher of a checked configuration `hydra.launcher`.
-
-    Raises:
-        SettingError: if its extra is not installed, or it does not take its settings.
-    """
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
-    return getattr(sys.modules[__name__], node["_target_"].rpartition(".")[2])(**arguments)
 
 
 def visible_gpus() -> list[str]:

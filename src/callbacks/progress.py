@@ -114,7 +114,6 @@ class Progress(ProgressBar):
             flush=True,
         )
 
-
     def _rate(self, model: GenerativeModel) -> float:
         """Samples per second of this process."""
         seconds = time.monotonic() - self._start[1]
