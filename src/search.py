@@ -196,16 +196,22 @@ class Optuna(Source):
             if trial.params not in known:
                 self._study.enqueue_trial(trial.params)
                 known.append(trial.params)
+        # Those of earlier calls are listed; one whose folder was removed is run again.
+        self._before = [self._words(trial) for trial in trials if trial.state == states.COMPLETE]
         ended = [t for t in trials if t.state in (states.COMPLETE, states.PRUNED)]
         self._left = self.n_trials - len(ended)
 
+    def _words(self, trial: Any) -> list[str]:
+        return self._fixed + [f"{key}={trial.params[key]}" for key in self._space]
+
     def ask(self) -> Trial | None:
+        if self._before:
+            return Trial(self._before.pop(0))
         if self._left <= 0:
             return None
         self._left -= 1
         trial = self._again.pop(0) if self._again else self._study.ask(self._space)
-        words = [f"{key}={trial.params[key]}" for key in self._space]
-        return _OptunaTrial(self._study, trial, [*self._fixed, *words], self.metric)
+        return _OptunaTrial(self._study, trial, self._words(trial), self.metric)
 
     def report(self) -> str:
         import optuna
@@ -222,7 +228,8 @@ class _OptunaTrial(Trial):
     def __init__(self, study: Any, trial: Any, words: Sequence[str], metric: str | None) -> None:
         super().__init__(words)
         self._study, self._trial, self._metric = study, trial, metric
-        self._reported: set[int] = set()
+        # A trial that goes on has reported before.
+        self._reported = set(study.get_trials()[trial.number].intermediate_values)
         self._pruned = False
 
     def prune(self, scores: Sequence[Mapping[str, float]]) -> bool:
@@ -231,7 +238,8 @@ class _OptunaTrial(Trial):
             if step not in self._reported and value is not None:
                 self._reported.add(step)
                 self._trial.report(value, step)
-        self._pruned = bool(self._reported) and self._trial.should_prune()
+        # Once is enough: it may give one more score on its way out.
+        self._pruned = self._pruned or (bool(self._reported) and self._trial.should_prune())
         return self._pruned
 
     def _value(self, scores: Mapping[str, float]) -> float | None:

@@ -58,6 +58,7 @@ class Job:
         note: a reason.
         order: None if it was refused.
         resumes: whether there is a checkpoint to go on from.
+        stopping: whether it was asked to end early.
     """
 
     trial: Trial
@@ -66,6 +67,7 @@ class Job:
     note: str = ""
     order: Order | None = None
     resumes: bool = False
+    stopping: bool = False
 
     def row(self) -> Row:
         if self.order is None or self.state == "waiting":
@@ -262,7 +264,9 @@ class _Sweep:
 
     def _prune(self) -> None:
         for job in self.running.values():
-            if job.trial.prune(Run(Path(job.order.folder)).progress.get("scores", [])):
+            scores = Run(Path(job.order.folder)).progress.get("scores", [])
+            if not job.stopping and job.trial.prune(scores):
+                job.stopping = True
                 ask_to_stop(job.order)
 
     def _stop(self) -> None:
@@ -294,9 +298,8 @@ class _Sweep:
         rows = [job.row() for job in self.jobs.values()]
         print(f"\n{table(rows)}\n\n{count(rows)}")
         for job in self.jobs.values():
-            if job.state in ("failed", "interrupted"):
-                log = Path(job.order.folder) / "log.txt" if job.order else None
-                print(f"{job.state}: {job.name}\n  {job.note}" + (f"\n  {log}" if log else ""))
+            if job.state in ("failed", "interrupted") and job.order:
+                print(f"{job.state}: see {Path(job.order.folder) / 'log.txt'}")
         if said := self.source.report():
             print(said)
         if any(

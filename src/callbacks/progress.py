@@ -5,6 +5,8 @@ what other processes, such as the sweep that started it, know of a run.
 """
 
 import json
+import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -122,6 +124,7 @@ class Progress(ProgressBar):
     def _write_heartbeat(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         progress = {
             "time": time.time(),
+            "process": f"{os.getpid()} on {platform.node()}",
             "samples_seen": model.samples_seen,
             "budget": self._budget,
             "rate": self._rate(model),
