@@ -282,7 +282,8 @@ def parse(words: Sequence[str], params: Mapping[str, Any]) -> dict[str, Override
         try:
             override = parser.parse_override(word)
         except HydraException as error:
-            raise SettingError(f"Cannot read {word!r}: write key=value.") from error
+            reason = str(error).splitlines()[0]
+            raise SettingError(f"Cannot read {word!r}: write key=value.\n{reason}") from error
         parsed[override.get_key_element()] = override
     return parsed
 
@@ -302,7 +303,13 @@ def values(key: str, override: Override) -> list[str]:
 
 
 def distribution(key: str, override: Override) -> Any:
-    """Optuna's distribution of a word; `tag(log, ...)` is for those over several magnitudes."""
+    """Optuna's distribution of a word.
+
+    `tag(log, interval(1e-5, 1e-2))` is for magnitudes, `int(interval(1, 9))` for whole numbers.
+
+    Raises:
+        SettingError: if it cannot be, such as a logarithm of 0.
+    """
     from optuna import distributions
 
     sweep = override.value()
