@@ -131,7 +131,7 @@ Train one model on one data set, score it, and keep everything in a run folder.
 
   python -m src.train                                    DCGAN on MNIST, in a few minutes
   python -m src.train model=dcgan data=celeba data.root=PATH budget=1000000
-  python -m src.train -m model=gan,dcgan seed=range(3)   a sweep: one run for each combination
+  python -m src.train -m model=gan,dcgan seed=0,1,2      a sweep: one run for each combination
   python -m src.train -m ... hydra/launcher=joblib       several at a time; or ray, submitit_slurm
   python -m src.train -m ... hydra/sweeper=optuna        the best of a space; see docs/sweeps.md""",
     "status": """\
