@@ -165,7 +165,8 @@ def build_loggers(settings: Mapping[str, Any], folder: Path) -> Iterator[list[Lo
     mode = wandb_mode(settings["wandb"]["mode"])
     loggers = [build(settings["logger"]["csv"], folder=str(folder))]
     if mode != "disabled":
-        name = "/".join(folder.parts[-4:])
+        # Its variant: the seeds of one share it, and W&B groups by name.
+        name = "/".join(part for part in folder.parts[-4:] if not part.startswith("seed="))
         node = settings["logger"]["wandb"]
         loggers.append(build(node, folder=str(folder), mode=mode, name=name, config=settings))
     failed = True

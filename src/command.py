@@ -1,8 +1,8 @@
 """What all commands share: help, composition, errors in a few lines, one run or many.
 
-A command is called with a single configuration (composed, checked and run here) or, with
-`--multirun` and Hydra's other flags, through Hydra itself. Nothing slow is imported before the
-configuration is known to be right.
+A command is called with a single configuration, composed, checked and run here. With `--multirun`
+there are many (`src/sweep.py`); Hydra's other flags go to Hydra itself. Nothing slow is imported
+before the configuration is known to be right.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from src import config as configuration
 from src.data.sources import resolve
 from src.errors import SettingError
 
-PATHS = ("run", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
+PATHS = ("run", "outputs", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
 
 Check = Callable[[DictConfig], None]
 Run = Callable[[DictConfig, Path], None]
@@ -39,6 +39,11 @@ def launch(name: str, check: Check, run: Run, arguments: list[str] | None = None
         return
     arguments = [quoted(argument) for argument in arguments]
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+    if name == "train" and {"-m", "--multirun"} & set(arguments):
+        words = [word for word in arguments if word not in ("-m", "--multirun")]
+        if not any(word.startswith("-") for word in words):
+            _sweep(words, check)
+            return
     if any(argument.startswith("-") for argument in arguments):
         _hydra_main(name, check, run, arguments)
         return
@@ -53,6 +58,17 @@ def launch(name: str, check: Check, run: Run, arguments: list[str] | None = None
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _sweep(words: list[str], check: Check) -> None:
+    from src.sweep import sweep
+
+    try:
+        status = sweep(words, check)
+    except SettingError as error:
+        sys.exit(f"error: {error}")
+    if status:
+        sys.exit(status)
 
 
 def quoted(argument: str) -> str:
@@ -115,7 +131,14 @@ Train one model on one data set, score it, and keep everything in a run folder.
 
   python -m src.train                                    DCGAN on MNIST, in a few minutes
   python -m src.train model=dcgan data=celeba data.root=PATH budget=1000000
-  python -m src.train -m model=gan,dcgan seed=0,1,2      one run for each combination""",
+  python -m src.train -m model=gan,dcgan seed=0,1,2      a sweep: one run for each combination
+  python -m src.train -m ... hydra/launcher=joblib       several at a time; or ray, submitit_slurm
+  python -m src.train -m ... hydra/sweeper=optuna        the best of a space; see docs/sweeps.md""",
+    "status": """\
+Show where the runs are: which train, how far they are, their last scores.
+
+  python -m src.status                                   all below outputs/
+  python -m src.status outputs=PATH watch=true           again and again""",
     "sample": """\
 Draw from a trained run.
 

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,6 +156,21 @@ class Evaluate:
     run: str
     data: dict
     device: str
+
+
+@dataclass(kw_only=True)
+class Status:
+    """Settings of `python -m src.status`.
+
+    Attributes:
+        outputs: the folder whose runs are shown.
+        watch: show them again and again.
+        every: seconds between two times.
+    """
+
+    outputs: str
+    watch: bool
+    every: float
 
 
 def compose(name: str, overrides: list[str]) -> DictConfig:
@@ -307,6 +323,29 @@ def check_evaluate(config: DictConfig) -> None:
     _check_node("metrics", metrics)
 
 
+def check_status(config: DictConfig) -> None:
+    """Check the settings of `status`; raises SettingError."""
+    _check_arguments("", plain(config), signature("src.config.Status"))
+
+
+def check_sweep(hydra: Mapping[str, Any]) -> None:
+    """Check `launcher` and `sweeper` of a sweep.
+
+    Raises:
+        SettingError: for a setting that they do not have, or one that is not ours.
+    """
+    for kind, module in (("launcher", "src.launchers."), ("sweeper", "src.search.")):
+        if not str(hydra[kind].get("_target_")).startswith(module):
+            names = ", ".join(
+                sorted(["basic", *(p.stem for p in (CONF / "hydra" / kind).glob("*.yaml"))])
+            )
+            raise SettingError(
+                f"hydra.{kind}: {hydra[kind].get('_target_')} cannot be used.\n"
+                f"Choices of hydra/{kind}: {names}"
+            )
+        _check_node(f"hydra.{kind}", hydra[kind])
+
+
 def _with_run(config: DictConfig, command: str) -> dict[str, Any]:
     if OmegaConf.is_missing(config, "run"):
         raise SettingError(f"Which run? python -m src.{command} run=outputs/<data>/<model>/...")
@@ -399,6 +438,12 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@cache
+def _preset(*choices: str) -> DictConfig:
+    """A configuration as its presets say; a sweep asks for the same few many times."""
+    return compose("train", list(choices))
+
+
 def run_folder(config: DictConfig) -> str:
     """`<data>/<model>/<variant>/seed=<n>`: a run's place below the output folder.
 
@@ -409,7 +454,7 @@ def run_folder(config: DictConfig) -> str:
     named = [f"{group}={choices[group]}" for group in ("model", "data")]
     if choices.get("experiment"):
         named.insert(0, f"experiment={choices['experiment']}")
-    base = compose("train", named)
+    base = _preset(*named)
     default_choices = base.hydra.runtime.choices
     slots = [
         f"{group}={choice}"
@@ -418,7 +463,7 @@ def run_folder(config: DictConfig) -> str:
         # The trainer's settings speak for themselves: most do not bear on the result.
         if (bears_on_result(group) or bears_on_result(f"{group}.{choice}")) and group != "trainer"
     ]
-    standard = compose("train", [*named, *slots]) if slots else base
+    standard = _preset(*named, *slots) if slots else base
     default = flatten(plain(standard, resolve=False))
     parts = [choices["experiment"].replace("/", "-")] if choices.get("experiment") else []
     parts += [part.replace("model/", "").replace("/", ".") for part in slots]

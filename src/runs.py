@@ -5,6 +5,8 @@
     metrics.csv        curves, one row per logging time
     checkpoints/       last.ckpt and the one before it
     samples/           pictures
+    progress.json      where the training is, every few seconds while it runs
+    log.txt            what a run of a sweep said, and the traceback if it failed
     wandb/             the W&B run
 
 Every file is written under a temporary name and renamed, so that a reader, or the same command
@@ -19,6 +21,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -36,6 +39,7 @@ CONTENTS = (
     "checkpoints",
     "metrics.csv",
     "evaluations.json",
+    "progress.json",
     "samples",
     "wandb",
     "config.yaml",
@@ -126,8 +130,30 @@ class Run:
         paths = [self / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt")]
         return next((path for path in paths if path.exists()), None)
 
-    def lock(self) -> None:
+    @property
+    def progress(self) -> dict[str, Any]:
+        """Where the training is or was; empty if it has not said so yet."""
+        path = self / "progress.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a process trains here now; of one that was killed nothing is left."""
+        try:
+            with (self / ".lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def lock(self, patience: float = 0.2) -> None:
         """Keep others out until `close`, or until this process ends.
+
+        Args:
+            patience: seconds to wait for the folder; a little is needed, since whoever looks at
+                `in_use` holds it for a moment.
 
         Raises:
             SettingError: if another process holds the folder, or it cannot be written.
@@ -137,24 +163,26 @@ class Run:
             self._lock = (self / ".lock").open("w")
         except OSError as error:
             raise unwritable(self.folder, error) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SettingError(
-                f"{self.folder} is in use: another process trains there.\n"
-                "Wait for it, or choose another place with hydra.run.dir=..."
-            ) from error
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise SettingError(
+                        f"{self.folder} is in use: another process trains there.\n"
+                        "Wait for it, or choose another place with hydra.run.dir=..."
+                    ) from error
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Let others in."""
         if self._lock:
             self._lock.close()
 
-    def open(self, settings: Mapping[str, Any], existing: str) -> State:
-        """Lock the folder and decide between a new run, a resume and a finished run.
-
-        Only a new run's configuration is written here: a resume may still turn out to be
-        impossible, and then leaves everything as it was.
+    def look(self, settings: Mapping[str, Any], existing: str) -> State:
+        """Decide between a new run, a resume and a finished run; nothing is changed.
 
         Args:
             settings: the composed configuration of this call.
@@ -163,19 +191,11 @@ class Run:
         Raises:
             SettingError: if the folder holds a run of another configuration, or other things.
         """
-        if self.folder.exists() and not (self / "config.yaml").exists():
-            strangers = [path.name for path in self.folder.glob("[!.]*")]
-            if strangers and strangers != ["config.yaml"]:  # of another process, just now
-                raise SettingError(
-                    f"hydra.run.dir={self.folder} holds files, but no run ({strangers[0]} ...).\n"
-                    "Choose an empty folder; nothing was changed."
-                )
-        self.lock()
+        self._refuse_strangers()
         if existing == "restart":
-            self.clear()
-        if self.checkpoint is None and not (self / "summary.json").exists():
-            self.store(settings)  # there may be one, of a call that failed before it began
             return "new"
+        if self.checkpoint is None and not (self / "summary.json").exists():
+            return "new"  # there may be a configuration, of a call that failed before it began
         difference = _difference(self.settings, settings)
         if difference and existing != "resume":
             shown = "; ".join(difference[:4]) + (" ..." if len(difference) > 4 else "")
@@ -187,6 +207,42 @@ class Run:
         if self.summary.get("status") == "finished" and not difference:
             return "finished"
         return "interrupted" if self.checkpoint else "new"
+
+    def open(self, settings: Mapping[str, Any], existing: str, patience: float = 0.2) -> State:
+        """Lock the folder and decide as `look` does.
+
+        Only a new run's configuration is written here: a resume may still turn out to be
+        impossible, and then leaves everything as it was.
+
+        Args:
+            settings: the composed configuration of this call.
+            existing: `continue`, `resume` or `restart`, see `src.config.Train`.
+            patience: seconds to wait for another process that trains there.
+
+        Raises:
+            SettingError: if the folder is in use, or as `look` says.
+        """
+        self._refuse_strangers()  # before a lock is put among their files
+        self.lock(patience)
+        if existing == "restart":
+            self.clear()
+            state: State = "new"
+        else:
+            state = self.look(settings, existing)
+        if self.checkpoint is None and not (self / "summary.json").exists():
+            self.store(settings)
+        return state
+
+    def _refuse_strangers(self) -> None:
+        if self.folder.exists() and not (self / "config.yaml").exists():
+            names = {path.name for path in self.folder.glob("[!.]*")}
+            # The configuration may be of another process, just now; the log is opened before it.
+            strangers = sorted(names - {"config.yaml", "log.txt"})
+            if strangers:
+                raise SettingError(
+                    f"hydra.run.dir={self.folder} holds files, but no run ({strangers[0]} ...).\n"
+                    "Choose an empty folder; nothing was changed."
+                )
 
     def store(self, settings: Mapping[str, Any]) -> None:
         """Write config.yaml."""

@@ -17,12 +17,13 @@ from src.config import check, plain
 from src.errors import SettingError
 
 
-def train(config: DictConfig, folder: Path) -> dict[str, Any]:
+def train(config: DictConfig, folder: Path, patience: float = 0.2) -> dict[str, Any]:
     """Train, score and record one run.
 
     Args:
         config: composed from `conf/train.yaml`, checked, its data source resolved.
         folder: the run folder.
+        patience: seconds to wait for another process that trains there.
 
     Returns:
         The summary, as in summary.json.
@@ -33,7 +34,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     """
     settings = plain(config)
     with closing(runs.Run(folder)) as run:
-        state = run.open(settings, settings["existing"])
+        state = run.open(settings, settings["existing"], patience)
         if state != "finished":
             print(f"{'Resuming' if state == 'interrupted' else 'Training'} in {folder}")
             resume = state == "interrupted"
@@ -123,6 +124,7 @@ def fit(
             "status": "interrupted" if stopped_by else "finished",
             "stopped": next((c.reason for c in callbacks if isinstance(c, Equilibrium)), None),
             "metrics": quality.latest.values | quality.headline,
+            "headline": list(quality.headline),
             "protocols": quality.latest.protocols,
             "scores": quality.history,
             **cost(model, trainer),

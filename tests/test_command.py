@@ -1,14 +1,16 @@
 """One run or many, with the same folders, and errors in a few lines."""
 
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
 
-from src import command, config
+from src import command, config, launchers
 from src.command import box, launch, quoted
 from src.errors import SettingError
+from src.worker import Order, Outcome
 from tests.conftest import QUICK
 
 Calls = list[tuple[DictConfig, Path]]
@@ -44,42 +46,84 @@ def test_a_folder_of_ones_own(calls: Calls) -> None:
         assert calls[0][1] == Path(place)
 
 
-def test_a_sweep_has_the_folders_of_single_runs(calls: Calls, tmp_path: Path) -> None:
+@pytest.fixture
+def swept(monkeypatch: pytest.MonkeyPatch) -> list[Order]:
+    """What a sweep would have run."""
+    orders: list[Order] = []
+
+    def submit(_: launchers.Basic, order: Order) -> Future[Outcome]:
+        orders.append(order)
+        future: Future[Outcome] = Future()
+        future.set_result(Outcome("finished"))
+        return future
+
+    monkeypatch.setattr(launchers.Basic, "submit", submit)
+    return orders
+
+
+def test_a_sweep_has_the_folders_of_single_runs(
+    calls: Calls, swept: list[Order], tmp_path: Path
+) -> None:
     words = ["model=gan,dcgan", "seed=0,1", "model/penalty=r1", "budget=7"]
     launch_train(calls, "--multirun", *words)
-    swept = [
-        folder.relative_to(tmp_path) if folder.is_absolute() else folder for _, folder in calls
-    ]
-    assert len(swept) == 4
-    calls.clear()
     for model in ("gan", "dcgan"):
         for seed in (0, 1):
             launch_train(calls, f"model={model}", f"seed={seed}", *words[2:])
-    assert swept == [folder for _, folder in calls]
+    assert [Path(order.folder) for order in swept] == [folder for _, folder in calls]
+    for order, (settings, _) in zip(swept, calls, strict=True):
+        alone = config.plain(settings)
+        for node in (alone["wandb"], alone["logger"]["wandb"]):
+            node["group"] = order.settings["wandb"]["group"]
+        assert order.settings == alone
     assert not list(tmp_path.rglob(".hydra"))
-    assert not list(tmp_path.rglob("*.log"))
+    assert not list(tmp_path.rglob("multirun.yaml"))
 
 
 def test_a_sweep_resolves_the_source_and_says_so_once(
-    calls: Calls, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    calls: Calls,
+    swept: list[Order],
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(command, "_sources", {})
     # kmnist's mirror is not asked: the folder of images has none.
     words = ["data=celeba", "data.source=auto", "data.root=/nowhere/at/all", "seed=0,1,2"]
     launch_train(calls, "-m", *words)
-    assert [settings.data.source for settings, _ in calls] == ["builtin"] * 3
-    assert all("celeba-builtin" in folder.parts for _, folder in calls)
+    assert [order.settings["data"]["source"] for order in swept] == ["builtin"] * 3
+    assert all("celeba-builtin" in Path(order.folder).parts for order in swept)
     told = capsys.readouterr().err
     assert told.count("not comparable") == 1
     assert "data.root=/nowhere/at/all" in told
 
 
-def test_a_sweep_checks_every_job(calls: Calls, capsys: pytest.CaptureFixture) -> None:
+def test_a_sweep_checks_every_run(
+    calls: Calls, swept: list[Order], capsys: pytest.CaptureFixture
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        launch_train(calls, "-m", "model.batch_size=0,8", "model=gan")
-    assert caught.value.code not in (0, None)
-    assert "model.batch_size=0 must be a positive int" in capsys.readouterr().err
-    assert [settings.model.batch_size for settings, _ in calls] == [8]  # the others are run
+        launch_train(calls, "-m", "model.batch_size=0,8", "model=gan,gn", "model/loss=hinge")
+    assert caught.value.code == 1
+    told = capsys.readouterr().out
+    assert "model.batch_size=0 must be a positive int" in told
+    assert told.count("model=gn: there is no such choice. Did you mean gan?") == 2
+    # The others are run.
+    assert [order.settings["model"]["batch_size"] for order in swept] == [8]
+
+
+def test_a_sweep_as_a_whole_can_be_wrong(calls: Calls, swept: list[Order]) -> None:
+    for words, told in (
+        (["hydra/launcher=jobli"], "Choices of hydra/launcher: basic, joblib, ray, submitit"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=many"], "must be int"),
+        (["hydra.sweeper.max_batch_size=0"], "must be positive"),
+        (["budget=interval(1,9)"], "hydra/sweeper=optuna"),
+        (["nothing"], "write key=value"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            launch_train(calls, "-m", "seed=0,1", *words)
+        message = str(caught.value.code)
+        assert message.startswith("error: ")
+        assert told in message
+        assert len(message.splitlines()) <= 3
+    assert swept == []
 
 
 def test_hydras_own_flags(calls: Calls, capsys: pytest.CaptureFixture) -> None:
@@ -89,7 +133,7 @@ def test_hydras_own_flags(calls: Calls, capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
-@pytest.mark.parametrize("name", ["train", "sample", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "sample", "evaluate", "status"])
 def test_help(name: str, word: str, capsys: pytest.CaptureFixture) -> None:
     launch(name, config.check, lambda *_: pytest.fail("help must not run"), ["seed=1", word])
     text = capsys.readouterr().out

@@ -1,15 +1,22 @@
 """The commands that README and docs tell people to type are checked as if they were typed."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from src.command import quoted
-from src.config import check, check_evaluate, check_sample, compose
+from src.config import check, check_evaluate, check_sample, check_status, compose
+from src.search import Grid, Optuna
 
 ROOT = Path(__file__).parent.parent
-CHECKS = {"train": check, "sample": check_sample, "evaluate": check_evaluate}
+CHECKS = {
+    "train": check,
+    "sample": check_sample,
+    "evaluate": check_evaluate,
+    "status": check_status,
+}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -17,11 +24,26 @@ def commands() -> list[tuple[str, list[str]]]:
     """(command, words) of every `python -m src.<command> ...` on the pages, comments left out."""
     found = []
     for page in PAGES:
-        for match in re.finditer(r"python -m src\.(\w+)([^\n`#]*)", page.read_text()):
-            words = match[2].split()
-            if match[1] in CHECKS and "--help" not in words and "-m" not in words:
+        text = page.read_text().replace("\\\n", "")
+        for match in re.finditer(r"python -m src\.(\w+)([^\n`#]*)", text):
+            words = shlex.split(match[2])
+            if match[1] in CHECKS and not {"--help", "-m"} & set(words):
                 found.append((match[1], [word.replace("run=...", "run=x") for word in words]))
     return found
+
+
+def sweeps() -> list[list[str]]:
+    """The words of every sweep on the pages."""
+    texts = [page.read_text().replace("\\\n", "") for page in PAGES]
+    found = [m[1] for text in texts for m in re.finditer(r"src\.train -m ([^\n`#]*)", text)]
+    return [shlex.split(words) for words in found if "..." not in words]
+
+
+@pytest.mark.parametrize("words", sweeps(), ids=lambda words: " ".join(words)[:60])
+def test_sweep_of_the_pages_is_right(words: list[str], tmp_path: Path) -> None:
+    source = Optuna() if "hydra/sweeper=optuna" in words else Grid()
+    source.begin([quoted(word) for word in words], tmp_path / "sweep.json")
+    check(compose("train", source.ask().words))
 
 
 def test_pages_show_commands() -> None:

@@ -1,7 +1,15 @@
-"""A progress bar on the samples-seen clock; where there is no terminal, a line now and then."""
+"""A progress bar on the samples-seen clock; where there is no terminal, a line now and then.
 
+Beside it `progress.json` in the run folder says every few seconds where the training is: that is
+what other processes, such as the sweep that started it, know of a run.
+"""
+
+import json
+import os
+import platform
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -13,6 +21,7 @@ from src.callbacks.records import Records
 from src.callbacks.schedule import budget_of
 from src.durations import format_duration
 from src.models.base import GenerativeModel
+from src.runs import write_atomically
 
 
 class Progress(ProgressBar):
@@ -21,11 +30,13 @@ class Progress(ProgressBar):
     Args:
         refresh: seconds between two updates on a terminal; elsewhere a line appears at each tenth
             of the budget.
+        heartbeat: seconds between two writes of progress.json.
     """
 
-    def __init__(self, refresh: float = 0.5) -> None:
+    def __init__(self, refresh: float = 0.5, heartbeat: float = 5.0) -> None:
         super().__init__()
-        self.refresh = refresh
+        self.refresh, self.heartbeat = refresh, heartbeat
+        self._beat = 0.0
         self._bar: tqdm | None = None
         self._enabled = True
         self._due = 0.0
@@ -46,6 +57,7 @@ class Progress(ProgressBar):
         self._start = (model.samples_seen, time.monotonic())
         self._tenth = 10 * model.samples_seen // self._budget
         self._due = 0.0
+        self._write_heartbeat(trainer, model)
         if self._enabled and sys.stderr.isatty():
             self._bar = tqdm(
                 total=self._budget,
@@ -62,10 +74,13 @@ class Progress(ProgressBar):
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if (now := time.monotonic()) >= self._beat:
+            self._beat = now + self.heartbeat
+            self._write_heartbeat(trainer, model)
         if not self._enabled:
             return
         if self._bar is not None:
-            if (now := time.monotonic()) >= self._due:
+            if now >= self._due:
                 self._due = now + self.refresh
                 self._update_bar(trainer, model)
         elif 10 * model.samples_seen // self._budget > self._tenth:
@@ -92,7 +107,7 @@ class Progress(ProgressBar):
 
     def _write_line(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         seen, budget = model.samples_seen, self._budget
-        rate = (seen - self._start[0]) / max(time.monotonic() - self._start[1], 1e-9)
+        rate = self._rate(model)
         left = max(budget - seen, 0) / rate
         print(
             f"{100 * seen // budget:3d}%  {seen:,}/{budget:,} samples  {rate:,.0f}/s"
@@ -100,6 +115,38 @@ class Progress(ProgressBar):
             file=sys.stderr,
             flush=True,
         )
+
+    def _rate(self, model: GenerativeModel) -> float:
+        """Samples per second of this process."""
+        seconds = time.monotonic() - self._start[1]
+        return (model.samples_seen - self._start[0]) / max(seconds, 1e-9)
+
+    def _write_heartbeat(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        progress = {
+            "time": time.time(),
+            "process": f"{os.getpid()} on {platform.node()}",
+            "samples_seen": model.samples_seen,
+            "budget": self._budget,
+            "rate": self._rate(model),
+            "seconds": model.seconds,
+            "stage": model.stage.name if model.stage else None,
+            "scores": _scores(trainer),
+        }
+        folder = Path(trainer.default_root_dir)
+        write_atomically(folder / "progress.json", json.dumps(progress) + "\n")
+
+
+def _scores(trainer: L.Trainer) -> list[dict[str, float]]:
+    """The headline numbers of each scoring, by their short names, with its `samples_seen`."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, Quality):
+            names = {k: v for scorer in callback.scorers for k, v in scorer.headline.items()}
+            return [
+                {"samples_seen": entry["samples_seen"]}
+                | {short: entry[name] for short, name in names.items() if name in entry}
+                for entry in callback.history
+            ]
+    return []
 
 
 def _numbers(trainer: L.Trainer, model: GenerativeModel) -> str:

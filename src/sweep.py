@@ -1,0 +1,346 @@
+"""Many runs by one command: `python -m src.train -m model=gan,dcgan seed=range(3)`.
+
+Every run is checked before the first begins; those that cannot work are left out and listed. Each
+of the others is a process of its own (`src/worker.py`), here or where the launcher puts it
+(`src/launchers.py`); what the runs are says the sweeper (`src/search.py`). Nothing that becomes of
+one run touches another. The same command again does what is left.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src import config as configuration
+from src import launchers, search
+from src.command import resolve_source
+from src.errors import SettingError
+from src.launchers import Launcher
+from src.runs import Run, write_atomically
+from src.search import Grid, Source, Trial
+from src.status import RECORDS, Row, count, look, table
+from src.worker import Order, Outcome, ask_to_stop
+
+REFRESH = 1.0  # seconds between two looks at the runs
+GOODBYE = 300.0  # seconds for the runs to save when the sweep is interrupted
+
+# Words that say how or where, and not what: with others it is still the same sweep.
+ASIDE = re.compile(r"(\+*hydra[./]|wandb|existing=|trainer\.(accelerator|devices)|data\.root)")
+
+_CORE = "hydra._internal.core_plugins"
+OURS = {
+    "launcher": {f"{_CORE}.basic_launcher.BasicLauncher": "src.launchers.Basic"},
+    "sweeper": {f"{_CORE}.basic_sweeper.BasicSweeper": "src.search.Grid"},
+}
+
+
+@dataclass(eq=False)
+class Job:
+    """One run of the sweep.
+
+    Attributes:
+        trial: whose run it is.
+        name: its folder below the outputs, or its words if it was refused.
+        state: waiting, running, finished, resumed, finished before, pruned, failed, interrupted.
+        note: a reason.
+        order: None if it was refused.
+        resumes: whether there is a checkpoint to go on from.
+        stopping: whether it was asked to end early.
+    """
+
+    trial: Trial
+    name: str
+    state: str
+    note: str = ""
+    order: Order | None = None
+    resumes: bool = False
+    stopping: bool = False
+
+    def row(self) -> Row:
+        if self.order is None or self.state == "waiting":
+            return Row(self.name, self.state, note=self.note)
+        row = look(Path(self.order.folder), self.name)
+        if self.state == "running" and row.state != "running":
+            row.note = "starting"
+        row.state, row.note = self.state, self.note or row.note
+        return row
+
+
+def sweep(words: Sequence[str], check: Callable[[DictConfig], None]) -> int:
+    """Run a sweep and print its table.
+
+    Args:
+        words: of the command line, without flags.
+        check: of a single run's configuration; raises SettingError.
+
+    Returns:
+        The exit status: 0 if every run has come to its end, else 1 or, after a signal, 128 + it.
+
+    Raises:
+        SettingError: if the sweep as a whole cannot be; a single run's is in the table.
+    """
+    words = [word for word in words if not re.match(r"hydra\.mode=", word)]
+    # No others, which may be right with some of the choices only.
+    own = [word for word in words if re.match(r"\+*hydra[./]|experiment=[^,(]*$", word)]
+    base = configuration.compose("train", own)
+    nodes = {kind: _node(base, kind) for kind in OURS}
+    configuration.check_sweep(nodes)
+    source = build(search, nodes["sweeper"])
+    outputs = Path(base.hydra.sweep.dir)
+    place = _place(outputs / RECORDS, [*words, type(source).__name__])
+    source.begin(words, place)
+    launcher = build(launchers, nodes["launcher"])
+    try:
+        return _Sweep(words, check, source, launcher, outputs, place).run()
+    finally:
+        launcher.close()
+
+
+def build(module: ModuleType, node: Mapping[str, Any]) -> Any:
+    """A launcher or a sweeper of its checked configuration; no class of elsewhere is built."""
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    return getattr(module, node["_target_"].rpartition(".")[2])(**arguments)
+
+
+def _node(base: DictConfig, kind: str) -> dict[str, Any]:
+    """`hydra.launcher` or `hydra.sweeper`; Hydra's own basic ones stand for ours."""
+    node = OmegaConf.to_container(base.hydra[kind], resolve=True)
+    node["_target_"] = OURS[kind].get(node["_target_"], node["_target_"])
+    return node
+
+
+def _place(records: Path, words: Sequence[str]) -> Path:
+    """Where a sweep is recorded: a name of its first day and its words, the same at each call."""
+    what = [word for word in words if not ASIDE.match(word)]
+    key = hashlib.sha256("\n".join(sorted(what)).encode()).hexdigest()[:8]
+    known = sorted(records.glob(f"*-{key}.json"))
+    spelt = re.sub(r"[^\w.]+", "-", "_".join(what[:-1]))[:50]
+    return known[0] if known else records / f"{time.strftime('%Y-%m-%d')}_{spelt}-{key}.json"
+
+
+class _Sweep:
+    def __init__(
+        self,
+        words: Sequence[str],
+        check: Callable[[DictConfig], None],
+        source: Source,
+        launcher: Launcher,
+        outputs: Path,
+        place: Path,
+    ) -> None:
+        self.words, self.check, self.source, self.launcher = words, check, source, launcher
+        self.outputs, self.place = outputs, place
+        self.jobs: dict[str, Job] = {}
+        self.queue: deque[Job] = deque()
+        self.running: dict[Future, Job] = {}
+        self.twins: list[tuple[Job, Trial]] = []
+        self.view = _View()
+
+    def run(self) -> int:
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        status = 0
+        try:
+            if isinstance(self.source, Grid):
+                while (trial := self.source.ask()) is not None:
+                    self._take(trial)
+                self._record()
+            while self._start() or self.running:
+                done, _ = wait(self.running, REFRESH, FIRST_COMPLETED)
+                for future in done:
+                    self._end(future)
+                self._prune()
+                self.view.show(self)
+        except KeyboardInterrupt as interrupt:
+            status = 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+            self._stop()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        self.view.clear()
+        self._report()
+        lost = [
+            job for job in self.jobs.values() if job.state in ("failed", "interrupted", "waiting")
+        ]
+        return status or int(bool(lost))
+
+    def _take(self, trial: Trial) -> None:
+        """Check a trial's run; put it into the queue, or with those that are done."""
+        job = self._job(trial)
+        other = self.jobs.get(job.name)
+        if other is not None and other.state in ("waiting", "running"):
+            self.twins.append((other, trial))  # the same run in other words, or by chance
+            return
+        self.jobs[job.name] = job
+        if job.state == "waiting":
+            self.queue.append(job)
+        elif job.order is None:
+            trial.tell(Outcome("failed", job.note), {})
+        else:
+            self._tell(job, Outcome("finished"))
+
+    def _job(self, trial: Trial) -> Job:
+        swept = [word for word in trial.words if word not in self.words]
+        try:
+            config = configuration.compose("train", [*trial.words, *self._group()])
+            self.check(config)
+            resolve_source(config)
+            settings = configuration.plain(config)
+            name = config.hydra.sweep.subdir
+            run = Run(Path(config.hydra.sweep.dir) / name)
+            state = run.look(settings, settings["existing"])
+            done = state == "finished" and run.settings["data"]["root"] == settings["data"]["root"]
+        except SettingError as error:
+            reason = str(error).partition("\n")[0]
+            return Job(trial, " ".join(swept) or "the only run", "failed", note=reason)
+        order = Order(settings, str(run.folder), token=uuid.uuid4().hex)
+        place = "finished before" if done else "waiting"
+        return Job(trial, name, place, order=order, resumes=state == "interrupted")
+
+    def _group(self) -> list[str]:
+        """The runs of a sweep share a group in Weights & Biases."""
+        given = any(word.lstrip("+").startswith("wandb.group=") for word in self.words)
+        return [] if given else [f"wandb.group='{self.place.stem}'"]
+
+    def _start(self) -> bool:
+        """Start what there is room for; whether something was started."""
+        slots = min(self.launcher.slots, self.source.max_batch_size or sys.maxsize)
+        started = False
+        while len(self.running) < slots:
+            if not self.queue and not isinstance(self.source, Grid):
+                trial = self.source.ask()
+                if trial is None:
+                    break
+                self._take(trial)
+                started = True
+            if self.queue:
+                job = self.queue.popleft()
+                job.state = "running"
+                self.running[self.launcher.submit(job.order)] = job
+                started = True
+            elif isinstance(self.source, Grid):
+                break
+        if started:
+            self._record()
+        return started
+
+    def _end(self, future: Future) -> None:
+        job = self.running.pop(future)
+        try:
+            outcome = future.result()
+        except (CancelledError, KeyboardInterrupt) as error:
+            outcome = Outcome("interrupted", type(error).__name__)
+        except Exception as error:  # of the place where it ran: Ray's, submitit's
+            first = str(error).strip().partition("\n")[0]
+            outcome = Outcome("interrupted", f"{type(error).__name__}: {first}")
+        job.state, job.note = outcome.state, outcome.reason or ""
+        if outcome.state == "finished" and job.resumes:
+            job.state = "resumed"
+        self._tell(job, outcome)
+        self._record()
+        self.view.say(self, job)
+
+    def _tell(self, job: Job, outcome: Outcome) -> None:
+        summary = Run(Path(job.order.folder)).summary
+        mine = [trial for other, trial in self.twins if other is job]
+        self.twins = [(other, trial) for other, trial in self.twins if other is not job]
+        for trial in (job.trial, *mine):
+            note = trial.tell(outcome, summary)
+            if note == "pruned":
+                job.state, job.note = "pruned", ""
+            elif note:
+                job.state, job.note = "failed", note
+
+    def _prune(self) -> None:
+        for job in self.running.values():
+            scores = Run(Path(job.order.folder)).progress.get("scores", [])
+            if not job.stopping and job.trial.prune(scores):
+                job.stopping = True
+                ask_to_stop(job.order)
+
+    def _stop(self) -> None:
+        """Have all runs save and end. A second signal ends this process at once; they follow."""
+        self.view.clear()
+        print("Stopping: the runs save what they have. Once more to leave at once.", flush=True)
+        try:
+            for future, job in self.running.items():
+                ask_to_stop(job.order)
+                if not Run(Path(job.order.folder)).in_use:
+                    self.launcher.cancel(future)
+            deadline = time.monotonic() + GOODBYE
+            while self.running and time.monotonic() < deadline:
+                done, _ = wait(self.running, REFRESH, FIRST_COMPLETED)
+                for future in done:
+                    self._end(future)
+        except KeyboardInterrupt:
+            os._exit(130)
+
+    def _record(self) -> None:
+        runs = [
+            {"name": job.name, "words": job.trial.words, "state": job.state, "note": job.note}
+            for job in self.jobs.values()
+        ]
+        text = json.dumps({"words": list(self.words), "runs": runs}, indent=1, ensure_ascii=False)
+        write_atomically(self.place, text + "\n")
+
+    def _report(self) -> None:
+        rows = [job.row() for job in self.jobs.values()]
+        print(f"\n{table(rows)}\n\n{count(rows)}")
+        for job in self.jobs.values():
+            if job.state in ("failed", "interrupted") and job.order:
+                print(f"{job.state}: see {Path(job.order.folder) / 'log.txt'}")
+        if said := self.source.report():
+            print(said)
+        if any(
+            job.state not in ("finished", "resumed", "finished before", "pruned")
+            for job in self.jobs.values()
+        ):
+            print("The same command again does what is left.")
+
+
+class _View:
+    """On a terminal the runs that are on, again and again; a line for each that ends."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._lines = 0
+
+    def say(self, sweep: _Sweep, job: Job) -> None:
+        self.clear()
+        ended = [j for j in sweep.jobs.values() if j.state not in ("waiting", "running")]
+        row = job.row()
+        scores = " ".join(f"{name} {value:.4g}" for name, value in (row.scores or {}).items())
+        line = f"[{len(ended)}/{len(sweep.jobs)}] {job.state}: {job.name}  {scores}  {job.note}"
+        print(line.rstrip(), flush=True)
+
+    def show(self, sweep: _Sweep) -> None:
+        if self._terminal:
+            self.clear()
+            width, height = os.get_terminal_size()
+            rows = [job.row() for job in sweep.running.values()]
+            lines = [
+                *table(rows).splitlines()[: height - 3],
+                count(list(sweep.jobs.values())),
+            ]
+            self._lines = len(lines)
+            print("\n".join(line[: width - 1] for line in lines), flush=True)
+
+    def clear(self) -> None:
+        if self._lines:
+            print(f"\033[{self._lines}A\033[J", end="", flush=True)
+            self._lines = 0
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)

@@ -1,0 +1,287 @@
+"""Many runs by one command: whatever becomes of one, the others come to their end."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from src import launchers
+from src.config import check
+from src.launchers import Basic, Joblib, visible_gpus
+from src.runs import Run
+from src.status import rows
+from src.sweep import sweep
+from src.worker import Order, Outcome
+from tests.conftest import QUICK
+
+TOY = (*QUICK, "model=gaussian_gan", "data=gaussian", "callbacks.progress.heartbeat=0.2")
+RATE = "model.g_optimizer.lr"
+
+
+ROOT = str(Path(__file__).parent.parent)
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", ROOT)  # for the processes that are started from there
+
+
+def run(*words: str) -> int:
+    return sweep([*TOY, *words], check)
+
+
+def states(text: str) -> dict[str, str]:
+    """The last table's states, by the ends of the runs' names."""
+    lines = text.rpartition("\nrun ")[2].splitlines()[1:]
+    table = lines[: lines.index("")]
+    pattern = "finished before|finished|resumed|failed|interrupted|waiting"
+    found = [re.match(rf"(.*?)\s+({pattern})\b", line) for line in table]
+    return {match[1].removeprefix("gaussian/gaussian_gan/"): match[2] for match in found}
+
+
+def started(folder: Path, patience: float = 240.0) -> int:
+    """The process that trains in a folder, as soon as it does."""
+    for _ in range(int(patience / 0.02)):
+        if process := Run(folder).progress.get("process"):
+            return int(process.split()[0])
+        time.sleep(0.02)
+    raise TimeoutError(folder)
+
+
+def test_no_failure_touches_another_run(capsys: pytest.CaptureFixture) -> None:
+    """One cannot be, one crashes, one diverges; the good one ends as it does alone."""
+    words = (f"{RATE}=-1,1e+300,0.01", "seed=0,-5", "budget=400")
+    assert run(*words) == 1
+    told = capsys.readouterr().out
+    names = {
+        rate: f"metrics=none,budget=400,g_optimizer.lr={rate}/seed=0"
+        for rate in ("-1", "1e+300", "0.01")
+    }
+    assert states(told) == {
+        names["0.01"]: "finished",
+        names["-1"]: "failed",
+        names["1e+300"]: "failed",
+    } | {f"{RATE}={rate} seed=-5": "failed" for rate in names}
+    assert "seed=-5 must be from 0" in told
+    assert re.search(r"lr=-1/seed=0 .*Invalid learning rate: -1", told)
+    assert re.search(r"lr=1e\+300/seed=0 .*Training diverged: .* is (nan|inf)", told)
+    outputs = Path("outputs/gaussian/gaussian_gan")
+    assert "Traceback" in (outputs / names["-1"] / "log.txt").read_text()
+    assert "error: Training diverged" in (outputs / names["1e+300"] / "log.txt").read_text()
+    assert run(*words) == 1  # what failed is tried again, what is finished is not
+    assert states(capsys.readouterr().out)[names["0.01"]] == "finished before"
+    assert (outputs / names["0.01"] / "log.txt").read_text().count("--- ") == 1
+    assert (outputs / names["-1"] / "log.txt").read_text().count("--- ") == 2
+
+
+def test_a_run_that_hangs_and_is_killed(capsys: pytest.CaptureFixture) -> None:
+    folder = Path("outputs/gaussian/gaussian_gan/metrics=none,budget=2000/seed=0").resolve()
+    seen = []
+
+    def hang_and_kill() -> None:
+        process = started(folder)
+        os.kill(process, signal.SIGSTOP)
+        seen.extend(rows(Path("outputs").resolve()))
+        os.kill(process, signal.SIGKILL)
+
+    thread = threading.Thread(target=hang_and_kill)
+    thread.start()
+    words = ("seed=0,1", "budget=2000", "callbacks.checkpoint.seconds=0")
+    assert run(*words) == 1
+    thread.join()
+    assert [row.state for row in seen] == ["running", "waiting"]
+    told = capsys.readouterr().out
+    first, second = "metrics=none,budget=2000/seed=0", "metrics=none,budget=2000/seed=1"
+    assert states(told) == {first: "interrupted", second: "finished"}
+    assert "killed by SIGKILL" in told
+    assert {row.state for row in rows(Path("outputs"))} == {"interrupted", "finished"}
+    assert run(*words) == 0
+    assert states(capsys.readouterr().out)[second] == "finished before"
+    assert Run(folder).summary["status"] == "finished"
+    assert Run(folder).summary["samples_seen"] == 2000
+
+
+def test_a_stop_is_for_one_attempt() -> None:
+    """An old request does not end a run."""
+    folder = Path("outputs/gaussian/gaussian_gan/metrics=none,budget=400/seed=0")
+    folder.mkdir(parents=True)
+    (folder / ".stop").write_text("another")
+    assert run("seed=0", "budget=400") == 0
+
+
+# Where runs take place: the end of a worker, as Ray or SLURM tell it
+
+
+class Unreliable(Basic):
+    """Every other place is lost."""
+
+    def __init__(self) -> None:
+        self.slots, self.orders = 2, []
+
+    def submit(self, order: Order) -> Future[Outcome]:
+        self.orders.append(order)
+        future: Future[Outcome] = Future()
+        if len(self.orders) % 2:
+            future.set_exception(ConnectionError("the host is gone\nand more"))
+        else:
+            future.set_result(Outcome("finished"))
+        return future
+
+
+def test_a_lost_worker_is_one_lost_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    launcher = Unreliable()
+    monkeypatch.setattr(launchers, "Basic", lambda: launcher)
+    assert run("seed=range(4)") == 1
+    assert list(states(capsys.readouterr().out).values()) == ["interrupted", "finished"] * 2
+    assert len(launcher.orders) == 4
+    record = json.loads(next(Path("outputs/.sweeps").glob("*.json")).read_text())
+    assert record["runs"][0]["note"] == "ConnectionError: the host is gone"
+
+
+def test_the_same_run_in_two_words_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = Unreliable()
+    monkeypatch.setattr(launchers, "Basic", lambda: launcher)
+    run("seed=0,0", "model.batch_size=20,20")
+    assert len(launcher.orders) == 1
+
+
+def test_a_sweep_keeps_its_group_and_its_runs_share_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launcher = Unreliable()
+    monkeypatch.setattr(launchers, "Basic", lambda: launcher)
+    run("seed=0,1")
+    monkeypatch.setattr(time, "strftime", lambda _: "2099-01-01")  # another day
+    run("seed=0,1", "wandb.project=x", "hydra.sweeper.max_batch_size=1")
+    groups = {order.settings["wandb"]["group"] for order in launcher.orders}
+    assert len(launcher.orders) == 4
+    assert len(groups) == 1
+    assert groups == {order.settings["logger"]["wandb"]["group"] for order in launcher.orders}
+    run("seed=0,2")
+    run("seed=3", "wandb.group=mine")
+    groups = [order.settings["wandb"]["group"] for order in launcher.orders[4:]]
+    assert len({*groups}) == 2
+    assert groups[-1] == "mine"
+
+
+def test_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    orders: list[Order] = []
+    monkeypatch.setattr(launchers, "_in_thread", lambda _: Future())
+    monkeypatch.setattr(launchers, "replace", lambda order, **new: orders.append(new) or order)
+    assert Joblib().slots == 2
+    launcher = Joblib(n_jobs=3)
+    futures = [launcher.submit(Order({}, "", "")) for _ in range(3)]
+    futures[1].set_result(Outcome("finished"))
+    launcher.submit(Order({}, "", ""))
+    given = [new["environment"]["CUDA_VISIBLE_DEVICES"] for new in orders]
+    assert given == ["2", "5", "2", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "module"),
+    [("ray", "ray"), ("submitit_local", "submitit"), ("submitit_slurm", "submitit")],
+)
+def test_an_extra_that_is_not_installed(
+    choice: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = launchers.importlib.util.find_spec
+    monkeypatch.setattr(
+        launchers.importlib.util, "find_spec", lambda name: None if name == module else find(name)
+    )
+    with pytest.raises(ValueError, match=rf"{choice} needs {module}: pip install") as caught:
+        run("seed=0", f"hydra/launcher={choice}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# For real, as a user calls it
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.Popen]:
+    """Start a sweep in a process of its own."""
+
+    def start(*words: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "src.train", "-m", *TOY, *words],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "ray", "submitit_local"])
+def test_launchers(launcher: str, command: Callable) -> None:
+    needed = {"submitit_local": "submitit"}.get(launcher, launcher)
+    if launcher != "basic" and not find_spec(needed):
+        pytest.skip(f"{needed} is not installed")
+    words = (f"{RATE}=-1,0.01", "seed=0,1", "budget=400", f"hydra/launcher={launcher}")
+    process = command(*words)
+    told = process.communicate(timeout=600)[0]
+    assert process.returncode == 1, told
+    assert list(states(told).values()).count("finished") == 2
+    assert list(states(told).values()).count("failed") == 2
+    assert told.count("Invalid learning rate") >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_whole_sweep_that_is_killed(number: int, command: Callable, tmp_path: Path) -> None:
+    """At a random moment, three times; what was finished stays so, and the rest is done."""
+    words = ("seed=range(6)", "budget=3000", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    moments = random.Random(int(number))
+    folders = [
+        tmp_path / f"outputs/gaussian/gaussian_gan/metrics=none,budget=3000/seed={i}"
+        for i in range(6)
+    ]
+    written: dict[Path, int] = {}
+    for _ in range(3):
+        process = command(*words)
+        for folder in folders:
+            if Run(folder).summary.get("status") != "finished":
+                started(folder)
+                break
+        time.sleep(moments.uniform(0, 3))
+        if number == signal.SIGKILL:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        told = process.communicate(timeout=300)[0]
+        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number) or (
+            process.returncode == 0 and "resumed" in told
+        ), told
+        for folder in folders:
+            path = folder / "summary.json"
+            if Run(folder).summary.get("status") == "finished":
+                assert written.setdefault(folder, path.stat().st_mtime_ns) == (
+                    path.stat().st_mtime_ns
+                )
+    process = command(*words)
+    told = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, told
+    assert set(states(told).values()) <= {"finished before", "finished", "resumed"}
+    assert list(states(told).values()).count("finished before") == len(written)
+    for folder in folders:
+        assert Run(folder).summary["samples_seen"] == 3000
+        assert not Run(folder).in_use
