@@ -1,6 +1,7 @@
 """A comparison as one HTML file that needs no network: tables, curves, pictures, provenance.
 
-The template is `page.html`, its script `page.js`; what they show is inside the page, as JSON.
+The template is `page.html`, its scripts `plots.js` (drawing) and `page.js` (the rest); what they
+show is inside the page, as JSON.
 """
 
 import json
@@ -11,7 +12,8 @@ from typing import Any
 
 from src.report.comparison import Comparison
 
-TEMPLATE = Path(__file__).with_name("page.html")
+HERE = Path(__file__).parent
+PARTS = ("page.html", "plots.js", "page.js")
 PICTURES = 8_000_000  # bytes of frames in a page; above it, every second frame is left out
 POINTS = 250  # of a run's curve; a plot is a thousand pixels wide
 
@@ -30,10 +32,8 @@ def render(comparison: Comparison) -> str:
             run["pictures"] = _thinned(run["pictures"], max(2, (len(run["pictures"]) + 1) // 2))
     # "</script>" in a variant's name would end the data.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    page, script = (
-        path.read_text(encoding="utf-8") for path in (TEMPLATE, TEMPLATE.with_suffix(".js"))
-    )
-    return page.replace("@SCRIPT@", script.strip()).replace("@DATA@", text)
+    page, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in PARTS)
+    return page.replace("@SCRIPT@", "\n".join(scripts).strip()).replace("@DATA@", text)
 
 
 def _bytes(runs: list[dict]) -> int:

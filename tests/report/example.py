@@ -202,7 +202,7 @@ def _frame(v: int, share: float, side: int) -> str:
     images = np.clip(share * digits + (1 - share) * noise, 0, 255).astype(np.uint8)
     sheet = images.reshape(8, 8, side, side).swapaxes(1, 2).reshape(8 * side, 8 * side)
     buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "WEBP", quality=80)
+    Image.fromarray(sheet).save(buffer, "WEBP", quality=80, method=0)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
