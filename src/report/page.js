@@ -29,21 +29,19 @@ const titled = ({ place, name }) => html("span", { class: "variant" }, swatch(pl
 const scroll = (node, label) =>
   html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, node);
 
-// A table sorted by its headings. A column is {label, value(row), cell(row), kind, help, down}:
-// what to sort by, what to show, CSS classes, a hint, whether the largest comes first.
+// A table sorted by its headings. A column is {label, value(row), cell(row), kind, mark(row), help,
+// down}: what to sort by, what to show, CSS classes, a hint, whether the largest comes first.
 function sortable(columns, rows, by = columns[0]) {
   const lines = rows.map((row) => ({
     row,
-    line: html("tr", {}, ...columns.map(({ cell, value, kind }, k) =>
-      html(k ? "td" : "th",
-        { class: typeof kind === "function" ? kind(row) : kind, scope: k ? null : "row" },
+    line: html("tr", {}, ...columns.map(({ cell, value, kind = "", mark }, k) =>
+      html(k ? "td" : "th", { class: `${kind} ${mark?.(row) ?? ""}`, scope: k ? null : "row" },
         (cell ?? value)(row) ?? "–"))),
   }));
   const body = html("tbody", {}, ...lines.map(({ line }) => line));
   const heads = columns.map((column) => {
     const act = () => sort(column, true);
-    return html("th",
-      { scope: "col", title: column.help, class: column.kind === "words" ? "words" : null },
+    return html("th", { scope: "col", title: column.help, class: column.kind },
       column.value ? html("button", { type: "button", onclick: act }, column.label) : column.label);
   });
 
@@ -156,7 +154,7 @@ function openSource(table, group, column) {
   };
   const seeds = sortable([
     { label: "seed", value: ({ seed }) => seed },
-    { label: column.label, value, cell: (run) => known(value(run)) ? String(value(run)) : "–" },
+    { label: column.label + (column.unit && ` (${column.unit})`), value },
     { label: "status", kind: "words", value: ({ status }) => status },
     { label: "folder", kind: "words", value: ({ folder }) => folder },
   ], members);
@@ -346,8 +344,8 @@ function configs({ groups }) {
     const values = groups.map((group) => said(group, key));
     const count = (value) => values.filter((one) => one === value).length;
     const usual = values.reduce((a, b) => (count(b) > count(a) ? b : a));
-    const kind = (group) => `words ${said(group, key) === usual ? "same" : "other"}`;
-    return { label: key, value: (group) => said(group, key), kind };
+    const mark = (group) => (["–", usual].includes(said(group, key)) ? "same" : "other");
+    return { label: key, kind: "words", value: (group) => said(group, key), mark };
   });
   const variant = { label: "variant", value: ({ name }) => name, cell: titled };
   return sortable([variant, ...columns], groups);
@@ -361,7 +359,8 @@ function pairs({ groups, verdict }) {
     { label: "a : b", help: "Ratio of the means, or their difference: see the method",
       value: ({ ratio }) => ratio, cell: ({ ratio }) => number(ratio) },
     { label: "interval", cell: ({ low, high }) => `${number(low)} … ${number(high)}` },
-    { label: "p", value: ({ p }) => p, cell: ({ p }) => (p < 0.001 ? "< 0.001" : p?.toFixed(3)) },
+    { label: "p", value: ({ p }) => p,
+      cell: ({ p }) => (known(p) && p < 0.001 ? "< 0.001" : p?.toFixed(3)) },
     { label: "", kind: "words",
       cell: ({ distinct }) => (distinct ? "different" : "cannot be told apart") },
   ];

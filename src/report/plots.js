@@ -196,9 +196,11 @@ function drawCurves(host, curves, x, y, band) {
 }
 
 // Names at the ends of the curves, moved apart.
-function labelEnds({ node, Y, right, bottom, top }, curves) {
-  const ends = curves.map(({ name, place, line }) => ({ name, place, y: Y(line.at(-1)[1]) }))
-    .sort((a, b) => a.y - b.y);
+function labelEnds({ node, X, Y, right, bottom, top }, curves) {
+  const ends = curves.map(({ name, place, line }) => {
+    const [x, mean] = line.at(-1);
+    return { name, place, from: `${X(x) + 6} ${Y(mean)}`, y: Y(mean) };
+  }).sort((a, b) => a.y - b.y);
   const gap = Math.min(15, (bottom - top) / Math.max(1, ends.length));
   ends.forEach((end, i) => {
     end.y = Math.max(end.y, i ? ends[i - 1].y + gap : top);
@@ -206,9 +208,11 @@ function labelEnds({ node, Y, right, bottom, top }, curves) {
   [...ends].reverse().forEach((end, i, all) => {
     end.y = Math.min(end.y, i ? all[i - 1].y - gap : bottom);
   });
-  node.append(...ends.map(({ name, place, y }) =>
-    svg("text", { x: right + 10, y: y + 4, style: `fill:${colour(place)}` },
-      name.length > 25 ? `${name.slice(0, 24)}…` : name)));
+  node.append(...ends.flatMap(({ name, place, from, y }) => [
+    svg("path", { class: "lead", d: `M${from}L${right + 12} ${y}`, stroke: colour(place) }),
+    svg("text", { x: right + 15, y: y + 4, style: `fill:${colour(place)}` },
+      name.length > 24 ? `${name.slice(0, 23)}…` : name),
+  ]));
 }
 
 // Two numbers against each other

@@ -1,4 +1,4 @@
-"""A comparison as it may come out of a sweep: variants x seeds x data sets, with films of digits."""
+"""A comparison as it may come out of a sweep: variants x seeds x data sets, films of digits."""
 
 import base64
 import functools
@@ -140,7 +140,7 @@ def _run(
     value = np.minimum(fall, 330) * np.exp(0.08 * rng.normal(size=scorings))
     value[-1] = final
     seconds *= math.exp(0.02 * rng.normal())
-    seed = int(id.split("/")[-1])
+    seed = int(id.rsplit("/", maxsplit=1)[-1])
     return RunEntry(
         id=id,
         table=f"table{t}",
@@ -187,9 +187,9 @@ def _cell(runs: list[RunEntry], column: Column) -> Cell:
 
 def _film(v: int, curve: Curve, side: int) -> list[Picture]:
     """Digits that come out of the noise, the clearer the lower the metric."""
-    clear = [math.exp(-value / 60) for value in curve.value]
+    clear = [math.exp(-value / 150) for value in curve.value]
     return [
-        Picture(samples, _frame(v, round(share, 2), side))
+        Picture(samples, _frame(v % 5, round(share, 1), side))
         for samples, share in zip(curve.samples, clear, strict=True)
     ]
 
@@ -198,7 +198,7 @@ def _film(v: int, curve: Curve, side: int) -> list[Picture]:
 def _frame(v: int, share: float, side: int) -> str:
     rng = np.random.default_rng(v)
     digits = np.stack([np.asarray(_digit(i, side)) for i in rng.integers(1700, size=64)])
-    noise = rng.normal(110, 60, digits.shape)
+    noise = rng.normal(110, 25, digits.shape)
     images = np.clip(share * digits + (1 - share) * noise, 0, 255).astype(np.uint8)
     sheet = images.reshape(8, 8, side, side).swapaxes(1, 2).reshape(8 * side, 8 * side)
     buffer = io.BytesIO()
