@@ -193,15 +193,13 @@ function learning(table, host) {
     curves = groups.filter(visible).map((group) => ({ ...group, ...seedCurves(
       group.members.map(({ curve }) => curve), axis, kind, logx, band) }))
       .filter(({ line }) => line.length);
-    const lines = curves.flatMap(({ line }) => line);
-    const heights = curves.flatMap(({ line, seeds }) => ({
-      none: line.map((point) => point[1]),
-      seeds: seeds.flatMap((points) => points.map((point) => point[1])),
-    }[band] ?? line.flatMap((point) => point.slice(2))));
+    const drawn = curves.flatMap(({ line, seeds }) => (band === "seeds" ? seeds.flat() : line));
+    const heights = drawn.flatMap(([, mean, ...ends]) =>
+      (["range", "sd"].includes(band) ? ends : [mean]));
     const real = realOf(table, logy);
     x = axis === "seconds" ? { label: "training time", unit: "s" } : { label: "samples seen" };
     const values = [...heights, real].filter(known);
-    made = drawCurves(plot, curves, { ...x, log: logx, air: 0, values: lines.map(([at]) => at) },
+    made = drawCurves(plot, curves, { ...x, log: logx, air: 0, values: drawn.map(([at]) => at) },
       { label: main.label, unit: main.unit, log: logy, values, real }, band);
     made.node.append(hair);
     plot.append(tip);

@@ -139,12 +139,15 @@ function frame(host, x, y, room = 16) {
 // Curves of seeds
 
 function interpolate(points, x) {
-  const after = points.findIndex(([at]) => at >= x);
-  if (after === -1) return null;
-  if (points[after][0] === x) return points[after][1];
-  if (after === 0) return null;
-  const [[u, a], [v, b]] = [points[after - 1], points[after]];
-  return a + ((b - a) * (x - u)) / (v - u);
+  let [low, high] = [0, points.length - 1];
+  if (x < points[low][0] || x > points[high][0]) return null;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (points[middle][0] <= x) low = middle;
+    else high = middle;
+  }
+  const [[u, a], [v, b]] = [points[low], points[high]];
+  return v > u ? a + ((b - a) * (x - u)) / (v - u) : b;
 }
 
 // Each seed's points, and [x, mean, low, high] where all seeds have been.
