@@ -69,7 +69,9 @@ def values_of(key: str, records: Sequence[Record]) -> list[str]:
     ]
     if len(fitting) != 1:
         cure = f"Write one of {', '.join(fitting[:6])}." if fitting else "Such as by=model."
-        raise SettingError(f"by={key} is {'no' if not fitting else 'more than one'} setting.\n{cure}")
+        raise SettingError(
+            f"by={key} is {'no' if not fitting else 'more than one'} setting.\n{cure}"
+        )
     return [f"{key}={_spell(settings.get(fitting[0], ABSENT))}" for settings in flat]
 
 
