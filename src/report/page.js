@@ -24,7 +24,9 @@ for (const table of report.tables) {
 const matches = ({ text }) => terms.every((term) =>
   (term.startsWith("-") ? term === "-" || !text.includes(term.slice(1)) : text.includes(term)));
 const visible = (group) => matches(group) && !hidden.has(group.name);
-const named = ({ label, unit }) => (unit && unit !== "s" ? `${label} (${unit})` : label);
+// Numbers of seconds and bytes carry their unit; "samples/s" says it.
+const named = ({ label, unit }) =>
+  (["", "s", "bytes", "1/s"].includes(unit ?? "") ? label : `${label} (${unit})`);
 const titled = ({ place, name }) => html("span", { class: "variant" }, swatch(place), name);
 const scroll = (node, label) =>
   html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, node);
@@ -80,7 +82,7 @@ const opener = (table, group, column, kind, ...words) =>
 
 function meanColumn(table, column) {
   const best = bestMean(table, column);
-  const arrow = { true: " ↓", false: " ↑", null: "" }[column.lower_is_better];
+  const arrow = { true: "\u00a0↓", false: "\u00a0↑", null: "" }[column.lower_is_better];
   return {
     label: named(column) + arrow, help: column.help, down: column.lower_is_better === false,
     value: (group) => group.values[column.key]?.mean,
@@ -120,6 +122,7 @@ function ranking(table) {
         && opener(table, group, main, "", number(cell(group).best, main.unit)) },
     ...table.columns.filter((column) => column !== main).map((one) => meanColumn(table, one)),
   ];
+  if (!groups.some(({ letters }) => letters)) columns.splice(2, 1); // no verdict, no letters
   const made = sortable(columns, groups, mean);
   if (known(real)) {
     made.node.append(html("tfoot", {}, html("tr", {},
@@ -162,7 +165,7 @@ function openSource(table, group, column) {
   const best = `best ${number(cell.best, column.unit)}`;
   element("source-title").textContent = `${column.label} of ${group.name}: ${mean}`;
   element("source-words").replaceChildren(
-    html("p", { class: "quiet" }, `${column.help} n = ${cell.n}, ${best}.`),
+    html("p", { class: "quiet" }, `${column.help}; n = ${cell.n}, ${best}`),
     scroll(seeds.node, "Seeds"), listing(keys.map((key) => [key, said(key)])),
     html("h3", {}, "Protocol of this table"),
     html("p", {}, table.data), listing(flat(table.protocol)));
@@ -181,7 +184,7 @@ function learning(table, host) {
   const plot = host.querySelector(".plot");
   const tip = html("div", { class: "tip", "aria-live": "polite" });
   const [hair, all] = [svg("path", { class: "axis" }), groups.flatMap(({ members }) => members)];
-  host.hidden = !all.some(({ curve }) => curve.samples.length);
+  host.hidden = !all.some(({ curve }) => curve.samples.length > 1);
   control(host, "logy").checked = isWide(all.flatMap(({ curve }) => curve.best).filter(known), 20);
   plot.setAttribute("aria-label", `${main.label} during training; arrow keys read values`);
   let reading = null; // the hair line's place, 0 to 1
@@ -442,7 +445,7 @@ document.title = element("title").textContent = report.title;
 const updates = report.tables.map(section);
 element("left-out").hidden = !report.left_out.length;
 if (report.left_out.length) {
-  element("contents").append(link("left-out", "Left out", `${report.left_out.length} runs`));
+  element("contents").append(link("left-out", "Left out", `runs: ${report.left_out.length}`));
 }
 element("left-out").append(scroll(sortable([
   { label: "folder", value: ({ folder }) => folder },

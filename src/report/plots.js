@@ -21,21 +21,23 @@ const four = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 function duration(seconds) {
-  if (seconds < 60) return `${Number(seconds.toPrecision(2))} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
-  return `${Math.floor(minutes / 60)} h${minutes % 60 ? ` ${minutes % 60} min` : ""}`;
+  if (seconds < 59.5) return `${Number(seconds.toPrecision(2))} s`;
+  const [unit, large, small] = seconds < 599.5 ? [1, "min", "s"] : [60, "h", "min"];
+  const count = Math.round(seconds / unit);
+  const parts = [[Math.floor(count / 60), large], [count % 60, small]];
+  return parts.filter(([n]) => n).map(([n, name]) => `${n} ${name}`).join(" ");
 }
 
 function number(value, unit) {
   if (!known(value)) return "–";
   if (unit === "s") return duration(value);
+  if (unit === "bytes") return `${Number((value / 2 ** 30).toPrecision(2))} GiB`;
   return (Math.abs(value) >= 1e4 ? compact : four).format(value);
 }
 
 // A mean to so many digits of its standard deviation, and that.
 function spread({ mean, sd }, unit, precision) {
-  if (!known(mean) || !sd || unit === "s") return [number(mean, unit), ""];
+  if (!known(mean) || !sd || ["s", "bytes"].includes(unit)) return [number(mean, unit), ""];
   if (Math.abs(mean) >= 1e4) return [number(mean), ` ± ${number(Number(sd.toPrecision(2)))}`];
   const digits = Math.max(0, precision - 1 - Math.floor(Math.log10(sd)));
   return [mean.toFixed(Math.min(6, digits)), ` ± ${sd.toFixed(Math.min(6, digits))}`];

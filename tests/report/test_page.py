@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from src.report import page
-from src.report.comparison import Comparison, Curve, LeftOut, Picture, Verdict
+from src.report import frames, page
+from src.report.comparison import Comparison, Curve, LeftOut, Verdict
 from tests.report.example import METRIC, example
 
 HOSTILE = "</script><b id=hurt>&\"'<img src=x onerror=alert(1)> @DATA@ @SCRIPT@"
@@ -58,6 +58,8 @@ def bare() -> Comparison:
     (table,) = made.tables
     table.real = None
     table.verdict = Verdict("One seed: nothing can be said.", "none: one seed", 0.05)
+    for group in table.groups:
+        group.letters = ""
     table.groups[0].values[METRIC].mean = float("nan")
     del table.groups[1].values["seconds"]
     table.columns = [column for column in table.columns if not column.key.startswith("recall")]
@@ -99,26 +101,11 @@ def test_what_is_no_number_is_missing() -> None:
 
 
 def test_thirty_runs_are_below_ten_megabytes() -> None:
-    made = example(variants=30, seeds=1, tables=1, scorings=20)
-    assert sum(len(run.pictures) for run in made.runs) == 600
-    text = page.render(made)
-    assert 3_000_000 < len(text.encode()) < 10_000_000
-    assert all(len(run["pictures"]) >= 10 for run in data_of(text)["runs"])
-
-
-def test_long_films_and_curves_are_thinned() -> None:
-    made = example(variants=2, seeds=1, tables=1, scorings=2, side=8)
-    steps = list(range(0, 100_000, 10))
-    made.runs[0].curve = Curve(steps, [float(n) for n in steps], [2.0] * 10_000, [1.0] * 10_000)
-    made.runs[1].pictures = [Picture(i, "data:image/webp;base64," + "A" * 10**6) for i in range(30)]
-    text = page.render(made)
-    long, film = data_of(text)["runs"]
-    assert len(text) < 10_000_000
-    assert [(one := film["pictures"])[0]["samples"], one[-1]["samples"]] == [0, 29]
-    assert 4 <= len(film["pictures"]) <= 8
-    assert [long["curve"]["samples"][0], long["curve"]["samples"][-1]] == [0, 99_990]
-    assert {len(points) for points in long["curve"].values()} == {page.POINTS}
-    assert len(made.runs[1].pictures) == 30  # the comparison itself stays whole
+    """Films of eight frames fill what `frames` allows; numbers and script hardly count."""
+    made = example(variants=30, seeds=1, tables=1, scorings=8)
+    size = sum(len(picture.image) for run in made.runs for picture in run.pictures)
+    assert 0.5 * frames.BUDGET < size <= frames.BUDGET
+    assert size < len(page.render(made).encode()) < size + 300_000
 
 
 # Severe protanopia, deuteranopia, tritanopia: Machado et al. 2009, on linear RGB
@@ -233,13 +220,13 @@ def order(key: str, reverse: bool = False) -> list[str]:
 def test_headings_sort_by_click_and_key(opened: Open) -> None:
     one = opened()
     assert rows(one) == order(METRIC)
-    assert sorts(one) == {"FID ↓": "ascending"}
+    assert sorts(one) == {"FID\u00a0↓": "ascending"}
     one.get_by_role("button", name="recall").first.click()
     assert rows(one) == order("recall10k_mnist", reverse=True)
-    assert sorts(one) == {"recall ↑": "descending"}
+    assert sorts(one) == {"recall\u00a0↑": "descending"}
     one.get_by_role("button", name="recall").first.press("Enter")
     assert rows(one) == order("recall10k_mnist")
-    assert sorts(one) == {"recall ↑": "ascending"}
+    assert sorts(one) == {"recall\u00a0↑": "ascending"}
     one.get_by_role("button", name="FID ↓").first.press("Space")
     assert rows(one) == order(METRIC)
     cell = small().tables[0].groups[0].values[METRIC]
@@ -372,6 +359,7 @@ def test_it_fits_the_window_and_names_stay_text(opened: Open, name: str) -> None
         hidden = [".learning", ".recall", ".pictures", ".pairs"]
         assert not any(one.locator(f"#table-0 {part}").is_visible() for part in hidden)
         assert rows(one)[-1] == "r3gan"  # without a number comes last
+        assert "letters" not in one.locator("#table-0 .ranking thead").inner_text()
 
 
 def test_details_are_printed(opened: Open) -> None:
