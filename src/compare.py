@@ -50,15 +50,15 @@ def compare(config: DictConfig, _: Path) -> Comparison:
     if logged:
         from src.report.wandb_log import log
 
-        log(comparison, settings["wandb"])
+        log(comparison, settings["wandb"], targets[0].parent if targets else Path("outputs"))
     return comparison
 
 
 def as_list(value: Any) -> list[str]:
     """One or many, as settings say it."""
-    return (
-        [] if value is None else [str(v) for v in (value if isinstance(value, list) else [value])]
-    )
+    if value is None:
+        return []
+    return [str(part) for part in (value if isinstance(value, list) else [value])]
 
 
 def outputs(out: str | None) -> list[Path]:

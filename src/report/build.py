@@ -140,9 +140,15 @@ def _scored(records: Sequence[Record], metric: str | None) -> tuple[list[Scored]
     if unranked := next((entry for entry in scored if entry.lower_is_better is None), None):
         raise SettingError(
             f"metric={metric or unranked.bare} does not rank: less is neither better nor worse.\n"
-            f"Ranked are {', '.join(sorted(metrics.LOWER | metrics.HIGHER))}."
+            f"Of these runs' numbers do: {', '.join(_ranked(records))}."
         )
     return scored, left_out
+
+
+def _ranked(records: Sequence[Record]) -> list[str]:
+    """The bare names of all numbers of these runs that rank."""
+    entries = [Scored(r, name, p) for r in records for name, p in _protocols(r).items()]
+    return sorted({entry.bare for entry in entries if entry.lower_is_better is not None})
 
 
 def _headline(records: Sequence[Record]) -> str | None:
@@ -207,7 +213,7 @@ def _table(
     for i, group in enumerate(groups):
         group.id = f"{table}g{i + 1}"
     log = metrics.on_log_scale(main.bare)
-    judged = verdict.judge(groups, main.metric, log, metrics.label(main.bare, main.metric))
+    judged = verdict.judge(groups, main.metric, log, metrics.label(main.bare))
     runs = [
         _run(entry, ids, groups, table, {key: flat[id(entry.record)].get(key) for key in varied})
         for entry in entries
@@ -262,7 +268,9 @@ def _columns(main: Scored, records: Sequence[Record]) -> list[Column]:
         own = [Scored(r, name, _protocols(r)[name]) for r in records if name in _protocols(r)]
         if len(set(map(_fingerprint, own))) > 1:
             continue
-        label = metrics.label(own[0].bare, name)
+        label = metrics.label(own[0].bare)
+        if any(column.label == label for column in columns):  # of another extractor, say
+            label = name
         real = own[0].protocol.get("real")
         beside = f"; held-out real data get {real:.4g}" if isinstance(real, float | int) else ""
         columns.append(Column(name, label, "", own[0].lower_is_better, f"{name}{beside}"))
@@ -337,8 +345,8 @@ def _curve(entry: Scored) -> Curve:
         samples, seconds = [*samples, summary["samples_seen"]], [*seconds, summary["seconds"]]
     better = min if entry.lower_is_better else max
     for row in summary.get("scores") or []:
-        value = row.get(entry.metric)
-        if value is None or not math.isfinite(value):
+        value = float(row.get(entry.metric, math.nan))
+        if not math.isfinite(value):
             continue
         curve.samples.append(row["samples_seen"])
         curve.value.append(value)

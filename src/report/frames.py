@@ -28,11 +28,12 @@ def add_pictures(comparison: Comparison, records: Mapping[str, Record]) -> None:
     """
     firsts = {group.runs[0] for table in comparison.tables for group in table.groups}
     runs = [run for run in comparison.runs if run.id in firsts and run.folder in records]
+    there = [records[run.folder].frames() for run in runs]
     for side, most, quality in SIZES:
         frames = [
             (run, samples, path, records[run.folder])
-            for run in runs
-            for samples, path in spread(records[run.folder].frames, most)
+            for run, own in zip(runs, there, strict=True)
+            for samples, path in spread(own, most)
         ]
         with ThreadPoolExecutor() as pool:  # Pillow works outside of the interpreter's lock
             images = list(
@@ -56,7 +57,7 @@ def spread(frames: Sequence[tuple[int, Path]], most: int) -> list[tuple[int, Pat
 
 
 def _pitch(record: Record) -> int | None:
-    """Pixels from one tile of a grid to the next, as `src.pictures.grid` draws it; None for points."""
+    """Pixels from one tile to the next, as `src.pictures.grid` draws them; None for points."""
     shape = (record.summary.get("data_id") or {}).get("shape") or ()
     if len(shape) != 3:
         return None

@@ -39,7 +39,6 @@ def on_log_scale(name: str) -> bool:
     return (name in LOWER or name == "kl") and name not in PLAIN
 
 
-def label(name: str, full: str) -> str:
-    """For a heading: `fid10k_mnist` is "FID 10k mnist"."""
-    rest = full.removeprefix(name).replace("_", " ").strip()
-    return f"{LABELS.get(name, name.replace('_', ' '))} {rest}".strip()
+def label(name: str) -> str:
+    """For a heading: `fid` is "FID", `cov_error` is "cov error"."""
+    return LABELS.get(name, name.replace("_", " "))

@@ -4,6 +4,7 @@ A name says the model's preset and what the variants of that preset differ in, s
 `wgan_gp penalty=r1 width=32`: parts by their choice, and single numbers by their key.
 """
 
+import difflib
 import json
 import re
 from collections import Counter
@@ -68,11 +69,17 @@ def values_of(key: str, records: Sequence[Record]) -> list[str]:
         name for name in known if name.endswith(f".{key}")
     ]
     if len(fitting) != 1:
-        cure = f"Write one of {', '.join(fitting[:6])}." if fitting else "Such as by=model."
+        near = difflib.get_close_matches(key, [*known, *_tails(known), "model"], 1)
+        cure = f"Did you mean {near[0]}?" if near else "Such as by=model, by=penalty, by=budget."
+        cure = f"Write one of {', '.join(fitting[:6])}." if fitting else cure
         raise SettingError(
             f"by={key} is {'no' if not fitting else 'more than one'} setting.\n{cure}"
         )
     return [f"{key}={_spell(settings.get(fitting[0], ABSENT))}" for settings in flat]
+
+
+def _tails(keys: Sequence[str]) -> list[str]:
+    return [key.rpartition(".")[2] for key in keys]
 
 
 def _part(record: Record, slot: str) -> str:

@@ -10,8 +10,9 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,14 @@ class Record:
         settings: its configuration.
         summary: as in summary.json.
         clock: samples seen and seconds of training, at the times when both were logged.
-        frames: samples seen and the place of the picture drawn then, from the same codes each time.
+        frames: gives the samples seen and the file of each picture drawn from the fixed codes.
     """
 
     place: str
     settings: dict[str, Any]
     summary: dict[str, Any]
     clock: tuple[list[float], list[float]] = ((), ())
-    frames: list[tuple[int, Path]] = field(default_factory=list)
+    frames: Callable[[], list[tuple[int, Path]]] = list
 
     @property
     def seed(self) -> int:
@@ -96,6 +97,7 @@ def read_run(folder: Path) -> Record | LeftOut:
         settings = _settings(folder / "config.yaml")
         summary = json.loads(_text(folder / "summary.json") or "{}")
         clock = _clock(folder / "metrics.csv")
+        evaluations = json.loads(_text(folder / "evaluations.json") or "[]")
     except (ValueError, OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         return LeftOut(str(folder), "damaged", reason)
@@ -104,7 +106,11 @@ def read_run(folder: Path) -> Record | LeftOut:
     samples = clock[0][-1] if clock[0] else 0
     if reason := unfinished(summary, samples):
         return LeftOut(str(folder), *reason)
-    return Record(str(folder), settings, summary, clock, _frames(folder / "samples"))
+    for entry in evaluations:  # `python -m src.evaluate` adds numbers, and replaces none
+        if entry["samples_seen"] == summary.get("samples_seen"):
+            summary["metrics"].setdefault(entry["name"], entry["value"])
+            summary["protocols"].setdefault(entry["name"], entry["protocol"])
+    return Record(str(folder), settings, summary, clock, partial(_frames, folder / "samples"))
 
 
 def unfinished(summary: dict[str, Any], samples: float) -> tuple[str, str] | None:

@@ -61,8 +61,7 @@ def _shown(table: Table) -> list[Column]:
     ranked = [c for c in table.columns if c not in costs and c.lower_is_better is not None]
 
     def place(column: Column) -> int:
-        bare = column.key.rstrip("0123456789k") if "_" not in column.key else column.key
-        starts = [i for i, name in enumerate(BESIDE) if _begins(bare, name)]
+        starts = [i for i, name in enumerate(BESIDE) if _begins(column.key, name)]
         return starts[0] if starts else len(BESIDE)
 
     beside = [c for c in ranked if c.key != table.metric and place(c) < len(BESIDE)]
@@ -128,16 +127,18 @@ def text(comparison: Comparison, colour: bool = False) -> str:
     for table in comparison.tables:
         head, rows, best = grid(table)
         if not colour:
+            marked = [any(column) for column in zip(*best, strict=True)]
             rows = [
-                [f"{cell}*" if mark else cell for cell, mark in zip(row, marks, strict=True)]
+                [f"{cell}{'*' if b else ' '}" if m else cell
+                 for cell, b, m in zip(row, marks, marked, strict=True)]
                 for row, marks in zip(rows, best, strict=True)
-            ]
+            ]  # fmt: skip
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines += [paint(_heading(table), BOLD), "", paint(_line(head, widths), DIM)]
         for row, marks in zip(rows, best, strict=True):
             cells = _line(row, widths, lambda words, i: paint(words, GREEN) if marks[i] else words)  # noqa: B023
             lines.append(cells)
-        lines += ["", *_wrapped(table.verdict.text), paint(f"  ({table.verdict.method})", DIM)]
+        lines += ["", f"  {table.verdict.text}", paint(f"  ({table.verdict.method})", DIM)]
         lines += [paint(f"  ! {warning}", YELLOW) for warning in table.warnings]
         lines.append("")
     if comparison.left_out:
@@ -146,10 +147,6 @@ def text(comparison: Comparison, colour: bool = False) -> str:
             f"  {entry.status:<11} {entry.folder}: {entry.reason}" for entry in comparison.left_out
         ]
     return "\n".join(line.rstrip() for line in lines).strip("\n")
-
-
-def _wrapped(words: str) -> list[str]:
-    return [f"  {words}"]
 
 
 def _line(
@@ -211,10 +208,11 @@ def latex(comparison: Comparison) -> str:
     for table in comparison.tables:
         head, rows, best = grid(table)
         head = [head[0], *head[2:]]
+        caption = f"{_heading(table)}. {table.verdict.text}".replace("\n", ". ")
         lines += [
             r"\begin{table}",
             r"  \centering",
-            f"  \\caption{{{_tex(_heading(table).replace(chr(10), '. '))}. {_tex(table.verdict.text)}}}",
+            f"  \\caption{{{_tex(caption)}}}",
             f"  \\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"    \toprule",
             f"    {' & '.join(map(_tex, head))} \\\\",
