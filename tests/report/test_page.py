@@ -185,7 +185,7 @@ def opened(browser: Any, files: dict[str, Path]) -> Iterator[Open]:
 
     def open_page(name: str = "small", **settings: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        context.set_default_timeout(5000)
+        context.set_default_timeout(20_000)
         contexts.append(context)
         one = context.new_page()
         one.on("console", lambda message: troubles.append(message.text))
