@@ -18,7 +18,16 @@ from src import config as configuration
 from src.data.sources import resolve
 from src.errors import SettingError
 
-PATHS = ("run", "outputs", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
+PATHS = (
+    "run",
+    "runs",
+    "outputs",
+    "out",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "data.root",
+    "data.cache",
+)
 
 Check = Callable[[DictConfig], None]
 Run = Callable[[DictConfig, Path], None]
@@ -75,7 +84,7 @@ def quoted(argument: str) -> str:
     """A path in quotes if it holds what means something to Hydra, as our run folders' names do."""
     key, _, path = argument.partition("=")
     plain = re.fullmatch(r"[\w/\\.:+@%*?|$-]*", path, re.ASCII)
-    if key not in PATHS or plain or path[0] in "'\"" or "${" in path:
+    if key not in PATHS or plain or path[0] in "'\"[" or "${" in path:
         return argument
     escaped = path.replace("'", r"\'")
     return f"{key}='{escaped}'"
@@ -151,6 +160,12 @@ Score a trained run anew, by other metrics or with more samples.
   python -m src.evaluate run=outputs/mnist/dcgan/default/seed=0 metrics.n=50000
   python -m src.evaluate run=... metrics=inception metrics.weights=PATH
   python -m src.evaluate run=... metrics.importance_samples=[5000]       likelihood of a VAE""",
+    "compare": """\
+Compare finished runs: which variant is better, by more than the noise of its seeds, at what cost.
+
+  python -m src.compare                                       all runs below outputs/
+  python -m src.compare runs=outputs/mnist by=model metric=fid out=table.tex
+  python -m src.compare runs=outputs/*/dcgan out=report       a page, Markdown, LaTeX, CSV, JSON""",
 }
 
 

@@ -173,6 +173,42 @@ class Status:
     every: float
 
 
+@dataclass(kw_only=True)
+class CompareWandb:
+    """Weights & Biases, of `compare`.
+
+    Attributes:
+        log: write the tables and pictures into a run there.
+        mode: `auto` goes online with a key and a server that answers, else offline.
+        project: its home.
+        group: such as that of the runs.
+    """
+
+    log: bool
+    mode: Literal["auto", "online", "offline", "disabled"]
+    project: str
+    group: str | None
+
+
+@dataclass(kw_only=True)
+class Compare:
+    """Settings of `python -m src.compare`.
+
+    Attributes:
+        runs: a folder with runs below, a pattern such as outputs/*/dcgan, a list [a,b] of these, or
+            wandb:entity/project/group for the runs of Weights & Biases.
+        by: what names a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
+            list of these; null puts together what differs in the seed only.
+        metric: `fid`, or `fid10k_mnist`; null takes the headline number of each data set.
+        out: by its ending .html, .md, .tex, .csv or .json; a folder gets all; null writes nothing.
+    """
+
+    runs: str | list[str]
+    by: str | list[str] | None
+    metric: str | None
+    out: str | None
+
+
 def compose(name: str, overrides: list[str]) -> DictConfig:
     """The configuration `conf/<name>.yaml` with overrides, Hydra's own node included.
 
@@ -344,6 +380,20 @@ def check_sweep(hydra: Mapping[str, Any]) -> None:
                 f"Choices of hydra/{kind}: {names}"
             )
         _check_node(f"hydra.{kind}", hydra[kind])
+
+
+def check_compare(config: DictConfig) -> None:
+    """Check the settings of `compare`; raises SettingError."""
+    settings = plain(config)
+    _check_arguments("wandb.", settings.pop("wandb"), signature("src.config.CompareWandb"))
+    _check_arguments("", settings, signature("src.config.Compare"))
+    endings = (".html", ".md", ".tex", ".csv", ".json")
+    ending = Path(settings["out"] or "").suffix
+    if ending and ending not in endings:
+        raise SettingError(
+            f"out={settings['out']}: {ending} is no format.\n"
+            f"There are {', '.join(endings)}; a folder, without an ending, gets all of them."
+        )
 
 
 def _with_run(config: DictConfig, command: str) -> dict[str, Any]:

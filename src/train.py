@@ -39,7 +39,9 @@ def train(config: DictConfig, folder: Path, patience: float = 0.2) -> dict[str, 
             print(f"{'Resuming' if state == 'interrupted' else 'Training'} in {folder}")
             resume = state == "interrupted"
             data, model = prepare(settings, run, resume)
-            made_by = {"seed": settings["seed"]} | runs.provenance()
+            # The names of presets and parts: the settings alone do not say them.
+            chosen = {k: v for k, v in config.hydra.runtime.choices.items() if "hydra" not in k}
+            made_by = {"seed": settings["seed"], "choices": chosen} | runs.provenance()
             run.update_summary(status="running", error=None, data_id=data.data_id, **made_by)
             try:
                 fit(settings, run, data, model, resume)

@@ -1,0 +1,90 @@
+"""Compare finished runs: `python -m src.compare runs=outputs/mnist by=model out=report.html`.
+
+Prints a table for each data set and protocol with a verdict on what is more than noise, and writes
+it as a page, or as Markdown, LaTeX, CSV or JSON.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from src.command import launch
+from src.config import check_compare, plain
+from src.report import write
+from src.report.build import compare as build
+from src.report.comparison import Comparison
+from src.report.read import read_runs
+from src.runs import write_atomically
+
+
+def compare(config: DictConfig, _: Path) -> Comparison:
+    """Read, judge, print and write.
+
+    Raises:
+        SettingError: if there is nothing to compare, or a setting does not fit the runs.
+    """
+    settings = plain(config)
+    paths, by = as_list(settings["runs"]), as_list(settings["by"])
+    if paths[0].startswith("wandb:"):
+        from src.report.wandb_runs import read_wandb
+
+        records, left_out = read_wandb(paths[0])
+    else:
+        records, left_out = read_runs(paths)
+    comparison = build(records, left_out, by, settings["metric"])
+    print(write.text(comparison, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    targets = outputs(settings["out"]) if comparison.tables else []
+    logged = settings["wandb"]["log"] and comparison.tables
+    if logged or any(path.suffix in (".html", ".json") for path in targets):
+        from src.report.frames import add_pictures
+
+        add_pictures(comparison, {record.place: record for record in records})
+    for path in targets:
+        write_atomically(path, FORMATS[path.suffix](comparison))
+    if targets:
+        print(f"\nWritten: {', '.join(map(str, targets))}")
+    if logged:
+        from src.report.wandb_log import log
+
+        log(comparison, settings["wandb"], targets[0].parent if targets else Path("outputs"))
+    return comparison
+
+
+def as_list(value: Any) -> list[str]:
+    """One or many, as settings say it."""
+    if value is None:
+        return []
+    return [str(part) for part in (value if isinstance(value, list) else [value])]
+
+
+def outputs(out: str | None) -> list[Path]:
+    """The files to write: one by its ending, or all formats into a folder."""
+    if out is None:
+        return []
+    path = Path(out)
+    return [path] if path.suffix else [path / name for name in FILES]
+
+
+def page(comparison: Comparison) -> str:
+    """The page that works from a file."""
+    from src.report.page import render
+
+    return render(comparison)
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    ".html": page,
+    ".md": write.markdown,
+    ".tex": write.latex,
+    ".csv": write.comma_separated,
+    ".json": write.as_json,
+}
+FILES = ("report.html", "table.md", "table.tex", "table.csv", "comparison.json")
+
+
+if __name__ == "__main__":
+    launch("compare", check_compare, compare)

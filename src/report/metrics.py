@@ -1,0 +1,44 @@
+"""Of each number that `src/metrics/` gives: whether less of it is better, and its scale.
+
+Distances and errors are compared by their logarithm, as their spread grows with their size. Numbers
+that describe and do not rank (sharpness, sparsity, a VAE's kl) have no direction.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+LOWER = {
+    "fid", "kid", "mean_error", "cov_error", "frechet", "reverse_kl", "nearest_error", "kl_uniform",
+    "mse", "masked_mse", "error", "nll_reconstruction",
+}  # fmt: skip
+HIGHER = {
+    "is", "precision", "recall", "density", "coverage", "modes", "high_quality", "diagonal",
+    "label", "purity", "psnr", "ssim", "elbo", "knn", "probe", "mig", "dci",
+}  # fmt: skip
+UNRANKED = {"log_prob", "sharpness", "active_units", "activation", "sparsity", "jacobian"}
+PLAIN = {"kid", "nll_reconstruction"}  # may be negative
+
+# What a data set is judged by if nothing is asked for: the first that its runs have.
+HEADLINES = ("fid", "frechet", "modes", "diagonal", "mse", "elbo", "error")
+
+LABELS = {"fid": "FID", "kid": "KID", "is": "IS", "frechet": "Frechet distance", "mse": "MSE"}
+
+
+def lower_is_better(name: str, protocol: Mapping[str, Any]) -> bool | None:
+    """By a number's bare name, such as `fid`; None if it does not rank, or is not known."""
+    if name == "kl":  # of the modes' shares it is a distance, of a VAE a part of its bound
+        return True if "compared_with" in protocol else None
+    if name in HIGHER or re.fullmatch(r"iw\d+", name):
+        return False
+    return True if name in LOWER else None
+
+
+def on_log_scale(name: str) -> bool:
+    """Whether differences of this number are ratios."""
+    return (name in LOWER or name == "kl") and name not in PLAIN
+
+
+def label(name: str) -> str:
+    """For a heading: `fid` is "FID", `cov_error` is "cov error"."""
+    return LABELS.get(name, name.replace("_", " "))

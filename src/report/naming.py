@@ -1,0 +1,147 @@
+"""What a variant is: all settings that bear on its numbers, but for the seed; and its short name.
+
+A name says the model's preset and what the variants of that preset differ in, such as
+`wgan_gp penalty=r1 width=32`: parts by their choice, and single numbers by their key.
+"""
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from src.config import ADVICE, CONF, bears_on_result, flatten
+from src.errors import SettingError
+from src.report.read import Record
+
+ABSENT = "absent"
+MOST_WORDS = 4  # of a name, beside the preset
+
+
+def variant(record: Record) -> dict[str, Any]:
+    """The flat settings that make a variant: without seed, metrics and what does not matter."""
+    return {
+        key: value
+        for key, value in flatten(record.settings).items()
+        if key != "seed"
+        and bears_on_result(key)
+        and not key.startswith("metrics.")
+        and not ADVICE & set(key.split("."))
+    }
+
+
+@cache
+def _presets() -> set[str]:
+    return {path.stem for path in (CONF / "model").glob("*.yaml")}
+
+
+def choices(record: Record) -> dict[str, str]:
+    """The presets and parts that were chosen by name, as far as they were recorded."""
+    return record.summary.get("choices") or {}
+
+
+def model_name(record: Record) -> str:
+    """The model's preset: recorded, or from the run's place, or else the name of its class."""
+    if name := choices(record).get("model"):
+        return name
+    known = [part for part in Path(record.place).parts if part in _presets()]
+    target = str(record.settings["model"].get("_target_", "model"))
+    return known[-1] if known else target.rpartition(".")[2].lower()
+
+
+def values_of(key: str, records: Sequence[Record]) -> list[str]:
+    """What each run has for a key of `by`: `model`, a part's name, or a setting, as `key=value`.
+
+    Raises:
+        SettingError: if no run has such a setting, or the key fits several.
+    """
+    if key == "model":
+        return [model_name(record) for record in records]
+    flat = [variant(record) | {"seed": record.seed} for record in records]
+    known = sorted({name for settings in flat for name in settings})
+    slot = key.replace("/", ".").removeprefix("model.")
+    if any(name.startswith(f"model.{slot}.") for name in known):
+        return [f"{slot}={_part(record, slot)}" for record in records]
+    fitting = [name for name in known if name == key] or [
+        name for name in known if name.endswith(f".{key}")
+    ]
+    if len(fitting) != 1:
+        near = difflib.get_close_matches(key, [*known, *_tails(known), "model"], 1)
+        cure = f"Did you mean {near[0]}?" if near else "Such as by=model, by=penalty, by=budget."
+        cure = f"Write one of {', '.join(fitting[:6])}." if fitting else cure
+        raise SettingError(
+            f"by={key} is {'no' if not fitting else 'more than one'} setting.\n{cure}"
+        )
+    return [f"{key}={_spell(settings.get(fitting[0], ABSENT))}" for settings in flat]
+
+
+def _tails(keys: Sequence[str]) -> list[str]:
+    return [key.rpartition(".")[2] for key in keys]
+
+
+def _part(record: Record, slot: str) -> str:
+    """What fills a slot of the model: its choice, or the name of its class."""
+    if name := choices(record).get(f"model/{slot}"):
+        return name
+    target = flatten(record.settings).get(f"model.{slot}._target_")
+    return _snake(str(target).rpartition(".")[2]) if target else ABSENT
+
+
+def names(firsts: Sequence[Record]) -> list[str]:
+    """Short names of variants, all different.
+
+    Args:
+        firsts: one run of each variant.
+    """
+    models = [model_name(record) for record in firsts]
+    found = [""] * len(firsts)
+    for model in dict.fromkeys(models):
+        members = [i for i, name in enumerate(models) if name == model]
+        words = _words([firsts[i] for i in members])
+        for i, parts in zip(members, words, strict=True):
+            rest = [f"+{len(parts) - MOST_WORDS} more"] if len(parts) > MOST_WORDS else []
+            found[i] = " ".join([model, *parts[:MOST_WORDS], *rest])
+    repeated = {name for name, count in Counter(found).items() if count > 1}
+    return [f"{name} #{i + 1}" if name in repeated else name for i, name in enumerate(found)]
+
+
+def _words(records: Sequence[Record]) -> list[list[str]]:
+    """Of variants of one preset, what they differ in."""
+    keys = differing([variant(record) for record in records])
+    slots = sorted(
+        {key.removeprefix("model.").removesuffix("._target_") for key in keys if "_target_" in key}
+        - {"_target_"}
+    )
+    slots = [slot for slot in slots if not any(slot.startswith(f"{other}.") for other in slots)]
+    words: list[list[str]] = [[] for _ in records]
+    for slot in slots:
+        for own, record in zip(words, records, strict=True):
+            own.append(f"{slot}={_part(record, slot)}")
+    for key in keys:
+        if any(key.startswith(f"model.{slot}.") for slot in slots):
+            continue  # numbers of different parts have no common meaning
+        for own, record in zip(words, records, strict=True):
+            value = flatten(record.settings).get(key, ABSENT)
+            own.append(f"{key.removeprefix('model.')}={_spell(value)}")
+    return words
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys in which flat settings are not all the same, in their order."""
+    keys = dict.fromkeys(key for flat in settings for key in flat)
+    return [
+        key for key in keys if len({json.dumps(flat.get(key, ABSENT)) for flat in settings}) > 1
+    ]
+
+
+def _spell(value: Any) -> str:
+    if value is None:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,204 @@
+"""What may be said about a table: which groups differ by more than noise, and what speaks against.
+
+The test is that of `src/report/statistics.py`; its words are for readers who know no test.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.report.comparison import Group, LeftOut, Pair, RunEntry, Table, Verdict
+from src.report.statistics import ALPHA, Differences, letters
+
+NOTES = (
+    "Variants that share a letter cannot be told apart at 5 %; without a common letter their "
+    "difference is more than the noise of the training seeds.",
+)
+MANY = 4  # names that a sentence lists
+
+
+def judge(groups: Sequence[Group], metric: str, log: bool, label: str) -> Verdict:
+    """Test all pairs, give the groups their letters, and say it in one to three sentences.
+
+    Args:
+        groups: the best mean first; their `letters` are set.
+        metric: key of the cells that are compared.
+        log: compare ratios, unless a value is not positive.
+        label: the metric's name for readers.
+    """
+    cells = [group.values[metric] for group in groups]
+    judged = [i for i, cell in enumerate(cells) if cell.n > 1]
+    single = [groups[i].name for i, cell in enumerate(cells) if cell.n == 1]
+    if len(groups) < 2:
+        return Verdict("There is only one variant: nothing to compare.", "none: one group", ALPHA)
+    if len(judged) < 2:
+        text = "With one seed each the order may be noise; train three or more (seed=0,1,2)."
+        return Verdict(text, "none: one seed", ALPHA)
+    log = log and all(value > 0 for cell in cells for value in cell.values)
+    samples = [np.log(cells[i].values) if log else cells[i].values for i in judged]
+    found = Differences(samples)
+    if np.isnan(found.p).any():
+        text = "The seeds of each variant gave the same number: there is no noise to compare with."
+        return Verdict(text, "none: no spread", ALPHA)
+    for i, own in zip(judged, letters(found.distinct), strict=True):
+        groups[i].letters = own
+    pairs = []
+    for a, i in enumerate(judged):
+        for b, j in enumerate(judged[:a]):
+            middle, margin = found.difference[b, a], found.margin[b, a]
+            ends = np.array([middle, middle - margin, middle + margin])
+            ratio, low, high = np.exp(np.clip(ends, -700, 700)) if log else ends
+            p, distinct = float(found.p[b, a]), bool(found.distinct[b, a])
+            ids = (groups[j].id, groups[i].id)
+            pairs.append(Pair(*ids, p, float(ratio), float(low), float(high), distinct))
+    names = [groups[i].name for i in judged]
+    text = _sentences(names, found.distinct, f"{label} {cells[judged[0]].mean:.4g}")
+    if single:
+        text += f" {_listed(single)} {'has' if len(single) == 1 else 'have'} one seed: not judged."
+    second = (
+        f"Games-Howell (the variances differ: Bartlett p = {found.bartlett:.2g})"
+        if found.fallback
+        else "Welch's t of each pair"
+    )
+    return Verdict(
+        text, f"Tukey-Kramer and {second}, on {'log ' if log else ''}{label}", ALPHA, pairs
+    )
+
+
+def _sentences(names: Sequence[str], distinct: np.ndarray, value: str) -> str:
+    """What is best, and what cannot be told apart from it; the best mean comes first."""
+    if not distinct.any():
+        return f"No difference is more than noise: {_listed(names)} cannot be told apart at 5 %."
+    near = [name for name, other in zip(names[1:], distinct[0, 1:], strict=True) if not other]
+    worse = [name for name, other in zip(names[1:], distinct[0, 1:], strict=True) if other]
+    if not near:
+        return f"{names[0]} ({value}) is better than all others, by more than noise."
+    text = f"{names[0]} has the best mean ({value}) but cannot be told apart from {_listed(near)}."
+    if worse:
+        verb = "is" if len(worse) == 1 else "are"
+        return f"{text} {_listed(worse)} {verb} worse, by more than noise."
+    return f"{text} Some of the others differ among themselves: see the letters."
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > MANY + 1:
+        return f"{', '.join(names[:MANY])} and {len(names) - MANY} others"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def warnings(
+    table: Table, runs: Sequence[RunEntry], log: bool, left_out: Sequence[LeftOut]
+) -> list[str]:
+    """What a reader should know before believing the order of a table."""
+    return [
+        *_lost(table, runs, left_out),
+        *_floor(table),
+        *_moving(table, runs, log),
+        *_unlike(table, runs),
+    ]
+
+
+def _lost(table: Table, runs: Sequence[RunEntry], left_out: Sequence[LeftOut]) -> list[str]:
+    """Variants of which some seeds failed: those that remain flatter them."""
+    failed = [Path(entry.folder) for entry in left_out if entry.status == "failed"]
+    found = []
+    for group in table.groups:
+        homes = {Path(run.folder).parent for run in runs if run.group == group.id}
+        lost = [path for path in failed if path.parent in homes and path.name.startswith("seed=")]
+        if lost:
+            found.append(
+                f"{group.name}: {len(lost)} of {len(lost) + len(group.runs)} runs failed and "
+                f"{'is' if len(lost) == 1 else 'are'} not in its mean, which flatters it."
+            )
+    return found
+
+
+def _floor(table: Table) -> list[str]:
+    """Whether the metric can still tell such groups apart, by what real data get."""
+    if table.real is None:
+        return []
+    sign = 1 if table.lower_is_better else -1
+    means = [group.values[table.metric].mean for group in table.groups]
+    at = [
+        group.name
+        for group, mean in zip(table.groups, means, strict=True)
+        if sign * mean <= sign * table.real
+    ]
+    if at:
+        return [
+            f"{_listed(at)} reached what held-out real data get ({table.real:.4g}): "
+            f"differences beyond it say nothing about quality."
+        ]
+    spread = max(means) - min(means)
+    if table.lower_is_better and 0 < spread < table.real:
+        return [
+            f"All means lie within {spread:.3g}, less than the {table.real:.4g} that held-out real "
+            f"data get: such differences are under the metric's own floor."
+        ]
+    return []
+
+
+def _moving(table: Table, runs: Sequence[RunEntry], log: bool) -> list[str]:
+    """Whether the last scorings were still on the move, evenly (training) or not (noise)."""
+    found, residuals, freedom, improving = [], [], 0, []
+    sign = 1 if table.lower_is_better else -1
+    for group in table.groups:
+        ends = [run.curve.value[-2:] for run in runs if run.group == group.id]
+        ends = [(before, last) for before, last in (end for end in ends if len(end) == 2)]
+        if not ends or (log and min(map(min, ends)) <= 0):
+            continue
+        change = np.array([np.log(b / a) if log else b - a for a, b in ends])
+        size = 1.0 if log else max(abs(np.mean(ends)), 1e-12)
+        if sign * change.mean() / size < -0.05:
+            improving.append(f"{group.name} ({_percent(change.mean() / size, log)})")
+        residuals += list(change - change.mean())
+        freedom += len(change) - 1
+    if improving:
+        found.append(
+            f"Still improving between the last two scorings: {_listed(improving)}. "
+            f"More training may change the order."
+        )
+    if freedom > 2 and table.verdict.pairs:
+        # Of one scoring: a change has the noise of two.
+        noise = float(np.sqrt(np.square(residuals).sum() / freedom / 2))
+        small = [
+            pair
+            for pair in table.verdict.pairs
+            if pair.distinct and abs(np.log(pair.ratio) if log else pair.ratio) < noise
+        ]
+        if small:
+            by_id = {group.id: group.name for group in table.groups}
+            names = [f"{by_id[pair.a]} and {by_id[pair.b]}" for pair in small]
+            size = _percent(noise, log) if log else f"{noise:.2g}"
+            found.append(
+                f"{_listed(names)}: a difference of the means, but less than the {size} by which "
+                f"the number of one run moves from one scoring to the next."
+            )
+    return found
+
+
+def _percent(change: float, log: bool) -> str:
+    return f"{100 * (np.expm1(change) if log else change):+.0f} %"
+
+
+def _unlike(table: Table, runs: Sequence[RunEntry]) -> list[str]:
+    """In what runs differ beside what is compared."""
+    found = []
+    samples = sorted({run.cost["samples"] for run in runs if "samples" in run.cost})
+    if samples and samples[-1] > 1.01 * samples[0]:
+        found.append(f"Trained on {samples[0]:,} to {samples[-1]:,} samples: see the cost.")
+    devices = sorted({str(run.provenance.get("device")) for run in runs})
+    if len(devices) > 1:
+        found.append(f"Times are of different devices ({_listed(devices)}): do not compare them.")
+    commits = sorted({str(run.provenance.get("git")) for run in runs})
+    if len(commits) > 1:
+        found.append(f"Trained by {len(commits)} versions of the code: {_listed(commits)}.")
+    mixed = [
+        f"{group.name} ({', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''})"
+        for group in table.groups
+        if (keys := [key for key, value in group.config.items() if value == "several"])
+    ]
+    if mixed:
+        found.append(f"Runs of different settings in one group: {_listed(mixed)}.")
+    return found

@@ -1,0 +1,83 @@
+"""Reads runs from Weights & Biases instead of folders: `runs=wandb:entity/project/group`.
+
+`train` leaves there what a comparison needs: the configuration, the summary with its protocols, the
+clock, and the pictures of the fixed codes.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from src.errors import SettingError
+from src.loggers import CLOCK
+from src.report.comparison import LeftOut
+from src.report.read import Record, unfinished
+
+PICTURES = "samples"  # the name under which the callback of that name logs
+
+
+def read_wandb(address: str, api: Any = None) -> tuple[list[Record], list[LeftOut]]:
+    """Finished runs of a project, or of one group of it, and the others with a reason.
+
+    Args:
+        address: `wandb:entity/project` or `wandb:entity/project/group`.
+        api: instead of `wandb.Api()`.
+
+    Raises:
+        SettingError: if the address cannot be read, or nothing is there.
+    """
+    parts = address.removeprefix("wandb:").split("/", 2)
+    if len(parts) < 2 or not all(parts):
+        raise SettingError(f"runs={address}: write wandb:entity/project or .../project/group.")
+    import wandb
+
+    filters = {"group": parts[2]} if len(parts) > 2 else {}
+    records, left_out = [], []
+    try:
+        api = api or wandb.Api()
+        for run in api.runs("/".join(parts[:2]), filters=filters, lazy=False):
+            if run.config.get("made_by") == "compare":
+                continue
+            found = _record(run)
+            (records if isinstance(found, Record) else left_out).append(found)
+    except (wandb.errors.Error, ValueError) as error:  # ValueError: there is no such project
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SettingError(f"runs={address} cannot be read: {reason}") from error
+    if not records and not left_out:
+        raise SettingError(f"runs={address}: there is no run.")
+    return records, left_out
+
+
+def _record(run: Any) -> Record | LeftOut:
+    place = f"{'/'.join(run.path)}/{run.name}"
+    settings, summary = dict(run.config), dict(run.summary_metrics)
+    if not settings.keys() >= {"model", "data", "budget"}:
+        return LeftOut(place, "damaged", "its config is not that of a training")
+    summary.setdefault("status", run.state)
+    if reason := unfinished(summary, summary.get(CLOCK, 0)):
+        return LeftOut(place, *reason)
+    rows = list(run.scan_history(keys=[CLOCK, "seconds"]))
+    clock = [row[CLOCK] for row in rows], [row["seconds"] for row in rows]
+    return Record(place, settings, summary, clock, partial(_frames, run))
+
+
+def _frames(run: Any) -> list[tuple[int, Path]]:
+    """Pictures are fetched only when they are shown, into a folder that goes with the process."""
+    folder = tempfile.TemporaryDirectory(prefix="sparring-")
+    _KEPT.append(folder)
+    frames = []
+    for row in run.scan_history(keys=[CLOCK, PICTURES]):
+        for name in _names(row[PICTURES]):
+            run.file(name).download(root=folder.name, exist_ok=True)
+            frames.append((int(row[CLOCK]), Path(folder.name) / name))
+    return sorted(frames)
+
+
+_KEPT: list[tempfile.TemporaryDirectory] = []
+
+
+def _names(logged: Mapping[str, Any]) -> list[str]:
+    """Files of what was logged: one image, or a list of them."""
+    return [logged["path"]] if "path" in logged else list(logged.get("filenames", ()))

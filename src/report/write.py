@@ -1,0 +1,255 @@
+"""The tables of a comparison as text for the terminal, Markdown, LaTeX, CSV and JSON.
+
+One grid of cells, made once per table, is what the first three print.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from src.durations import format_duration
+from src.report.comparison import Cell, Column, Comparison, Group, Table
+
+# Shown beside the main number, the first three that a table has; all are in CSV, JSON and the page.
+BESIDE = (
+    "fid", "is", "precision", "recall", "modes", "high_quality", "reverse_kl", "kl", "mse", "psnr",
+    "ssim", "elbo", "label", "purity",
+)  # fmt: skip
+MOST_BESIDE = 3
+BOLD, GREEN, DIM, YELLOW, PLAIN = "\033[1m", "\033[32m", "\033[2m", "\033[33m", "\033[0m"
+
+
+class Grid(NamedTuple):
+    """A table's heading and cells; `best[row][column]` marks what no other group exceeds."""
+
+    head: list[str]
+    rows: list[list[str]]
+    best: list[list[bool]]
+
+
+def grid(table: Table) -> Grid:
+    """Name, letters, the main number, what stands beside it, and the cost."""
+    own = next(column for column in table.columns if column.key == table.metric)
+    shown = [column for column in _shown(table) if column is not own]
+    head = ["", "", own.label, "best", "n", *(column.label for column in shown)]
+    rows, marks = [], []
+    for group in table.groups:
+        cell = group.values[table.metric]
+        others = [group.values.get(column.key) for column in shown]
+        rows.append(
+            [
+                group.name,
+                group.letters,
+                spread(cell),
+                number(cell.best),
+                str(cell.n),
+                *(_spell(column, other) for column, other in zip(shown, others, strict=True)),
+            ]
+        )
+        leads = [_leads(table, column, group) for column in (own, *shown)]
+        marks.append([False, False, leads[0], False, False, *leads[1:]])
+    return Grid(head, rows, marks)
+
+
+def _shown(table: Table) -> list[Column]:
+    """The columns of a printed table: three numbers beside the main one, and the cost."""
+    costs = [c for c in table.columns if any(c.key == key for key in _COSTS)]
+    ranked = [c for c in table.columns if c not in costs and c.lower_is_better is not None]
+
+    def place(column: Column) -> int:
+        starts = [i for i, name in enumerate(BESIDE) if _begins(column.key, name)]
+        return starts[0] if starts else len(BESIDE)
+
+    beside = [c for c in ranked if c.key != table.metric and place(c) < len(BESIDE)]
+    return [*sorted(beside, key=place)[:MOST_BESIDE], *costs]
+
+
+def _begins(full: str, name: str) -> bool:
+    """Whether `fid10k_mnist` is a `fid`."""
+    return full.startswith(name) and full[len(name) : len(name) + 1].isdigit()
+
+
+def _leads(table: Table, column: Column, group: Group) -> bool:
+    if column.lower_is_better is None or column.key not in group.values or len(table.groups) < 2:
+        return False
+    means = [g.values[column.key].mean for g in table.groups if column.key in g.values]
+    return group.values[column.key].mean == (min if column.lower_is_better else max)(means)
+
+
+def number(value: float) -> str:
+    """Four digits: 3.457, 12.35, 425.1, 3003."""
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def spread(cell: Cell) -> str:
+    """Mean and standard deviation, as exact as the latter says: "12.35 ± 0.41"."""
+    if not cell.sd:
+        return number(cell.mean)
+    digits = min(max(0, 1 - math.floor(math.log10(cell.sd))), 6)
+    if cell.sd > 10**-6 and abs(cell.mean) < 10_000:
+        return f"{cell.mean:.{digits}f} ± {cell.sd:.{digits}f}"
+    return f"{number(cell.mean)} ± {cell.sd:.2g}"
+
+
+def _count(value: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+_COSTS: dict[str, Callable[[float], str]] = {
+    "samples": _count,
+    "seconds": format_duration,
+    "parameters": _count,
+    "peak_memory": lambda value: f"{value / 2**30:.2g} GiB",
+    "images_per_second": _count,
+}
+
+
+def _spell(column: Column, cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    return _COSTS.get(column.key, number)(cell.mean)
+
+
+def text(comparison: Comparison, colour: bool = False) -> str:
+    """For the terminal; what is best is marked by `*`, or by colour."""
+
+    def paint(words: str, code: str) -> str:
+        return f"{code}{words}{PLAIN}" if colour and words.strip() else words
+
+    lines = []
+    for table in comparison.tables:
+        head, rows, best = grid(table)
+        if not colour:
+            marked = [any(column) for column in zip(*best, strict=True)]
+            rows = [
+                [f"{cell}{'*' if b else ' '}" if m else cell
+                 for cell, b, m in zip(row, marks, marked, strict=True)]
+                for row, marks in zip(rows, best, strict=True)
+            ]  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines += [paint(_heading(table), BOLD), "", paint(_line(head, widths), DIM)]
+        for row, marks in zip(rows, best, strict=True):
+            cells = _line(row, widths, lambda words, i: paint(words, GREEN) if marks[i] else words)  # noqa: B023
+            lines.append(cells)
+        lines += ["", f"  {table.verdict.text}", paint(f"  ({table.verdict.method})", DIM)]
+        lines += [paint(f"  ! {warning}", YELLOW) for warning in table.warnings]
+        lines.append("")
+    if comparison.left_out:
+        lines.append(paint(f"Left out: {len(comparison.left_out)}", BOLD))
+        lines += [
+            f"  {entry.status:<11} {entry.folder}: {entry.reason}" for entry in comparison.left_out
+        ]
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def _line(
+    cells: Sequence[str],
+    widths: Sequence[int],
+    paint: Callable[[str, int], str] = lambda words, _: words,
+) -> str:
+    """Names to the left, numbers to the right."""
+    return "  " + "  ".join(
+        paint(f"{cell:<{width}}" if i < 2 else f"{cell:>{width}}", i)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+
+
+def _heading(table: Table) -> str:
+    real = "" if table.real is None else f"; held-out real data: {number(table.real)}"
+    better = "less" if table.lower_is_better else "more"
+    return f"{table.data}\n{table.metric}, {better} is better{real}"
+
+
+def markdown(comparison: Comparison) -> str:
+    """Sections with a table each."""
+    lines = [f"# {comparison.title}", ""]
+    for table in comparison.tables:
+        head, rows, best = grid(table)
+        lines += [_heading(table).replace("\n", "  \n"), ""]
+        lines += [f"| {' | '.join(_bars(head))} |", f"|{'---|' * 2}{'--:|' * (len(head) - 2)}"]
+        for row, marks in zip(rows, best, strict=True):
+            cells = [
+                f"**{cell}**" if mark else cell
+                for cell, mark in zip(_bars(row), marks, strict=True)
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines += ["", f"{table.verdict.text} ({table.verdict.method}.)", ""]
+        lines += [f"- {warning}" for warning in table.warnings] + [""] * bool(table.warnings)
+    if comparison.left_out:
+        lines += ["Left out:", ""]
+        lines += [f"- {e.status}: `{e.folder}`: {e.reason}" for e in comparison.left_out] + [""]
+    return "\n".join(lines)
+
+
+def _bars(cells: Sequence[str]) -> list[str]:
+    return [cell.replace("|", "\\|") for cell in cells]
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+}  # fmt: skip
+
+
+def _tex(words: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in words)
+
+
+def latex(comparison: Comparison) -> str:
+    """Tables for `\\usepackage{booktabs}`; the letters are superscripts of the main number."""
+    lines = ["% needs \\usepackage{booktabs}"]
+    for table in comparison.tables:
+        head, rows, best = grid(table)
+        head = [head[0], *head[2:]]
+        caption = f"{_heading(table)}. {table.verdict.text}".replace("\n", ". ")
+        lines += [
+            r"\begin{table}",
+            r"  \centering",
+            f"  \\caption{{{_tex(caption)}}}",
+            f"  \\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"    \toprule",
+            f"    {' & '.join(map(_tex, head))} \\\\",
+            r"    \midrule",
+        ]
+        for row, marks in zip(rows, best, strict=True):
+            cells = [
+                f"\\textbf{{{_tex(cell)}}}" if mark else _tex(cell)
+                for cell, mark in zip(row, marks, strict=True)
+            ]
+            cells[2] += f"\\textsuperscript{{{_tex(row[1])}}}" if row[1] else ""
+            lines.append(f"    {' & '.join([cells[0], *cells[2:]])} \\\\")
+        lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(comparison: Comparison) -> str:
+    """A row per group with all numbers: mean, standard deviation, n and best of each column."""
+    out, rows = io.StringIO(), []
+    for table in comparison.tables:
+        for group in table.groups:
+            row = {
+                "data": table.data,
+                "metric": table.metric,
+                "group": group.name,
+                "letters": group.letters,
+            }
+            for key, cell in group.values.items():
+                row |= {key: cell.mean, f"{key}.sd": cell.sd, f"{key}.n": cell.n}
+                row |= {f"{key}.best": cell.best}
+            rows.append(row)
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)))
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def as_json(comparison: Comparison) -> str:
+    """All of it, pictures too."""
+    return json.dumps(dataclasses.asdict(comparison), ensure_ascii=False, default=str) + "\n"
