@@ -285,3 +285,15 @@ def test_a_whole_sweep_that_is_killed(number: int, command: Callable, tmp_path: 
     for folder in folders:
         assert Run(folder).summary["samples_seen"] == 3000
         assert not Run(folder).in_use
+
+
+def test_seeds_of_a_variant_share_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from src import build
+
+    named = []
+    monkeypatch.setattr(build, "build", lambda _, **given: named.append(given.get("name")))
+    settings = {"wandb": {"mode": "offline"}, "logger": {"csv": {}, "wandb": {}}}
+    for folder in ("outputs/mnist/gan/budget=7/seed=3", "mine"):
+        with build.build_loggers(settings, Path(folder)):
+            pass
+    assert named == [None, "mnist/gan/budget=7", None, "mine"]
