@@ -74,7 +74,7 @@ def test_the_bar_takes_the_place_of_lightnings(fit: Callable) -> None:
     assert fit(bar, budget=7)[0].progress_bar_callback is bar
 
 
-def test_the_heartbeat(fit: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heartbeat(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """What other processes know of a run: where it was, and each score so far."""
     seen = []
 
