@@ -225,6 +225,8 @@ def command(tmp_path: Path) -> Callable[..., subprocess.Popen]:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Who runs the tests may have it ignored, as in the background of a shell.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return start
@@ -249,28 +251,26 @@ def test_launchers(launcher: str, command: Callable) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_whole_sweep_that_is_killed(number: int, command: Callable, tmp_path: Path) -> None:
     """At a random moment, three times; what was finished stays so, and the rest is done."""
-    words = ("seed=range(6)", "budget=3000", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    words = ("seed=range(6)", "budget=6000", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     moments = random.Random(int(number))
     folders = [
-        tmp_path / f"outputs/gaussian/gaussian_gan/metrics=none,budget=3000/seed={i}"
+        tmp_path / f"outputs/gaussian/gaussian_gan/metrics=none,budget=6000/seed={i}"
         for i in range(6)
     ]
     written: dict[Path, int] = {}
     for _ in range(3):
         process = command(*words)
-        for folder in folders:
-            if Run(folder).summary.get("status") != "finished":
-                started(folder)
-                break
+        while not any(Run(folder).in_use for folder in folders):
+            time.sleep(0.05)
         time.sleep(moments.uniform(0, 3))
         if number == signal.SIGKILL:
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
         told = process.communicate(timeout=300)[0]
-        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number) or (
-            process.returncode == 0 and "resumed" in told
-        ), told
+        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), told
+        if number != signal.SIGKILL:
+            assert not any(Run(folder).in_use for folder in folders)
         for folder in folders:
             path = folder / "summary.json"
             if Run(folder).summary.get("status") == "finished":
@@ -283,5 +283,17 @@ def test_a_whole_sweep_that_is_killed(number: int, command: Callable, tmp_path: 
     assert set(states(told).values()) <= {"finished before", "finished", "resumed"}
     assert list(states(told).values()).count("finished before") == len(written)
     for folder in folders:
-        assert Run(folder).summary["samples_seen"] == 3000
+        assert Run(folder).summary["samples_seen"] == 6000
         assert not Run(folder).in_use
+
+
+def test_seeds_of_a_variant_share_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from src import build
+
+    named = []
+    monkeypatch.setattr(build, "build", lambda _, **given: named.append(given.get("name")))
+    settings = {"wandb": {"mode": "offline"}, "logger": {"csv": {}, "wandb": {}}}
+    for folder in ("outputs/mnist/gan/budget=7/seed=3", "mine"):
+        with build.build_loggers(settings, Path(folder)):
+            pass
+    assert named == [None, "mnist/gan/budget=7", None, "mine"]

@@ -1,9 +1,13 @@
 import io
+import json
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from src.callbacks import progress
 from src.callbacks.progress import Progress
 from src.callbacks.quality import Quality
 from src.callbacks.records import Records
@@ -68,3 +72,24 @@ def test_rare_refreshes(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_bar_takes_the_place_of_lightnings(fit: Callable) -> None:
     bar = Progress()
     assert fit(bar, budget=7)[0].progress_bar_callback is bar
+
+
+def test_the_heartbeat(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other processes know of a run: where it was, and each score so far."""
+    seen = []
+
+    def write(path: Path, text: str) -> None:
+        assert path.name == "progress.json"
+        seen.append(json.loads(text))
+
+    monkeypatch.setattr(progress, "write_atomically", write)
+    fit(Quality([Spread()], every=700), Progress(heartbeat=0), budget=1400)
+    assert [beat["samples_seen"] for beat in seen[:3]] == [0, 7, 14]
+    assert seen[0]["scores"] == []
+    assert [score["samples_seen"] for score in seen[-1]["scores"]] == [700]
+    assert "fid" in seen[-1]["scores"][0]
+    assert seen[-1]["budget"] == 1400
+    assert int(seen[-1]["process"].split()[0]) == os.getpid()
+    seen.clear()
+    fit(Progress(heartbeat=1000), budget=1400)
+    assert len(seen) <= 2  # on its own clock

@@ -1,0 +1,110 @@
+"""Where runs are, read from their folders."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from src.command import launch
+from src.config import check_status
+from src.runs import Run
+from src.status import rows, status, table
+
+SETTINGS = {"model": {}, "data": {"root": None}, "budget": 400}
+
+
+def make(folder: Path, progress: dict | None = None, **summary: object) -> Run:
+    run = Run(folder)
+    run.open(SETTINGS, "continue")
+    if summary:
+        run.update_summary(**summary)
+    if progress is not None:
+        (run / "progress.json").write_text(json.dumps(BEAT | progress))
+    return run
+
+
+BEAT = {
+    "time": time.time(),
+    "samples_seen": 100,
+    "budget": 400,
+    "rate": 10.0,
+    "seconds": 12.0,
+    "stage": None,
+    "scores": [{"samples_seen": 50, "fid": 9.0}, {"samples_seen": 100, "fid": 7.5}],
+}
+
+
+def test_states(tmp_path: Path) -> None:
+    metrics = {"fid10k_mnist": 3.25, "fid": 3.25, "other": 1.0}
+    running = make(tmp_path / "a" / "seed=0", {"stage": "layer 1 of 2"}, status="running")
+    done = {"metrics": metrics, "headline": ["fid"], "samples_seen": 400, "seconds": 50.0}
+    make(tmp_path / "a" / "seed=1", {}, status="finished", **done).close()
+    make(tmp_path / "b" / "seed=0", {}, status="running").close()  # it was killed
+    make(tmp_path / "b" / "seed=1", status="failed", error="Training diverged: x").close()
+    silent = make(tmp_path / "b" / "seed=2", {"time": time.time() - 700}, status="running")
+    (tmp_path / "b" / "seed=3").mkdir()
+    (tmp_path / "b" / "seed=3" / "config.yaml").write_text("a file of somebody else")
+    inner = tmp_path / "a" / "seed=1" / "wandb" / "files"
+    inner.mkdir(parents=True)
+    (inner / "config.yaml").write_text("")
+    (inner / "summary.json").write_text("{}")
+    found = {row.name: row for row in rows(tmp_path)}
+    assert {name: row.state for name, row in found.items()} == {
+        "a/seed=0": "running",
+        "b/seed=2": "running",
+        "b/seed=1": "failed",
+        "b/seed=0": "interrupted",
+        "a/seed=1": "finished",
+    }
+    row = found["a/seed=0"]
+    assert (row.seen, row.left, row.scores, row.note) == (100, 30.0, {"fid": 7.5}, "layer 1 of 2")
+    assert found["a/seed=1"].scores == {"fid": 3.25}
+    assert found["b/seed=1"].note == "Training diverged: x"
+    assert found["b/seed=2"].note == "silent for 11m 40s"
+    assert next(iter(found)) == "a/seed=0"  # what is on comes first
+    lines = table(list(found.values())).splitlines()
+    assert lines[0].split() == ["run", "state", "samples", "time", "left", "fid"]
+    assert lines[1].split()[:6] == ["a/seed=0", "running", "25", "%", "of", "400"]
+    assert max(map(len, lines)) < 100
+    running.close()
+    silent.close()
+
+
+def test_what_has_no_folder_is_known_from_the_sweep(tmp_path: Path) -> None:
+    make(tmp_path / "a", {}, status="running").close()
+    (tmp_path / ".sweeps").mkdir()
+    entries = [
+        {"name": "a", "state": "interrupted", "note": "killed by SIGKILL", "words": []},
+        {"name": "model=gn", "state": "failed", "note": "no such choice", "words": []},
+        {"name": "b", "state": "waiting", "note": "", "words": []},
+    ]
+    (tmp_path / ".sweeps" / "one.json").write_text(json.dumps({"runs": entries}))
+    found = [(row.name, row.state, row.note) for row in rows(tmp_path)]
+    assert found == [
+        ("b", "waiting", ""),
+        ("model=gn", "failed", "no such choice"),
+        ("a", "interrupted", "killed by SIGKILL"),
+    ]
+
+
+def test_damaged_folders_are_named(tmp_path: Path) -> None:
+    make(tmp_path / "a", status="finished", metrics={}).close()
+    make(tmp_path / "b", status="finished").close()
+    (tmp_path / "b" / "summary.json").write_text("{")
+    make(tmp_path / "c", status="running").close()
+    (tmp_path / "c" / "progress.json").write_text("{}}")
+    found = {row.name: row for row in rows(tmp_path)}
+    assert [found[name].state for name in "abc"] == ["finished", "damaged", "damaged"]
+    assert "summary.json" in found["b"].note
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    make(tmp_path / "x=1,y" / "seed=0", status="finished", samples_seen=12_345).close()
+    launch("status", check_status, status, [f"outputs={tmp_path}"])
+    told = capsys.readouterr().out
+    assert "x=1,y/seed=0" in told
+    assert "12,345" in told
+    assert told.endswith("1 finished\n")
+    with pytest.raises(SystemExit, match="there is no such folder"):
+        launch("status", check_status, status, [f"outputs={tmp_path}/x=1/none"])
