@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from src.command import quoted
-from src.config import check, check_evaluate, check_sample, compose
+from src.config import check, check_compare, check_evaluate, check_sample, compose
 
 ROOT = Path(__file__).parent.parent
-CHECKS = {"train": check, "sample": check_sample, "evaluate": check_evaluate}
+CHECKS = {
+    "train": check,
+    "sample": check_sample,
+    "evaluate": check_evaluate,
+    "compare": check_compare,
+}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
