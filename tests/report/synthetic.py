@@ -70,8 +70,8 @@ def write_run(
     settings = composed["settings"] | {"seed": seed}
     if latent:
         settings["model"]["latent"]["dim"] = latent
-    text = yaml.dump(settings, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
-    (folder / "config.yaml").write_text(text)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    (folder / "config.yaml").write_text(yaml.dump(settings, Dumper=dumper, sort_keys=False))
     values = {"fid10k_mnist": fid, "is10k_mnist": 9 - fid / 100, "sharpness2k": 0.9}
     names = {"fid10k_mnist": "fid", "is10k_mnist": "is", "sharpness2k": "sharpness"}
     protocols = {name: protocol(bare) | dict(measured or {}) for name, bare in names.items()}
