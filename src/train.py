@@ -158,6 +158,8 @@ def report(run: runs.Run, repeated: bool) -> None:
     print("Next:")
     print(f"  python -m src.sample run={run.folder} n=64 out=grid.png")
     print(f"  python -m src.evaluate run={run.folder}")
+    if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
+        print(f"  python -m src.compare runs={run.folder.parents[2]}")
     print("  the same command with seed=1, or with existing=restart to begin anew")
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from src.command import quoted
-from src.config import check, check_evaluate, check_sample, check_status, compose
+from src.config import (
+    check,
+    check_compare,
+    check_evaluate,
+    check_sample,
+    check_status,
+    compose,
+)
 from src.search import Grid, Optuna
 
 ROOT = Path(__file__).parent.parent
@@ -16,6 +23,7 @@ CHECKS = {
     "sample": check_sample,
     "evaluate": check_evaluate,
     "status": check_status,
+    "compare": check_compare,
 }
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

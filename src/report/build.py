@@ -17,7 +17,7 @@ from src.config import flatten
 from src.errors import SettingError
 from src.report import metrics, verdict
 from src.report.comparison import Cell, Column, Comparison, Curve, Group, LeftOut, RunEntry, Table
-from src.report.naming import ABSENT, choices, differing, model_name, names, values_of, variant
+from src.report.naming import ABSENT, choices, differing, model_name, names, values_of
 from src.report.read import Record
 
 COSTS = (
@@ -196,7 +196,7 @@ def _table(
     columns = _columns(main, records)
     ids = {id(record): f"{table}r{i + 1}" for i, record in enumerate(records)}
     groups = []
-    settings = [{"model": model_name(r)} | variant(r) for r in records]
+    settings = [{"model": model_name(r)} | r.variant for r in records]
     flat = {id(record): own for record, own in zip(records, settings, strict=True)}
     varied = differing(settings)
     for name, own in members.items():
@@ -238,7 +238,7 @@ def _without_repeats(entries: Sequence[Scored], left_out: list[LeftOut]) -> list
     """The same settings with the same seed once only: a copy would pass for agreement."""
     seen: dict[str, Scored] = {}
     for entry in sorted(entries, key=lambda entry: (entry.record.seed, entry.record.place)):
-        key = json.dumps([variant(entry.record), entry.record.seed], sort_keys=True)
+        key = json.dumps([entry.record.variant, entry.record.seed], sort_keys=True)
         if key in seen:
             reason = f"same settings and seed as {seen[key].record.place}"
             left_out.append(LeftOut(entry.record.place, "repeated", reason))
@@ -256,7 +256,7 @@ def _members(records: Sequence[Record], by: Sequence[str]) -> dict[str, list[Rec
             members[" ".join(own)].append(record)
         return members
     for record in records:
-        members[json.dumps(variant(record), sort_keys=True)].append(record)
+        members[json.dumps(record.variant, sort_keys=True)].append(record)
     short = names([own[0] for own in members.values()])
     return dict(zip(short, members.values(), strict=True))
 

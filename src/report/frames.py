@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -16,8 +17,18 @@ from src.report.read import Record, data_address
 
 TILES = 8  # of a grid, in either direction
 BUDGET = 6_000_000  # bytes of all pictures; a page should stay under 10 MB
-# Longest side in pixels, frames per group and quality: the first that fits into the budget.
-SIZES = ((460, 8, 75), (320, 6, 65), (240, 4, 55), (160, 2, 50))
+
+
+class Size(NamedTuple):
+    """How large pictures are: the longest side in pixels, frames of a group, WebP's quality."""
+
+    side: int
+    frames: int
+    quality: int
+
+
+# The first that fits into the budget, or the last.
+SIZES = (Size(460, 8, 75), Size(320, 6, 65), Size(240, 4, 55), Size(160, 2, 50))
 
 
 def add_pictures(comparison: Comparison, records: Mapping[str, Record]) -> None:
@@ -28,25 +39,23 @@ def add_pictures(comparison: Comparison, records: Mapping[str, Record]) -> None:
     """
     firsts = {group.runs[0] for table in comparison.tables for group in table.groups}
     runs = [run for run in comparison.runs if run.id in firsts and run.folder in records]
-    there = [records[run.folder].frames() for run in runs]
-    for side, most, quality in SIZES:
-        frames = [
-            (run, samples, path, records[run.folder])
-            for run, own in zip(runs, there, strict=True)
-            for samples, path in spread(own, most)
-        ]
-        with ThreadPoolExecutor() as pool:  # Pillow works outside of the interpreter's lock
-            images = list(
-                pool.map(lambda frame: _encode(frame[2], _pitch(frame[3]), side, quality), frames)  # noqa: B023
-            )
-        if sum(map(len, images)) < BUDGET:
-            break
-    for run in runs:
-        run.pictures = [
-            Picture(samples, image)
-            for (owner, samples, *_), image in zip(frames, images, strict=True)
-            if owner is run and image
-        ]
+    there = {run.id: records[run.folder].frames() for run in runs}
+    pitch = {run.id: _pitch(records[run.folder]) for run in runs}
+    with ThreadPoolExecutor() as pool:  # Pillow works outside of the interpreter's lock
+        for size in SIZES:
+            # The last frames have the most to show; the others are about as large.
+            lasts = [(there[run.id][-1][1], pitch[run.id], size) for run in runs if there[run.id]]
+            bytes_each = sum(map(len, pool.map(_encode, lasts))) / max(len(lasts), 1)
+            if bytes_each * sum(len(spread(there[run.id], size.frames)) for run in runs) < BUDGET:
+                break
+        for run in runs:
+            chosen = spread(there[run.id], size.frames)
+            images = pool.map(_encode, [(path, pitch[run.id], size) for _, path in chosen])
+            run.pictures = [
+                Picture(samples, image)
+                for (samples, _), image in zip(chosen, images, strict=True)
+                if image
+            ]
 
 
 def spread(frames: Sequence[tuple[int, Path]], most: int) -> list[tuple[int, Path]]:
@@ -65,8 +74,9 @@ def _pitch(record: Record) -> int | None:
     return max(1, 64 // largest) * largest + 2
 
 
-def _encode(path: Path, pitch: int | None, side: int, quality: int) -> str:
+def _encode(frame: tuple[Path, int | None, Size]) -> str:
     """The picture, at most eight tiles wide and high; empty if it cannot be read."""
+    path, pitch, size = frame
     try:
         with Image.open(path) as image:
             picture = image.convert("RGB")
@@ -75,7 +85,7 @@ def _encode(path: Path, pitch: int | None, side: int, quality: int) -> str:
     if pitch:
         edge = TILES * pitch + 2
         picture = picture.crop((0, 0, min(edge, picture.width), min(edge, picture.height)))
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    picture.thumbnail((size.side, size.side))
     out = io.BytesIO()
-    picture.save(out, "WEBP", quality=quality, method=3)
+    picture.save(out, "WEBP", quality=size.quality, method=1)
     return data_address(out.getvalue(), "image/webp")

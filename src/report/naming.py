@@ -13,24 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from src.config import ADVICE, CONF, bears_on_result, flatten
+from src.config import CONF, flatten
 from src.errors import SettingError
 from src.report.read import Record
 
 ABSENT = "absent"
 MOST_WORDS = 4  # of a name, beside the preset
-
-
-def variant(record: Record) -> dict[str, Any]:
-    """The flat settings that make a variant: without seed, metrics and what does not matter."""
-    return {
-        key: value
-        for key, value in flatten(record.settings).items()
-        if key != "seed"
-        and bears_on_result(key)
-        and not key.startswith("metrics.")
-        and not ADVICE & set(key.split("."))
-    }
 
 
 @cache
@@ -60,7 +48,7 @@ def values_of(key: str, records: Sequence[Record]) -> list[str]:
     """
     if key == "model":
         return [model_name(record) for record in records]
-    flat = [variant(record) | {"seed": record.seed} for record in records]
+    flat = [record.variant | {"seed": record.seed} for record in records]
     known = sorted({name for settings in flat for name in settings})
     slot = key.replace("/", ".").removeprefix("model.")
     if any(name.startswith(f"model.{slot}.") for name in known):
@@ -73,7 +61,7 @@ def values_of(key: str, records: Sequence[Record]) -> list[str]:
         cure = f"Did you mean {near[0]}?" if near else "Such as by=model, by=penalty, by=budget."
         cure = f"Write one of {', '.join(fitting[:6])}." if fitting else cure
         raise SettingError(
-            f"by={key} is {'no' if not fitting else 'more than one'} setting.\n{cure}"
+            f"by={key} {'fits several settings' if fitting else 'is no setting'}.\n{cure}"
         )
     return [f"{key}={_spell(settings.get(fitting[0], ABSENT))}" for settings in flat]
 
@@ -110,23 +98,24 @@ def names(firsts: Sequence[Record]) -> list[str]:
 
 def _words(records: Sequence[Record]) -> list[list[str]]:
     """Of variants of one preset, what they differ in."""
-    keys = differing([variant(record) for record in records])
+    keys = differing([record.variant for record in records])
     slots = sorted(
         {key.removeprefix("model.").removesuffix("._target_") for key in keys if "_target_" in key}
         - {"_target_"}
     )
     slots = [slot for slot in slots if not any(slot.startswith(f"{other}.") for other in slots)]
-    words: list[list[str]] = [[] for _ in records]
-    for slot in slots:
-        for own, record in zip(words, records, strict=True):
-            own.append(f"{slot}={_part(record, slot)}")
+    candidates = [[f"{slot}={_part(record, slot)}" for record in records] for slot in slots]
     for key in keys:
-        if any(key.startswith(f"model.{slot}.") for slot in slots):
-            continue  # numbers of different parts have no common meaning
-        for own, record in zip(words, records, strict=True):
-            value = flatten(record.settings).get(key, ABSENT)
-            own.append(f"{key.removeprefix('model.')}={_spell(value)}")
-    return words
+        if not any(key.startswith(f"model.{slot}.") for slot in slots):
+            # Numbers inside of different parts have no common meaning.
+            values = [_spell(flatten(record.settings).get(key, ABSENT)) for record in records]
+            candidates.append([f"{key.removeprefix('model.')}={value}" for value in values])
+    words: list[tuple[str, ...]] = [()] * len(records)
+    for own in candidates:
+        longer = [(*before, word) for before, word in zip(words, own, strict=True)]
+        if len(set(longer)) > len(set(words)):  # what follows from the words before adds nothing
+            words = longer
+    return [list(own) for own in words]
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:

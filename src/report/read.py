@@ -12,12 +12,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from src.config import ADVICE, bears_on_result, flatten
 from src.errors import SettingError
 from src.report.comparison import LeftOut
 
@@ -45,6 +46,20 @@ class Record:
     @property
     def seed(self) -> int:
         return int(self.settings.get("seed", self.summary.get("seed", 0)))
+
+    @cached_property
+    def variant(self) -> dict[str, Any]:
+        """The flat settings that make a variant: without seed, metrics and what does not matter."""
+        flat = flatten(self.settings)
+        return {key: value for key, value in flat.items() if _is_of_variant(key)}
+
+
+@cache
+def _is_of_variant(key: str) -> bool:
+    if key in ("seed", "model.budget"):  # `budget` is what was trained
+        return False
+    advice = not ADVICE.isdisjoint(key.split("."))
+    return bears_on_result(key) and not advice and not key.startswith("metrics.")
 
 
 def read_runs(paths: Sequence[str]) -> tuple[list[Record], list[LeftOut]]:

@@ -77,6 +77,8 @@ def _leads(table: Table, column: Column, group: Group) -> bool:
     if column.lower_is_better is None or column.key not in group.values or len(table.groups) < 2:
         return False
     means = [g.values[column.key].mean for g in table.groups if column.key in g.values]
+    if len(set(means)) < 2:
+        return False
     return group.values[column.key].mean == (min if column.lower_is_better else max)(means)
 
 

@@ -1,0 +1,287 @@
+"""Which runs stand in which table and group, under which names, and with which words."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from src.errors import SettingError
+from src.report.build import compare
+from src.report.comparison import Comparison
+from src.report.read import read_runs
+from tests.report.synthetic import DATA, sweep, write_run
+
+
+def compared(root: Path, **settings: object) -> Comparison:
+    found = compare(*read_runs([str(root)]), **settings)
+    json.dumps(dataclasses.asdict(found), allow_nan=False)  # the page embeds it
+    return found
+
+
+def names(comparison: Comparison) -> list[str]:
+    return [group.name for table in comparison.tables for group in table.groups]
+
+
+def reasons(comparison: Comparison) -> dict[str, tuple[str, str]]:
+    return {Path(e.folder).name: (e.status, e.reason) for e in comparison.left_out}
+
+
+def test_groups_differ_in_more_than_the_seed(tmp_path: Path) -> None:
+    fids = (4.0, 5.0, 6.0)
+    for seed, fid in enumerate(fids):
+        write_run(tmp_path, "dcgan", seed, fid)
+        write_run(tmp_path, "vae", seed, 100 * fid)
+    (table,) = compared(tmp_path).tables
+    dcgan, vae = table.groups
+    assert (dcgan.name, vae.name) == ("dcgan", "vae")
+    cell = dcgan.values["fid10k_mnist"]
+    assert cell.values == list(fids)
+    assert (cell.mean, cell.sd, cell.n, cell.best) == (5, 1, 3, 4)
+    assert dcgan.values["is10k_mnist"].best == pytest.approx(9 - 4 / 100)  # more is better
+    assert dcgan.values["parameters"].mean == 5000
+    assert dcgan.values["images_per_second"].mean == 50
+    assert (table.metric, table.lower_is_better, table.real) == ("fid10k_mnist", True, 1.18)
+    assert "mnist (real)" in table.data
+    assert (dcgan.letters, vae.letters) == ("a", "b")
+    assert table.verdict.text == "dcgan (FID 5) is better than all others, by more than noise."
+    (pair,) = table.verdict.pairs
+    assert (pair.a, pair.b, pair.distinct) == (dcgan.id, vae.id, True)
+    assert pair.ratio == pytest.approx(0.01)
+    assert pair.low < 0.01 < pair.high < 1
+
+
+def test_what_is_not_told_apart_says_so(tmp_path: Path) -> None:
+    sweep(tmp_path, "dcgan", "lsgan", "sngan", "vae", vae=60)
+    (table,) = compared(tmp_path).tables
+    assert [group.letters for group in table.groups] == ["a", "a", "a", "b"]
+    assert "cannot be told apart from" in table.verdict.text
+    assert "vae is worse, by more than noise" in table.verdict.text
+    sweep(tmp_path / "same", "dcgan", "lsgan")
+    (table,) = compared(tmp_path / "same").tables
+    assert table.verdict.text.startswith("No difference is more than noise")
+    assert not any(pair.distinct for pair in table.verdict.pairs)
+
+
+def test_one_seed_gets_no_verdict(tmp_path: Path) -> None:
+    sweep(tmp_path, "dcgan", "vae", seeds=1, vae=500)
+    (table,) = compared(tmp_path).tables
+    assert table.verdict.method == "none: one seed"
+    assert table.verdict.pairs == []
+    assert [group.letters for group in table.groups] == ["", ""]
+    sweep(tmp_path, "lsgan", "sngan", seeds=3)
+    (table,) = compared(tmp_path).tables
+    assert "dcgan and vae have one seed: not judged." in table.verdict.text
+
+
+def test_seeds_without_spread_get_no_verdict(tmp_path: Path) -> None:
+    for model, fid in (("dcgan", 5.0), ("vae", 6.0)):
+        for seed in (0, 1):
+            write_run(tmp_path, model, seed, fid)
+    assert compared(tmp_path).tables[0].verdict.method == "none: no spread"
+
+
+def test_names_say_what_differs(tmp_path: Path) -> None:
+    changed = (
+        ("default", ()),
+        ("a", ("model/penalty=r1",)),
+        ("b", ("model.generator.width=32",)),
+        ("c", ("budget=2000",)),
+    )
+    for variant, words in changed:
+        write_run(tmp_path, "dcgan", words=words, variant=variant)
+    write_run(tmp_path, "vae")
+    found = compared(tmp_path)
+    (table,) = found.tables
+    assert set(names(found)) == {
+        "dcgan penalty=none generator.width=64 budget=1000",
+        "dcgan penalty=r1 generator.width=64 budget=1000",
+        "dcgan penalty=none generator.width=32 budget=1000",
+        "dcgan penalty=none generator.width=64 budget=2000",
+        "vae",
+    }
+    widths = {
+        group.config["model.generator.width"] for group in table.groups if "dcgan" in group.name
+    }
+    assert widths == {64, 32}
+
+
+def test_names_without_recorded_choices(tmp_path: Path) -> None:
+    for variant, words in (("x", ()), ("y", ("model/penalty=r1",))):
+        folder = write_run(tmp_path, words=words, variant=variant)
+        summary = json.loads((folder / "summary.json").read_text())
+        del summary["choices"]
+        (folder / "summary.json").write_text(json.dumps(summary))
+    assert set(names(compared(tmp_path))) == {"dcgan penalty=no_penalty", "dcgan penalty=r1"}
+
+
+def test_groups_by_keys(tmp_path: Path) -> None:
+    write_run(tmp_path, "dcgan", 0)
+    write_run(tmp_path, "dcgan", 0, words=("model/penalty=r1",), variant="r1")
+    write_run(tmp_path, "lsgan", 0)
+    by_model = compared(tmp_path, by=["model"])
+    assert set(names(by_model)) == {"dcgan", "lsgan"}
+    (warning,) = by_model.tables[0].warnings
+    assert warning.startswith("Runs of different settings in one group: dcgan (model.")
+    by_both = compared(tmp_path, by=["model", "penalty"])
+    assert set(names(by_both)) == {"dcgan penalty=none", "dcgan penalty=r1", "lsgan penalty=none"}
+    assert set(names(compared(tmp_path, by=["budget"]))) == {"budget=1000"}
+    with pytest.raises(SettingError, match=r"by=bugdet is no setting.*\n.*budget\?"):
+        compared(tmp_path, by=["bugdet"])
+    with pytest.raises(SettingError, match=r"by=width fits several"):
+        compared(tmp_path, by=["width"])
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"seed": 1}, "seed 0 there, 1 here"),
+    ({"extractor": {"name": "mnist", "hash": "beef"}}, "extractor.hash f00d there, beef here"),
+    ({"data_id": DATA | {"hash": "0" * 16}}, "data_id.hash"),
+])  # fmt: skip
+def test_protocols_are_never_mixed(tmp_path: Path, changes: dict, why: str) -> None:
+    write_run(tmp_path, "dcgan", 0, 5)
+    write_run(tmp_path, "vae", 0, 50)
+    write_run(tmp_path, "lsgan", 0, 1, measured=changes)
+    first, second = compared(tmp_path).tables
+    assert {group.name for group in first.groups} == {"dcgan", "vae"}
+    assert [group.name for group in second.groups] == ["lsgan"]
+    assert "Not in one table with table 1" in second.warnings[0]
+    assert why in second.warnings[0]
+
+
+def test_what_real_data_get_splits_no_table(tmp_path: Path) -> None:
+    write_run(tmp_path, "dcgan", measured={"real": 1.18})
+    write_run(tmp_path, "vae", measured={"real": 1.1800001})
+    assert len(compared(tmp_path).tables) == 1
+
+
+def test_a_metric_of_choice(tmp_path: Path) -> None:
+    write_run(tmp_path, "dcgan", 0, 5)
+    write_run(tmp_path, "vae", 0, 50)
+    for metric in ("is", "is10k_mnist"):
+        (table,) = compared(tmp_path, metric=metric).tables
+        assert (table.metric, table.lower_is_better) == ("is10k_mnist", False)
+        assert [group.name for group in table.groups] == ["dcgan", "vae"]
+    with pytest.raises(
+        SettingError, match=r"metric=fd: no finished run has it\.\nThey have: fid10k"
+    ):
+        compared(tmp_path, metric="fd")
+    with pytest.raises(SettingError, match=r"metric=sharpness does not rank.*\n.*fid, is"):
+        compared(tmp_path, metric="sharpness")
+
+
+def test_evaluations_are_numbers_too(tmp_path: Path) -> None:
+    folder = write_run(tmp_path)
+    entry = {"name": "fid50k_mnist", "value": 4.5, "samples_seen": 1000}
+    protocol = {"metric": "fid", "n_fake": 50000, "data_id": DATA}
+    (folder / "evaluations.json").write_text(json.dumps([entry | {"protocol": protocol}]))
+    found = compared(tmp_path, metric="fid50k_mnist")
+    assert found.tables[0].groups[0].values["fid50k_mnist"].mean == 4.5
+    assert {table.metric for table in compared(tmp_path).tables} == {"fid10k_mnist", "fid50k_mnist"}
+
+
+def test_who_is_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path, seed=0)
+    write_run(tmp_path, seed=1, summary={"status": "failed", "error": "d_loss is nan"})
+    write_run(tmp_path, seed=2, summary={"status": "running"})
+    write_run(tmp_path, seed=3, summary={"status": "interrupted"})
+    write_run(tmp_path, seed=4, summary={"metrics": {}, "protocols": {}})
+    write_run(tmp_path, seed=5, fid=math.nan)
+    (write_run(tmp_path, seed=6) / "summary.json").write_text('{"status": "fini')
+    (write_run(tmp_path, seed=7) / "config.yaml").write_text("model: [")
+    (write_run(tmp_path, seed=8) / "config.yaml").unlink()
+    write_run(tmp_path / "other", seed=0)
+    (write_run(tmp_path, seed=9) / "summary.json").unlink()
+    (write_run(tmp_path, seed=10) / "summary.json").write_text("[]")
+    (write_run(tmp_path, seed=11) / "metrics.csv").write_text("samples_seen,seconds\n1,x\n")
+    found = compared(tmp_path)
+    assert [run.seed for run in found.runs] == [0]
+    told = reasons(found)
+    assert told["seed=1"] == ("failed", "d_loss is nan")
+    assert told["seed=2"][0] == "running"
+    assert "at 1,000 samples" in told["seed=2"][1]
+    assert told["seed=3"][0] == "interrupted"
+    assert told["seed=4"] == ("unscored", "has no fid, but no number at all")
+    assert told["seed=5"] == ("unscored", "fid10k_mnist is not a number")
+    assert told["seed=9"][0] == "begun"
+    assert [told[f"seed={i}"][0] for i in (6, 7, 8, 10, 11)] == ["damaged"] * 5
+    assert told["seed=0"][0] == "repeated"
+    assert len(found.left_out) == 12
+    (table,) = found.tables
+    assert "dcgan: 1 of 2 runs failed and is not in its mean, which flatters it." in table.warnings
+
+
+def test_nothing_to_compare(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="there is no run below"):
+        read_runs([str(tmp_path)])
+    with pytest.raises(SettingError, match="does not exist"):
+        read_runs([str(tmp_path / "nowhere")])
+    write_run(tmp_path, summary={"status": "running"})
+    found = compared(tmp_path)
+    assert found.tables == []
+    assert len(found.left_out) == 1
+
+
+def test_runs_are_found_by_patterns_and_lists(tmp_path: Path) -> None:
+    for model in ("dcgan", "lsgan", "vae"):
+        folder = write_run(tmp_path, model)
+    (folder / "wandb" / "files").mkdir(parents=True)
+    (folder / "wandb" / "files" / "config.yaml").write_text("a: 1")
+    records, left_out = read_runs([f"{tmp_path}/mnist/*gan", str(tmp_path / "mnist" / "vae")])
+    assert [Path(record.place).parts[-3] for record in records] == ["dcgan", "lsgan", "vae"]
+    assert left_out == []
+    records, _ = read_runs([str(folder), str(folder)])
+    assert len(records) == 1
+
+
+def test_curves_have_the_best_so_far_and_the_time(tmp_path: Path) -> None:
+    scores = [
+        {"samples_seen": 250, "fid10k_mnist": 9.0},
+        {"samples_seen": 500, "fid10k_mnist": 4.0},
+        {"samples_seen": 750, "fid10k_mnist": math.nan},
+        {"samples_seen": 1000, "fid10k_mnist": 5.0},
+    ]
+    write_run(tmp_path, summary={"scores": scores})
+    curve = compared(tmp_path).runs[0].curve
+    assert curve.samples == [250, 500, 1000]
+    assert curve.value == [9, 4, 5]
+    assert curve.best == [9, 4, 4]
+    assert curve.seconds == pytest.approx([5, 10, 20])
+
+
+def warned(root: Path) -> str:
+    return "\n".join(compared(root).tables[0].warnings)
+
+
+def test_warnings(tmp_path: Path) -> None:
+    sweep(tmp_path / "quiet", "dcgan", "lsgan", lsgan=20.0)
+    assert warned(tmp_path / "quiet") == ""
+    sweep(tmp_path / "floor", "dcgan", "lsgan", dcgan=1.1)
+    assert "dcgan reached what held-out real data get (1.18)" in warned(tmp_path / "floor")
+    sweep(tmp_path / "near", "dcgan", "lsgan", lsgan=5.2)
+    assert "less than the 1.18 that held-out real data get" in warned(tmp_path / "near")
+    scores = [{"samples_seen": s, "fid10k_mnist": f} for s, f in ((500, 8.0), (1000, 5.0))]
+    write_run(tmp_path / "moving", summary={"scores": scores})
+    assert "Still improving between the last two scorings: dcgan (-38 %)" in warned(
+        tmp_path / "moving"
+    )
+    write_run(tmp_path / "unlike", "dcgan", summary={"device": "cpu", "git": "a"})
+    write_run(tmp_path / "unlike", "vae", fid=50, summary={"samples_seen": 3000})
+    told = warned(tmp_path / "unlike")
+    assert "Trained on 1,000 to 3,000 samples" in told
+    assert "different devices (cpu and cpu, 2 threads)" in told
+    assert "2 versions of the code" in told
+
+
+def test_a_difference_below_the_noise_of_one_scoring(tmp_path: Path) -> None:
+    """Seeds that agree to 0.1 %, whose numbers jumped by 5 % from one scoring to the next."""
+    jumps = (1.05, 0.95, 1.0)
+    for model, fid in (("dcgan", 15.0), ("lsgan", 15.3)):
+        for seed, jump in enumerate(jumps):
+            own = fid * (1 + seed / 1000)
+            scores = [{"samples_seen": 500, "fid10k_mnist": own * jump}]
+            scores.append({"samples_seen": 1000, "fid10k_mnist": own})
+            write_run(tmp_path, model, seed, own, summary={"scores": scores})
+    (table,) = compared(tmp_path).tables
+    assert table.verdict.pairs[0].distinct
+    assert any("dcgan and lsgan: a difference of the means, but less" in w for w in table.warnings)

@@ -1,0 +1,27 @@
+"""Every number of the documentation has a direction, or is known to have none."""
+
+import re
+from pathlib import Path
+
+from src.report.metrics import HIGHER, LOWER, UNRANKED, label, lower_is_better, on_log_scale
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def test_every_documented_number_is_known() -> None:
+    text = PAGE.read_text().partition("| number | meaning")[2].partition("\n\n")[0]
+    cells = [line.split("|")[1] for line in text.splitlines()[2:] if line.startswith("|")]
+    documented = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert len(documented) > 20
+    assert documented <= LOWER | HIGHER | UNRANKED | {"kl"}
+
+
+def test_directions() -> None:
+    assert not LOWER & HIGHER
+    assert lower_is_better("fid", {}) is True
+    assert lower_is_better("iw5000", {}) is False
+    assert lower_is_better("sharpness", {}) is None
+    assert lower_is_better("kl", {"compared_with": "exact shares"}) is True
+    assert lower_is_better("kl", {"pixels": "grey"}) is None
+    assert [on_log_scale(name) for name in ("fid", "kid", "is")] == [True, False, False]
+    assert (label("fid"), label("cov_error")) == ("FID", "cov error")
