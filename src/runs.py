@@ -145,6 +145,11 @@ class Run:
                 "Wait for it, or choose another place with hydra.run.dir=..."
             ) from error
 
+    @property
+    def lock_handles(self) -> tuple[int, ...]:
+        """What a child inherits to keep others out for as long as it lives."""
+        return (self._lock.fileno(),) if self._lock else ()
+
     def close(self) -> None:
         """Let others in."""
         if self._lock:
