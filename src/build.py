@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import MixedPrecision, Precision
 
+from src import ranks
 from src.callbacks.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.config import ADVICE, RECIPE
 from src.data.base import DataModule, DataSpec
@@ -186,6 +187,10 @@ def build_trainer(
     _quieten_lightning()
     options = dict(settings["trainer"])
     device = device_of(options["accelerator"])
+    if ranks.count() > 1:
+        # To Lightning each rank is alone on its device; see `src/ranks.py`.
+        cuda = device.type == "cuda"
+        options |= {"accelerator": device.type, "devices": [ranks.rank()] if cuda else 1}
     precision = precision_of(options.pop("precision"), spec.kind, device)
     if device.type == "cpu":
         keep_freed_memory()

@@ -88,13 +88,13 @@ class Trainer:
 
     Attributes:
         accelerator: `auto` takes a GPU if there is one.
-        devices: one, so far.
+        devices: how many share each batch, which stays as large: GPUs, or processes on the CPU.
         precision: `auto` is bfloat16 autocast where that is faster. float16 would need each
             player's loss scaled.
     """
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
-    devices: Literal[1]
+    devices: int
     precision: Literal["auto", "32-true", "bf16-mixed"]
 
 
@@ -321,6 +321,21 @@ def check(config: DictConfig) -> None:
             f"model.batch_size={model['batch_size']} cannot be cut into packs of {packing}.\n"
             "Choose a multiple of model.packing."
         )
+    _check_devices(settings["trainer"], model["batch_size"], packing)
+
+
+def _check_devices(trainer: Mapping[str, Any], batch_size: int, packing: int) -> None:
+    devices = trainer["devices"]
+    if devices < 1:
+        raise SettingError(f"trainer.devices={devices} must be positive.")
+    if devices > 1 and trainer["accelerator"] == "mps":
+        raise SettingError(f"trainer.devices={devices}: there is one device of this kind, mps.")
+    if batch_size % (devices * packing):
+        packs = f" in packs of {packing}" if packing > 1 else ""
+        raise SettingError(
+            f"model.batch_size={batch_size} cannot be shared by trainer.devices={devices}{packs}.\n"
+            f"It is the batch of all together: choose a multiple of {devices * packing}."
+        )
 
 
 def _check_all(settings: Mapping[str, Any]) -> None:
@@ -466,6 +481,12 @@ def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
         return OmegaConf.to_container(config, resolve=resolve)
     except OmegaConfBaseException as error:
         raise SettingError(f"{error.full_key}: {str(error).splitlines()[0]}.") from error
+
+
+def choices_of(config: DictConfig) -> dict[str, str]:
+    """The names of presets and parts by their slots, which the settings alone do not say."""
+    chosen = config.hydra.runtime.choices.items()
+    return {slot: choice for slot, choice in chosen if "hydra" not in slot}
 
 
 def bears_on_result(key: str) -> bool:

@@ -7,11 +7,12 @@ from typing import Any
 import lightning as L
 import torch
 
+from src import ranks
 from src.models.base import GenerativeModel
 
 
 def cost(model: GenerativeModel, trainer: L.Trainer) -> dict[str, Any]:
-    """The cost entries of summary.json; seconds of training only, memory in bytes."""
+    """The cost entries of summary.json; seconds of training only, memory in bytes, of rank 0."""
     if model.device.type == "cuda":
         device = torch.cuda.get_device_name(model.device)
         memory = torch.cuda.max_memory_allocated(model.device)
@@ -33,5 +34,6 @@ def cost(model: GenerativeModel, trainer: L.Trainer) -> dict[str, Any]:
         "parameters": {name: count for name, count in parameters.items() if count},
         "peak_memory": memory,
         "device": device,
+        "devices": ranks.count(),
         "precision": str(trainer.precision),
     }

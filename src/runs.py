@@ -176,6 +176,11 @@ class Run:
                     ) from error
             time.sleep(0.05)
 
+    @property
+    def lock_handles(self) -> tuple[int, ...]:
+        """What a child inherits to keep others out for as long as it lives."""
+        return (self._lock.fileno(),) if self._lock else ()
+
     def close(self) -> None:
         """Let others in."""
         if self._lock:

@@ -204,7 +204,8 @@ class _Sweep:
         except SettingError as error:
             reason = str(error).partition("\n")[0]
             return Job(trial, " ".join(swept) or "the only run", "failed", note=reason)
-        order = Order(settings, str(run.folder), token=uuid.uuid4().hex)
+        chosen = configuration.choices_of(config)
+        order = Order(settings, chosen, str(run.folder), token=uuid.uuid4().hex)
         place = "finished before" if done else "waiting"
         return Job(trial, name, place, order=order, resumes=state == "interrupted")
 

@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 
 from src import runs
 from src.command import launch
-from src.config import check, plain
+from src.config import check, choices_of, plain
 from src.errors import SettingError
+from src.processes import train_on_ranks
 
 
 def train(config: DictConfig, folder: Path, patience: float = 0.2) -> dict[str, Any]:
@@ -38,20 +39,32 @@ def train(config: DictConfig, folder: Path, patience: float = 0.2) -> dict[str, 
         if state != "finished":
             print(f"{'Resuming' if state == 'interrupted' else 'Training'} in {folder}")
             resume = state == "interrupted"
-            data, model = prepare(settings, run, resume)
-            # The names of presets and parts: the settings alone do not say them.
-            chosen = {k: v for k, v in config.hydra.runtime.choices.items() if "hydra" not in k}
-            made_by = {"seed": settings["seed"], "choices": chosen} | runs.provenance()
-            run.update_summary(status="running", error=None, data_id=data.data_id, **made_by)
-            try:
-                fit(settings, run, data, model, resume)
-            except Exception as error:
-                run.update_summary(status="failed", error=str(error).partition("\n")[0])
-                raise
+            chosen = choices_of(config)
+            if settings["trainer"]["devices"] > 1:
+                train_on_ranks(settings, chosen, run, resume)
+            else:
+                work(settings, chosen, run, resume)
         elif run.settings["data"]["root"] != settings["data"]["root"]:
             load_data(settings, run)  # the same in another place, or others?
         report(run, repeated=state == "finished")
         return run.summary
+
+
+def work(settings: dict[str, Any], choices: dict[str, str], run: runs.Run, resume: bool) -> None:
+    """Train, score and record, alone or as rank 0 of several; as another rank, help it to train."""
+    from src import ranks
+
+    data, model = prepare(settings, run, resume)
+    if ranks.rank() > 0:
+        follow(settings, run, data, model, resume)
+        return
+    made_by = {"seed": settings["seed"], "choices": choices} | runs.provenance()
+    run.update_summary(status="running", error=None, data_id=data.data_id, **made_by)
+    try:
+        fit(settings, run, data, model, resume)
+    except Exception as error:
+        run.update_summary(status="failed", error=str(error).partition("\n")[0])
+        raise
 
 
 def load_data(settings: dict[str, Any], run: runs.Run) -> "DataModule":  # noqa: F821
@@ -82,13 +95,18 @@ def prepare(
     Raises:
         SettingError: if they cannot be built or do not fit the run, which is left as it was.
     """
+    from src import ranks
     from src.build import build_model, restore
     from src.loggers import cut_back
 
-    data = load_data(settings, run)
+    with ranks.in_turn():  # the first may have to fill the cache
+        data = load_data(settings, run)
     model = build_model(settings, data.spec)
     if resume:
         restore(model, run.checkpoint)
+    if ranks.rank() > 0:
+        return data, model
+    if resume:
         run.store(settings)
     # A run that was killed has rows past its last checkpoint, or has rows and no checkpoint yet.
     cut_back(run / "metrics.csv", model.samples_seen)
@@ -103,24 +121,22 @@ def fit(
     resume: bool,
 ) -> None:
     """Train, score and write the summary."""
+    from src import ranks
     from src.build import build, build_loggers, build_trainer
     from src.callbacks.equilibrium import Equilibrium
     from src.callbacks.quality import Quality
     from src.callbacks.signals import Signals
+    from src.callbacks.together import Together
     from src.cost import cost
     from src.metrics.scorers import make_scorers
 
     callbacks = [build(node) for node in settings["callbacks"].values()]
+    callbacks += [Together()] if ranks.count() > 1 else []
     quality = next((c for c in callbacks if isinstance(c, Quality)), Quality())
     quality.scorers = make_scorers(settings["metrics"], data, model)
     with build_loggers(settings, run.folder) as loggers:
         trainer = build_trainer(settings, run.folder, data.spec, callbacks, loggers)
-        trainer.fit(
-            model,
-            datamodule=data,
-            ckpt_path=str(run.checkpoint) if resume else None,
-            weights_only=True,
-        )
+        _run(trainer, model, data, run.checkpoint if resume else None)
         stopped_by = next((c.interrupted_by for c in callbacks if isinstance(c, Signals)), None)
         summary = {
             "status": "interrupted" if stopped_by else "finished",
@@ -138,6 +154,31 @@ def fit(
     if stopped_by:
         print(f"Saved at {model.samples_seen:,} samples. The same command goes on from there.")
         sys.exit(128 + signal.Signals[stopped_by])  # as shells do: 130, 143
+
+
+def follow(
+    settings: dict[str, Any],
+    run: runs.Run,
+    data: "DataModule",  # noqa: F821
+    model: "GenerativeModel",  # noqa: F821
+    resume: bool,
+) -> None:
+    """What a rank above 0 does of `fit`: the training, and nothing beside it."""
+    from src.build import build_trainer
+    from src.callbacks.together import Together
+
+    trainer = build_trainer(settings, run.folder, data.spec, [Together()], [])
+    _run(trainer, model, data, run.checkpoint if resume else None)
+
+
+def _run(
+    trainer: "Trainer",  # noqa: F821
+    model: "GenerativeModel",  # noqa: F821
+    data: "DataModule",  # noqa: F821
+    checkpoint: Path | None,
+) -> None:
+    path = str(checkpoint) if checkpoint else None
+    trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
 
 
 def report(run: runs.Run, repeated: bool) -> None:

@@ -40,6 +40,7 @@ class Order:
 
     Attributes:
         settings: the composed and checked configuration.
+        choices: the names of its presets and parts.
         folder: the run folder.
         token: of this attempt: only a `.stop` file with it is meant.
         threads: for each of torch, BLAS and OpenMP; None leaves them alone.
@@ -47,6 +48,7 @@ class Order:
     """
 
     settings: Mapping[str, Any]
+    choices: Mapping[str, str]
     folder: str
     token: str
     threads: int | None = None
@@ -117,7 +119,8 @@ def _train(order: Order, folder: Path) -> Outcome:
     try:
         if order.threads:
             _limit_threads(order.threads)
-        train(OmegaConf.create(dict(order.settings)), folder, PATIENCE)
+        composed = {"hydra": {"runtime": {"choices": dict(order.choices)}}, **order.settings}
+        train(OmegaConf.create(composed), folder, PATIENCE)
         return Outcome("finished")
     except SettingError as error:
         print(f"error: {error}")

@@ -185,9 +185,9 @@ def test_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launchers, "replace", lambda order, **new: orders.append(new) or order)
     assert Joblib().slots == 2
     launcher = Joblib(n_jobs=3)
-    futures = [launcher.submit(Order({}, "", "")) for _ in range(3)]
+    futures = [launcher.submit(Order({}, {}, "", "")) for _ in range(3)]
     futures[1].set_result(Outcome("finished"))
-    launcher.submit(Order({}, "", ""))
+    launcher.submit(Order({}, {}, "", ""))
     given = [new["environment"]["CUDA_VISIBLE_DEVICES"] for new in orders]
     assert given == ["2", "5", "2", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -226,7 +226,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.Popen]:
             text=True,
             start_new_session=True,
             # Who runs the tests may have it ignored, as in the background of a shell.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     return start

@@ -8,14 +8,17 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 import lightning as L
 
+from src import ranks
 from src.models.base import GenerativeModel
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ECHO = 1.0  # seconds: a scheduler may send a rank what its parent passes on to it as well
 
 
 class Signals(L.Callback):
@@ -31,6 +34,7 @@ class Signals(L.Callback):
     def __init__(self) -> None:
         self.interrupted_by: str | None = None
         self._iterating = False
+        self._at = -ECHO
         self._handlers: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
@@ -40,6 +44,9 @@ class Signals(L.Callback):
             self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if ranks.count() > 1 and time.monotonic() - self._at < ECHO:
+            return
+        self._at = time.monotonic()
         if self.interrupted_by or not self._iterating:
             self._restore()
             if number == signal.SIGINT:

@@ -72,7 +72,7 @@ class DataModule(L.LightningDataModule):
 
     Args:
         spec: what the networks must know.
-        batch_size: samples per batch of the training stream.
+        batch_size: samples per batch of the training stream, over all ranks.
         seed: of the order and of the flips.
         flip: mirror each training image with probability 1/2.
         workers: processes that read ahead if the data are not held in memory.
@@ -127,6 +127,7 @@ class DataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> "Stream":
         """Endless batches in the models' form, on the trainer's device where they fit."""
+        from src import ranks
         from src.data.loader import Stream  # which needs `Batch` and `to_model` from here
 
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
@@ -138,6 +139,7 @@ class DataModule(L.LightningDataModule):
             device=device,
             workers=self.workers,
             in_memory=self.in_memory,
+            part=ranks.place(),
         )
 
     def reals(self, split: str = "train") -> Split:

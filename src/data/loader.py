@@ -34,9 +34,12 @@ class Stream:
         device: where the batches are.
         workers: processes that read ahead if the data do not fit; 0 reads in this process.
         in_memory: bytes up to which the data are held on the device.
+        part: (k, r): of each batch only the k-th of r equal slices is handed out; its size must be
+            a multiple of r.
 
     Attributes:
-        position: samples handed out so far. What workers have read ahead does not count.
+        position: samples handed out so far, other parts included. What workers have read ahead
+            does not count.
     """
 
     def __init__(
@@ -49,13 +52,14 @@ class Stream:
         device: torch.device | str = "cpu",
         workers: int = 0,
         in_memory: int = IN_MEMORY,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self.batch_size, self.device, self.workers = batch_size, torch.device(device), workers
         self.resident = x.nbytes <= in_memory
         if self.resident:
             x, y = x.to(self.device), None if y is None else y.to(self.device)
         self.position = 0
-        self._rows = _Rows(x, y, batch_size, seed, flip)
+        self._rows = _Rows(x, y, batch_size, seed, flip, part)
         self._batches: Iterator[tuple[Tensor, Tensor | None]] | None = None
 
     def __iter__(self) -> "Stream":
@@ -97,8 +101,17 @@ class Stream:
 class _Rows(Dataset):
     """Stored samples (x, y) of the batch that begins at a position of the stream."""
 
-    def __init__(self, x: Tensor, y: Tensor | None, batch_size: int, seed: int, flip: bool) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        batch_size: int,
+        seed: int,
+        flip: bool,
+        part: tuple[int, int],
+    ) -> None:
         self.x, self.y, self.batch_size, self.seed, self.flip = x, y, batch_size, seed, flip
+        self.part = part
         self._epoch, self._order = -1, (torch.empty(0), torch.empty(0))
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor | None]:
@@ -113,6 +126,8 @@ class _Rows(Dataset):
             index, mirrored = parts[0]
         else:
             index, mirrored = map(torch.cat, zip(*parts, strict=True))
+        k, r = self.part
+        index, mirrored = index.chunk(r)[k], mirrored.chunk(r)[k]
         x = self.x.index_select(0, index)
         if self.flip:
             x = torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)

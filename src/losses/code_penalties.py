@@ -9,6 +9,7 @@ contractive   |dz/dx|^2, the squared Frobenius norm            Rifai et al. 2011
 import torch
 from torch import Tensor, nn
 
+from src import noise, ranks
 from src.errors import SettingError
 
 
@@ -59,7 +60,7 @@ class KLSparsity:
                 "Use model.encoder.output=sigmoid, or model/code_penalty=l1."
             )
         # A unit that rounding puts at exactly 0 or 1 still has a gradient.
-        mean = z.float().mean(0).clamp(1e-6, 1 - 1e-6)
+        mean = ranks.mean(z.float().mean(0)).clamp(1e-6, 1 - 1e-6)
         on = self.target * (self.target / mean).log()
         off = (1 - self.target) * ((1 - self.target) / (1 - mean)).log()
         return self.weight * (on + off).sum()
@@ -122,7 +123,7 @@ def jacobian_by_autograd(encoder: nn.Module, x: Tensor, probes: int | None = Non
         if probes is None:
             directions = torch.eye(z.shape[1], device=z.device)[:, None].expand(-1, *z.shape)
         else:
-            directions = torch.randn(probes, *z.shape, device=z.device)
+            directions = noise.normal(probes, *z.shape, dim=1, device=z.device)
         (rows,) = torch.autograd.grad(
             z, x, directions, is_grads_batched=True, create_graph=torch.is_grad_enabled()
         )

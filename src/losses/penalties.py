@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from src import noise, ranks
 from src.errors import SettingError
 
 Critic = Callable[[Tensor], Tensor]
@@ -148,7 +149,7 @@ class R1(GradientPenalty):
                 "For these data give a number, such as model.penalty.gamma=0.1"
             )
         n, _, height, width = real.shape
-        return 0.0002 * height * width / n / 2
+        return 0.0002 * height * width / (ranks.count() * n) / 2
 
 
 class R2(R1):
@@ -229,13 +230,14 @@ class DRAGAN(WGANGP):
         self.noise = noise
 
     def where(self, real: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
-        noise = self.noise * real.std(correction=0) * torch.rand_like(real)
-        return (between(real, real + noise),)
+        reach = self.noise * ranks.gather(real).std(correction=0)
+        around = noise.uniform(*real.shape, dtype=real.dtype, device=real.device)
+        return (between(real, real + reach * around),)
 
 
 def between(a: Tensor, b: Tensor) -> Tensor:
     """One point per sample, uniform on the line from a (n, ...) to b (n, ...)."""
-    share = torch.rand(len(a), *[1] * (a.ndim - 1), dtype=a.dtype, device=a.device)
+    share = noise.uniform(len(a), *[1] * (a.ndim - 1), dtype=a.dtype, device=a.device)
     return torch.lerp(a, b, share)
 
 

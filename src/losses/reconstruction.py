@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src import noise
 from src.errors import SettingError
 
 
@@ -68,7 +69,7 @@ class Bernoulli(nn.Module):
 
     def targets(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images as the model sees them: -1 and 1 if they are to be binary."""
-        return torch.bernoulli((x + 1) / 2, generator=generator) * 2 - 1 if self.binarize else x
+        return noise.bits((x + 1) / 2, generator) * 2 - 1 if self.binarize else x
 
     def mean(self, output: Tensor) -> Tensor:
         """Logits as grey values in [-1, 1]."""

@@ -16,6 +16,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from src import ranks
 from src.data.base import Batch, DataSpec
 from src.models.schedules import Schedule
 
@@ -73,6 +74,7 @@ class GenerativeModel(L.LightningModule):
         self._seen_before = 0
         self._count_step = False
         self._records: dict[str, list] = {}
+        self._slices: list[tuple[str, Tensor]] = []  # terms of this rank's samples, to be averaged
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
 
     # The iteration
@@ -144,11 +146,13 @@ class GenerativeModel(L.LightningModule):
         """
         self.manual_backward(loss)
         optimizer = self._optimizers[name]
+        if ranks.count() > 1:
+            self._average(optimizer)
         if self.watch_gradients or self.clip is not None:
             weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
             if self.watch_gradients:
-                self.record(**{f"gradient/{name}": norm})
+                self._add(f"gradient/{name}", norm)
             if self.clip is not None:
                 nn.utils.clip_grads_with_norm_(weights, self.clip, norm)
         if self._count_step:
@@ -162,17 +166,35 @@ class GenerativeModel(L.LightningModule):
         torch.clear_autocast_cache()  # of casts of the old weights, see CachedMixedPrecision
         self.updates[name] += 1
 
+    def _average(self, optimizer: torch.optim.Optimizer) -> None:
+        """Means over the ranks of a player's gradients and, with them, of the recorded terms."""
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        terms, self._slices = self._slices, []
+        ranks.average_([*gradients, *(value for _, value in terms)])
+        for name, value in terms:
+            self._add(name, value)
+
     # Records
 
     def record(self, **terms: Tensor) -> None:
-        """Add terms to the means that `fetch_records` returns; stays on the device."""
+        """Add terms to the means that `fetch_records` returns; stays on the device.
+
+        On several ranks they get there in the next update, which averages them.
+        """
         for name, term in terms.items():
             value = term.detach().float().mean()
-            if name in self._records:
-                self._records[name][0] += value
-                self._records[name][1] += 1
+            if ranks.count() > 1:
+                self._slices.append((name, value.clone()))
             else:
-                self._records[name] = [value.clone(), 1]
+                self._add(name, value)
+
+    def _add(self, name: str, value: Tensor) -> None:
+        if name in self._records:
+            self._records[name][0] += value
+            self._records[name][1] += 1
+        else:
+            self._records[name] = [value.clone(), 1]
 
     def fetch_records(self) -> dict[str, float]:
         """Means of the recorded terms since the last call, with one wait for the device."""

@@ -16,6 +16,8 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
+from src import ranks
+
 
 class CodeLaw(nn.Module):
     """Remembers the latest codes, and fits and draws when asked.
@@ -41,7 +43,8 @@ class CodeLaw(nn.Module):
         self._fitted: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
 
     def observe(self, z: Tensor) -> None:
-        """Remember codes (n, d) in the place of the oldest."""
+        """Remember codes (n, d), those of all ranks, in the place of the oldest."""
+        z = ranks.gather(z)
         n, memory = len(z), len(self.codes)
         place = (self.seen + torch.arange(n, device=z.device)) % memory
         self.codes[place[-memory:]] = z.detach().float()[-memory:]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src import ranks
 from src.data.base import Batch, DataModule, Split
 from src.data.loader import Stream
 from src.errors import SettingError
@@ -104,7 +105,7 @@ class Classify(nn.Module):
                 "Use null for all of them."
             )
         few = balanced(images, self.labelled, seed)
-        options = {"seed": seed, "flip": data.flip, "device": device}
+        options = {"seed": seed, "flip": data.flip, "device": device, "part": ranks.place()}
         self._few = Stream(*few, data.batch_size, **options, in_memory=few.x.nbytes)
         self._few.load_state_dict({"position": batches * data.batch_size})
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from src import noise
+
 
 class Latent:
     """z of `dim` independent entries, then one-hot categories, then codes from U(-1, 1).
@@ -42,16 +44,16 @@ class Latent:
         """(n, size) from the law; from the global generator of the device if none is given."""
         options = {"device": device, "generator": generator}
         if self.law == "normal":
-            z = torch.randn(n, self.dim, **options)
+            z = noise.normal(n, self.dim, **options)
         else:
-            z = torch.rand(n, self.dim, **options)
+            z = noise.uniform(n, self.dim, **options)
             z = z.mul_(2).sub_(1) if self.law == "uniform" else z
         if self.size == self.dim:
             return z
         codes = [
-            F.one_hot(torch.randint(k, (n,), **options), k).to(z.dtype) for k in self.categories
+            F.one_hot(noise.integers(0, k, n, **options), k).to(z.dtype) for k in self.categories
         ]
-        return torch.cat([z, *codes, torch.rand(n, self.continuous, **options) * 2 - 1], 1)
+        return torch.cat([z, *codes, noise.uniform(n, self.continuous, **options) * 2 - 1], 1)
 
     def traversals(self, z: Tensor, steps: int = 10) -> Tensor:
         """One structured code after the other through its range, all else of z as it is.

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from src import noise, ranks
 from src.data.base import DataSpec
 from src.errors import SettingError
 from src.losses.bounds import Objective
@@ -95,7 +96,7 @@ class VAE(GenerativeModel):
         self.record(**{"loss/reconstruction": nll, "loss/kl": divergence, "loss/vae": loss})
         self.record(posterior_std=(0.5 * log_variance).exp())
         self.update("vae", loss)
-        self.samples_seen += len(x)
+        self.samples_seen += ranks.count() * len(x)
 
     def q(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (n, d), in float32."""
@@ -113,7 +114,7 @@ class VAE(GenerativeModel):
     ) -> tuple[Tensor, Tensor]:
         """-log p(x|z), (k, n), of k draws z, (k, n, d), from q(z|x)."""
         options = {"device": mean.device, "generator": generator}
-        z = mean + torch.randn(k, *mean.shape, **options) * (0.5 * log_variance).exp()
+        z = mean + noise.normal(k, *mean.shape, dim=1, **options) * (0.5 * log_variance).exp()
         # One pass of the decoder for all draws.
         flat = z.flatten(0, 1)
         output = self.decoder(flat, y.repeat(k)) if self.conditional else self.decoder(flat)

@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from src import noise, ranks
 from src.errors import SettingError
 
 TRANSLATION = 1 / 8  # of the side, at most
@@ -112,6 +113,7 @@ class ADA(nn.Module):
 
         All of it stays on the device: nothing waits for a number.
         """
+        d_real = ranks.gather(d_real)
         self.signs += d_real.float().sign().sum()
         self.images += len(d_real)
         self.batches += 1
@@ -166,7 +168,7 @@ def translation(x: Tensor, p: float | Tensor) -> Tensor:
     chosen, sources, outside = _chosen(x, p), [], []
     for size in (h, w):
         reach = _share(TRANSLATION, size)
-        shift = torch.randint(-reach, reach + 1, (n, 1), device=x.device) * chosen
+        shift = noise.integers(-reach, reach + 1, n, 1, device=x.device) * chosen
         source = torch.arange(size, device=x.device) - shift
         sources.append(source.clamp(0, size - 1))
         outside.append(source != sources[-1])
@@ -183,7 +185,7 @@ def cutout(x: Tensor, p: float | Tensor) -> Tensor:
     inside = []
     for size in (h, w):
         side = _share(CUTOUT, size)
-        centre = torch.randint(size + 1 - side % 2, (n, 1), device=x.device)
+        centre = noise.integers(0, size + 1 - side % 2, n, 1, device=x.device)
         offset = torch.arange(size, device=x.device) - (centre - side // 2)
         inside.append((offset >= 0) & (offset < side))
     square = inside[0][:, :, None] & inside[1][:, None, :] & _chosen(x, p)[:, :, None]
@@ -204,12 +206,12 @@ def _share(share: float, size: int) -> int:
 
 def _uniform(x: Tensor) -> Tensor:
     """One number from U(0, 1) for each image, (n, 1, 1, 1), float32 whatever the images are."""
-    return torch.rand(len(x), 1, 1, 1, device=x.device)
+    return noise.uniform(len(x), 1, 1, 1, device=x.device)
 
 
 def _chosen(x: Tensor, p: float | Tensor) -> Tensor:
     """Which images are transformed, (n, 1)."""
-    return torch.rand(len(x), 1, device=x.device) < p
+    return noise.uniform(len(x), 1, device=x.device) < p
 
 
 def _where_chosen(strength: Tensor, x: Tensor, p: float | Tensor) -> Tensor:

@@ -9,9 +9,9 @@ Images are in [-1, 1]: the lowest value is black. Points have no range: they are
 -1 and 1.
 """
 
-import torch
 from torch import Tensor
 
+from src import noise
 from src.errors import SettingError
 
 
@@ -33,7 +33,7 @@ class Masking:
         self.p = _share(p)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x.masked_fill(torch.rand_like(x) < self.p, 0.0 if x.ndim == 2 else -1.0)
+        return x.masked_fill(_uniform(x) < self.p, 0.0 if x.ndim == 2 else -1.0)
 
 
 class GaussianNoise:
@@ -49,7 +49,8 @@ class GaussianNoise:
         self.std = std
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x + torch.randn_like(x) * (self.std if x.ndim == 2 else 2 * self.std)
+        drawn = noise.normal(*x.shape, dtype=x.dtype, device=x.device)
+        return x + drawn * (self.std if x.ndim == 2 else 2 * self.std)
 
 
 class SaltAndPepper:
@@ -63,8 +64,13 @@ class SaltAndPepper:
         self.p = _share(p)
 
     def __call__(self, x: Tensor) -> Tensor:
-        u = torch.rand_like(x)
+        u = _uniform(x)
         return x.masked_fill(u < self.p, 1.0).masked_fill(u < self.p / 2, -1.0)
+
+
+def _uniform(x: Tensor) -> Tensor:
+    """A number from U(0, 1) for each of x."""
+    return noise.uniform(*x.shape, dtype=x.dtype, device=x.device)
 
 
 def _share(p: float) -> float:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src import noise
 from src.networks.corruptions import Corruption
 from src.networks.shallow import Shallow
 
@@ -59,7 +60,9 @@ class RBM(Shallow):
     def draw_hidden(self, drive: Tensor) -> Tensor:
         """Hidden units, drawn from their law given their drive; by the global generator."""
         drive = drive.float()
-        return drive + torch.randn_like(drive) if self.linear else drive.sigmoid().bernoulli()
+        if self.linear:
+            return drive + noise.normal(*drive.shape, device=drive.device)
+        return noise.bits(drive.sigmoid())
 
     def contrast(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Mean F(v) - F(v'), a scalar, and v' (n, visible), one step away from v.

@@ -133,3 +133,16 @@ def test_data_module_serves_the_stream() -> None:
     far.setup()
     assert not far.train_dataloader().resident
     assert torch.equal(take(far.train_dataloader(), 9).y, take(stream(), 9).y)
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_parts_make_the_whole(workers: int | None) -> None:
+    settings: dict = {"flip": True} | ({"in_memory": 0, "workers": workers} if workers else {})
+    whole = stream(flip=True)
+    parts = [stream(part=(k, 4), **settings) for k in range(4)]
+    for _ in range(8):  # across the edge of an epoch
+        batch, slices = next(whole), [next(part) for part in parts]
+        assert {len(x) for x, _, _ in slices} == {BATCH // 4}
+        assert torch.equal(torch.cat([x for x, _, _ in slices]), batch.x)
+        assert torch.equal(torch.cat([y for _, y, _ in slices]), batch.y)
+    assert {part.position for part in parts} == {whole.position}

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from src.config import check, compose, plain
+from src.config import check, choices_of, compose, plain
 
 DATA = {
     "name": "mnist", "source": "real", "size": 60000, "shape": [1, 28, 28],
@@ -24,8 +24,7 @@ REAL = {"fid": 1.18, "is": 9.66, "precision": 0.9, "recall": 0.88, "sharpness": 
 def _settings(model: str, words: tuple[str, ...]) -> dict[str, Any]:
     config = compose("train", [f"model={model}", "data.source=real", "budget=1000", *words])
     check(config)
-    chosen = {k: v for k, v in config.hydra.runtime.choices.items() if "hydra" not in k}
-    return {"settings": plain(config), "choices": chosen}
+    return {"settings": plain(config), "choices": choices_of(config)}
 
 
 def protocol(metric: str) -> dict[str, Any]:
