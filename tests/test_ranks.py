@@ -144,7 +144,7 @@ def everything(cases: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]
         patch.setattr(noise, "_slice", lambda draw, shape, _, **options: draw(shape, **options))
         results["careless"] = trained(cases["gan"])
     results["place"] = ranks.place()
-    work(cases["run"], Run(folder), resume=False)
+    work(cases["run"], {}, Run(folder), resume=False)
     return results
 
 

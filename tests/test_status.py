@@ -20,12 +20,12 @@ def make(folder: Path, progress: dict | None = None, **summary: object) -> Run:
     if summary:
         run.update_summary(**summary)
     if progress is not None:
-        (run / "progress.json").write_text(json.dumps(BEAT | progress))
+        beat = BEAT | {"time": time.time()} | progress
+        (run / "progress.json").write_text(json.dumps(beat))
     return run
 
 
 BEAT = {
-    "time": time.time(),
     "samples_seen": 100,
     "budget": 400,
     "rate": 10.0,

@@ -78,14 +78,15 @@ def write_run(
         "status": "finished", "error": None, "data_id": protocols["fid10k_mnist"]["data_id"],
         "seed": seed, "choices": composed["choices"],
         "versions": {"python": "3.11.7", "torch": "2.15.0"}, "git": "1facc47a9e0c",
-        "stopped": None, "metrics": values | {"fid": fid}, "protocols": protocols,
+        "stopped": None, "metrics": values | {"fid": fid}, "headline": ["fid"],
+        "protocols": protocols,
         "scores": [
             {"samples_seen": 500} | values | {"fid10k_mnist": 1.02 * fid},
             {"samples_seen": 1000} | values,
         ],
         "samples_seen": 1000, "seconds": 20.0, "iterations": 100, "updates": {"d": 100, "g": 100},
         "parameters": {"generator": 3000, "discriminator": 2000}, "peak_memory": 2**30,
-        "device": "cpu, 2 threads", "precision": "32-true",
+        "device": "cpu, 2 threads", "devices": 1, "precision": "32-true",
     } | dict(summary or {})  # fmt: skip
     (folder / "summary.json").write_text(json.dumps(made, indent=2))
     rows = [f"{i * 5},{i / 10},0.5" for i in range(1, 201)]
