@@ -18,16 +18,7 @@ from src import config as configuration
 from src.data.sources import resolve
 from src.errors import SettingError
 
-PATHS = (
-    "run",
-    "runs",
-    "outputs",
-    "out",
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-    "data.root",
-    "data.cache",
-)
+PATHS = ("run", "runs", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
 
 Check = Callable[[DictConfig], None]
 Run = Callable[[DictConfig, Path], None]
@@ -147,7 +138,7 @@ Train one model on one data set, score it, and keep everything in a run folder.
 Show where the runs are: which train, how far they are, their last scores.
 
   python -m src.status                                   all below outputs/
-  python -m src.status outputs=PATH watch=true           again and again""",
+  python -m src.status runs=PATH watch=true              again and again""",
     "sample": """\
 Draw from a trained run.
 

@@ -163,12 +163,12 @@ class Status:
     """Settings of `python -m src.status`.
 
     Attributes:
-        outputs: the folder whose runs are shown.
+        runs: the folder whose runs are shown.
         watch: show them again and again.
         every: seconds between two times.
     """
 
-    outputs: str
+    runs: str
     watch: bool
     every: float
 

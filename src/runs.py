@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -266,6 +266,18 @@ class Run:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
+
+
+def run_folders(root: Path) -> Iterator[Path]:
+    """All run folders at or below a folder, in the order of their names.
+
+    What lies inside of one, such as W&B's own config.yaml, is no run; nor is a config.yaml alone.
+    """
+    for place, folders, files in os.walk(root, followlinks=True):
+        if "summary.json" in files or {"config.yaml", ".lock"} <= set(files):
+            folders.clear()
+            yield Path(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

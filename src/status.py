@@ -5,10 +5,9 @@ machine that sees them.
 """
 
 import json
-import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from src.command import launch
 from src.config import check_status
 from src.durations import format_duration
 from src.errors import SettingError
-from src.runs import Run
+from src.runs import Run, run_folders
 
 RECORDS = ".sweeps"  # below hydra.sweep.dir
 ORDER = ("running", "waiting", "failed", "interrupted")  # others, all of which ended well, follow
@@ -130,15 +129,6 @@ def samples(row: Row) -> str:
     return f"{row.seen:,}"
 
 
-def run_folders(outputs: Path) -> Iterator[Path]:
-    """All run folders; what is inside of them, such as W&B's own config.yaml, is left out."""
-    for place, folders, files in os.walk(outputs):
-        folders.sort()
-        if "config.yaml" in files and ({"summary.json", ".lock"} & set(files)):
-            folders.clear()
-            yield Path(place)
-
-
 def rows(outputs: Path) -> list[Row]:
     """All runs below a folder, and those of its sweeps that have no folder yet or never will."""
     found: dict[str, Row] = {}
@@ -160,14 +150,14 @@ def rows(outputs: Path) -> list[Row]:
 
 
 def status(config: DictConfig, _: Path) -> None:
-    """Print the table of all runs below `outputs`, again and again with `watch`.
+    """Print the table of all runs below `runs`, again and again with `watch`.
 
     Raises:
         SettingError: if there is no such folder.
     """
-    outputs = Path(config.outputs)
+    outputs = Path(config.runs)
     if not outputs.is_dir():
-        raise SettingError(f"outputs={outputs}: there is no such folder.")
+        raise SettingError(f"runs={outputs}: there is no such folder.")
     while True:
         found = rows(outputs)
         counts = count(found)

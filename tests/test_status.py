@@ -101,10 +101,10 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     make(tmp_path / "x=1,y" / "seed=0", status="finished", samples_seen=12_345).close()
-    launch("status", check_status, status, [f"outputs={tmp_path}"])
+    launch("status", check_status, status, [f"runs={tmp_path}"])
     told = capsys.readouterr().out
     assert "x=1,y/seed=0" in told
     assert "12,345" in told
     assert told.endswith("1 finished\n")
     with pytest.raises(SystemExit, match="there is no such folder"):
-        launch("status", check_status, status, [f"outputs={tmp_path}/x=1/none"])
+        launch("status", check_status, status, [f"runs={tmp_path}/x=1/none"])

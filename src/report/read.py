@@ -10,7 +10,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -21,8 +21,7 @@ import yaml
 from src.config import ADVICE, bears_on_result, flatten
 from src.errors import SettingError
 from src.report.comparison import LeftOut
-
-INSIDE = {"checkpoints", "samples", "wandb"}  # of a run folder, where no other run is
+from src.runs import Run, run_folders
 
 
 @dataclass
@@ -94,16 +93,8 @@ def find(paths: Iterable[str]) -> list[Path]:
                 f"runs={path} does not exist.\nGive a folder with runs, such as runs=outputs/mnist"
             )
         for place in places:
-            found |= dict.fromkeys(_below(Path(place)))
+            found |= dict.fromkeys(run_folders(Path(place)))
     return list(found)
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    for path, folders, files in os.walk(folder, followlinks=True):
-        if "config.yaml" in files or "summary.json" in files:
-            yield Path(path)
-            folders[:] = [name for name in folders if name not in INSIDE]
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
 
 
 def read_run(folder: Path) -> Record | LeftOut:
@@ -119,6 +110,8 @@ def read_run(folder: Path) -> Record | LeftOut:
     if not isinstance(summary, dict):
         return LeftOut(str(folder), "damaged", "summary.json holds no summary")
     samples = clock[0][-1] if clock[0] else 0
+    if summary.get("status") == "running" and not Run(folder).in_use:
+        summary["status"] = "interrupted"  # killed before it could say so
     if reason := unfinished(summary, samples):
         return LeftOut(str(folder), *reason)
     for entry in evaluations:  # `python -m src.evaluate` adds numbers, and replaces none
@@ -137,7 +130,7 @@ def unfinished(summary: dict[str, Any], samples: float) -> tuple[str, str] | Non
         return "failed", str(summary.get("error") or "no reason was recorded")
     at = f"at {samples:,.0f} samples" if samples else "before its first record"
     if status == "running":
-        return status, f"{at}; if its process is gone, the same command goes on with it"
+        return status, at
     return str(status), f"{at}; the same command goes on with it"
 
 

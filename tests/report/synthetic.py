@@ -89,6 +89,7 @@ def write_run(
         "device": "cpu, 2 threads", "devices": 1, "precision": "32-true",
     } | dict(summary or {})  # fmt: skip
     (folder / "summary.json").write_text(json.dumps(made, indent=2))
+    (folder / ".lock").touch()
     rows = [f"{i * 5},{i / 10},0.5" for i in range(1, 201)]
     (folder / "metrics.csv").write_text("\n".join(["samples_seen,seconds,loss/d", *rows]) + "\n")
     if frames:

@@ -11,6 +11,7 @@ from src.errors import SettingError
 from src.report.build import compare
 from src.report.comparison import Comparison
 from src.report.read import read_runs
+from src.runs import Run
 from tests.report.synthetic import DATA, sweep, write_run
 
 
@@ -183,7 +184,9 @@ def test_evaluations_are_numbers_too(tmp_path: Path) -> None:
 def test_who_is_left_out(tmp_path: Path) -> None:
     write_run(tmp_path, seed=0)
     write_run(tmp_path, seed=1, summary={"status": "failed", "error": "d_loss is nan"})
-    write_run(tmp_path, seed=2, summary={"status": "running"})
+    running = Run(write_run(tmp_path, seed=2, summary={"status": "running"}))
+    running.lock()
+    write_run(tmp_path, seed=12, summary={"status": "running"})  # until it was killed
     write_run(tmp_path, seed=3, summary={"status": "interrupted"})
     write_run(tmp_path, seed=4, summary={"metrics": {}, "protocols": {}})
     write_run(tmp_path, seed=5, fid=math.nan)
@@ -198,7 +201,8 @@ def test_who_is_left_out(tmp_path: Path) -> None:
     assert [run.seed for run in found.runs] == [0]
     told = reasons(found)
     assert told["seed=1"] == ("failed", "d_loss is nan")
-    assert told["seed=2"][0] == "running"
+    assert told["seed=2"] == ("running", "at 1,000 samples")
+    assert told["seed=12"][0] == "interrupted"
     assert "at 1,000 samples" in told["seed=2"][1]
     assert told["seed=3"][0] == "interrupted"
     assert told["seed=4"] == ("unscored", "has no fid, but no number at all")
@@ -206,7 +210,7 @@ def test_who_is_left_out(tmp_path: Path) -> None:
     assert told["seed=9"][0] == "begun"
     assert [told[f"seed={i}"][0] for i in (6, 7, 8, 10, 11)] == ["damaged"] * 5
     assert told["seed=0"][0] == "repeated"
-    assert len(found.left_out) == 12
+    assert len(found.left_out) == 13
     (table,) = found.tables
     assert "dcgan: 1 of 2 runs failed and is not in its mean, which flatters it." in table.warnings
 
