@@ -68,6 +68,7 @@ def judge(groups: Sequence[Group], metric: str, log: bool, label: str) -> Verdic
     names = [groups[i].name for i in judged]
     text = _sentences(names, found.distinct, f"{label} {cells[judged[0]].mean:.4g}")
     if single:
+        text = f"Of those with several seeds: {text}"
         text += f" {_listed(single)} {'has' if len(single) == 1 else 'have'} one seed: not judged."
     second = (
         f"Games-Howell (the variances differ: Bartlett p = {found.bartlett:.2g})"
@@ -86,7 +87,7 @@ def _sentences(names: Sequence[str], distinct: np.ndarray, value: str) -> str:
     near = [name for name, other in zip(names[1:], distinct[0, 1:], strict=True) if not other]
     worse = [name for name, other in zip(names[1:], distinct[0, 1:], strict=True) if other]
     if not near:
-        return f"{names[0]} ({value}) is better than all others, by more than noise."
+        return f"{names[0]} ({value}) is better than the others, by more than noise."
     text = f"{names[0]} has the best mean ({value}) but cannot be told apart from {_listed(near)}."
     if worse:
         verb = "is" if len(worse) == 1 else "are"

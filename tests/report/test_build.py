@@ -46,7 +46,7 @@ def test_groups_differ_in_more_than_the_seed(tmp_path: Path) -> None:
     assert (table.metric, table.lower_is_better, table.real) == ("fid10k_mnist", True, 1.18)
     assert "mnist (real)" in table.data
     assert (dcgan.letters, vae.letters) == ("a", "b")
-    assert table.verdict.text == "dcgan (FID 5) is better than all others, by more than noise."
+    assert table.verdict.text == "dcgan (FID 5) is better than the others, by more than noise."
     (pair,) = table.verdict.pairs
     assert (pair.a, pair.b, pair.distinct) == (dcgan.id, vae.id, True)
     assert pair.ratio == pytest.approx(0.01)
@@ -73,6 +73,7 @@ def test_one_seed_gets_no_verdict(tmp_path: Path) -> None:
     assert [group.letters for group in table.groups] == ["", ""]
     sweep(tmp_path, "lsgan", "sngan", seeds=3)
     (table,) = compared(tmp_path).tables
+    assert table.verdict.text.startswith("Of those with several seeds: ")
     assert "dcgan and vae have one seed: not judged." in table.verdict.text
 
 

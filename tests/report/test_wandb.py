@@ -163,5 +163,5 @@ def test_a_comparison_is_logged(tmp_path: Path, capsys: pytest.CaptureFixture) -
     summary: dict = {}
     for update in records["summary"]:
         summary |= update["update"]
-    assert "better than all others" in summary["verdict/t1_fid10k_mnist"]
+    assert "better than the others" in summary["verdict/t1_fid10k_mnist"]
     assert records["exit"][0]["exit_code"] == 0
