@@ -326,6 +326,10 @@ def test_evaluate_toys(run_of: Callable) -> None:
     assert {"mean_error200_exact", "cov_error200_exact"} <= {record["name"] for record in records}
 
 
+def test_evaluate_without_metrics(run_of: Callable) -> None:
+    assert "scores nothing" in error_of(score, run_of("toy"), "metrics=none")
+
+
 # What a stranger's run folder may hold
 
 
