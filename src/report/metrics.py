@@ -10,6 +10,7 @@ from typing import Any
 
 LOWER = {
     "fid", "kid", "mean_error", "cov_error", "frechet", "reverse_kl", "nearest_error", "kl_uniform",
+    "sliced_wasserstein",
     "mse", "masked_mse", "error", "nll_reconstruction",
 }  # fmt: skip
 HIGHER = {
@@ -20,7 +21,7 @@ UNRANKED = {"log_prob", "sharpness", "active_units", "activation", "sparsity", "
 PLAIN = {"kid", "nll_reconstruction"}  # may be negative
 
 # What a data set is judged by if nothing is asked for: the first that its runs have.
-HEADLINES = ("fid", "frechet", "modes", "diagonal", "mse", "elbo", "error")
+HEADLINES = ("fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "mse", "elbo", "error")
 
 LABELS = {"fid": "FID", "kid": "KID", "is": "IS", "frechet": "Frechet distance", "mse": "MSE"}
 

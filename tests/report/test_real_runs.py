@@ -19,7 +19,7 @@ def test_trained_runs(fit: Fit, tmp_path: Path) -> None:
     found = compare(records, left_out)
     assert left_out == []
     (table,) = found.tables
-    assert table.metric == "frechet200_exact"
+    assert table.metric == "sliced_wasserstein200_exact"
     names = {group.name for group in table.groups}
     assert names == {"gan g_optimizer.lr=0.001", "gan g_optimizer.lr=1e-05"}
     run = found.runs[0]
