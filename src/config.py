@@ -372,8 +372,6 @@ def check_evaluate(config: DictConfig) -> None:
     metrics = settings.pop("metrics")
     _check_arguments("", settings, signature("src.config.Evaluate"))
     _check_node("metrics", metrics)
-    if metrics["extractor"] == "none":
-        raise SettingError("metrics=none scores nothing.\nLeave it out, or choose another.")
 
 
 def check_status(config: DictConfig) -> None:

@@ -32,6 +32,9 @@ def evaluate(config: DictConfig, _: Path) -> None:
             print(f"{name:<28} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
             records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
             records[-1]["protocol"] = record
+    if not records:
+        print("Nothing was scored: leave out metrics=none, or choose another.")
+        return
     path = run / "evaluations.json"
     stored = json.loads(path.read_text()) if path.exists() else []
     runs.write_atomically(path, json.dumps(stored + records, indent=2) + "\n")

@@ -224,7 +224,7 @@ def test_the_data_may_be_gone(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert np.load(tmp_path / "x.npz")["arr_0"].shape == (4, 32, 32, 3)
     assert "data.root=" in error_of(score, run, "metrics=none")
     score(run, "metrics=none", f"data.root={tmp_path}/moved")
-    assert "Added to" in capsys.readouterr().out
+    assert "Nothing was scored" in capsys.readouterr().out
     # Others than those it was trained on are noticed.
     next((tmp_path / "moved" / "a").iterdir()).unlink()
     assert "not the data of the run" in error_of(
@@ -326,8 +326,11 @@ def test_evaluate_toys(run_of: Callable) -> None:
     assert {"mean_error200_exact", "cov_error200_exact"} <= {record["name"] for record in records}
 
 
-def test_evaluate_without_metrics(run_of: Callable) -> None:
-    assert "scores nothing" in error_of(score, run_of("toy"), "metrics=none")
+def test_evaluate_without_metrics(run_of: Callable, capsys: pytest.CaptureFixture) -> None:
+    before = Path(run_of("toy") / "evaluations.json").exists()
+    score(run_of("toy"), "metrics=none")
+    assert "Nothing was scored" in capsys.readouterr().out
+    assert Path(run_of("toy") / "evaluations.json").exists() == before
 
 
 # What a stranger's run folder may hold
