@@ -13,7 +13,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from src import ranks
 from src.data.base import DataSpec
 from src.losses.code_penalties import CodePenalty
 from src.losses.reconstruction import Reconstruction
@@ -82,7 +81,7 @@ class Autoencoder(GenerativeModel):
             loss = loss + penalty
         self.law.observe(z if isinstance(self.corruption, NoCorruption) else self.encode(x))
         self.update("autoencoder", loss)
-        self.samples_seen += ranks.count() * len(x)
+        self.saw(x)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
         return self.law.draw(n, self.generator_of(seed))

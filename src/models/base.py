@@ -40,8 +40,8 @@ class Stage(NamedTuple):
 class GenerativeModel(L.LightningModule):
     """Base of all families.
 
-    A subclass writes `iterate`, `configure_optimizers` (through `self.optimizers_of`), `latents`
-    and `decode`.
+    A subclass writes `iterate` (which tells the clock, by `self.saw`), `configure_optimizers`
+    (through `self.optimizers_of`), `latents` and `decode`.
 
     Args:
         spec: what the data look like.
@@ -123,6 +123,10 @@ class GenerativeModel(L.LightningModule):
         Without stages it is the share of the budget.
         """
         return self.progress
+
+    def saw(self, batch: Tensor) -> None:
+        """Move the clock on by a batch (n, ...), of which each rank has its slice."""
+        self.samples_seen += ranks.count() * len(batch)
 
     def optimizers_of(self, **partials: Callable) -> list[torch.optim.Optimizer]:
         """Create one optimiser per player; `update` finds it, and its network, by this name.

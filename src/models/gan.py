@@ -15,7 +15,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from src import ranks
 from src.data.base import DataSpec
 from src.errors import SettingError
 from src.losses.adversarial import NonSaturating
@@ -138,7 +137,7 @@ class GAN(GenerativeModel):
             with torch.set_grad_enabled(share):
                 fake, z = self.fakes(len(real), y)
             self.d_step(real, fake.detach(), y, z)
-            self.samples_seen += ranks.count() * len(real)
+            self.saw(real)
         if not share:
             real, y = self.reals(draw) if self.loss.needs_real else (real, y)
             fake, z = self.fakes(len(real), y)

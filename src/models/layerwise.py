@@ -24,7 +24,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from src import ranks
 from src.data.base import DataSpec
 from src.errors import SettingError
 from src.losses.reconstruction import Bernoulli, Reconstruction
@@ -165,7 +164,7 @@ class Layerwise(GenerativeModel):
         player = self._players[self._at]
         self.record(**{f"loss/{player}": shown})
         self.update(player, loss)
-        self.samples_seen += ranks.count() * len(x)
+        self.saw(x)
 
     def learn_alone(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of layer k, from 0, given what those below make of x; and the error to be shown."""

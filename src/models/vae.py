@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from src import noise, ranks
+from src import noise
 from src.data.base import DataSpec
 from src.errors import SettingError
 from src.losses.bounds import Objective
@@ -96,7 +96,7 @@ class VAE(GenerativeModel):
         self.record(**{"loss/reconstruction": nll, "loss/kl": divergence, "loss/vae": loss})
         self.record(posterior_std=(0.5 * log_variance).exp())
         self.update("vae", loss)
-        self.samples_seen += ranks.count() * len(x)
+        self.saw(x)
 
     def q(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (n, d), in float32."""
