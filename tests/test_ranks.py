@@ -357,11 +357,12 @@ def test_killed_and_stopped_and_resumed(tmp_path: Path) -> None:
     third = Command(folder)
     processes = third.in_training()
     third.process.kill()
-    code, said = Command(folder).end()
-    if any(map(alive, processes.values())):
-        assert "is in use" in said
+    third.process.wait()
     deadline = time.monotonic() + 30
     while any(map(alive, processes.values())) and time.monotonic() < deadline:
+        in_use = third.run.in_use
+        # Of a rank that ended in between nothing is asked.
+        assert in_use or not all(map(alive, processes.values()))
         time.sleep(0.1)
     assert not any(map(alive, processes.values()))
     assert third.run.summary["status"] == "interrupted"
