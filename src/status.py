@@ -59,13 +59,13 @@ def look(folder: Path, name: str) -> Row:
     run = Run(folder)
     summary, running = run.summary, run.in_use
     status = "running" if running else summary.get("status", "interrupted")
+    scores, note = {}, ""
     if status in ("finished", "failed"):
         metrics = summary.get("metrics", {})
         scores = {k: metrics[k] for k in summary.get("headline", ()) if k in metrics}
         note = summary.get("error") or summary.get("stopped") or ""
-    else:
-        status = "running" if running else "interrupted"
-        scores, note = {}, ""
+    elif not running:
+        status = "interrupted"  # also one that was killed before it could say so
     progress = run.progress
     row = Row(
         name,
