@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from src import noise, ranks
 from src.errors import SettingError
+from src.losses.convolutions import SlopeConvolutions
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -265,7 +266,7 @@ def gradient_norm(critic: Critic, x: Tensor) -> Tensor:
 
 def gradient(critic: Critic, x: Tensor) -> Tensor:
     """grad_x critic(x) per sample (n, d), without autocast."""
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False), SlopeConvolutions():
         x = exact(x.detach()).requires_grad_(True)
         (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return slope.flatten(1)

@@ -5,6 +5,7 @@
     Gaussian        |x' - x|^2 / (2 v) + d / 2 log(2 pi v)          x' = tanh(output), v one number
 
 `loss(output, x)` is summed over a sample's dimensions; `mean(output)` is the picture that is shown.
+There may be k outputs for each sample, those of k draws of its code: k n of them, draw by draw.
 Images arrive in [-1, 1] and are compared on the [0, 1] scale, the convention of published figures.
 Points have no bounded range: they are compared as they are. Bernoulli and Gaussian are in nats, so
 that a VAE with beta = 1 reports the evidence lower bound.
@@ -47,9 +48,10 @@ class SquaredError(nn.Module):
         return output if output.ndim == 2 or self.output == "identity" else output.tanh()
 
     def loss(self, output: Tensor, x: Tensor) -> Tensor:
-        """(n,), in float32."""
+        """(k n,), in float32."""
         scale = 1 if x.ndim == 2 else 2  # from [-1, 1] to [0, 1]
-        return ((self.mean(output.float()) - x) / scale).square().flatten(1).sum(1)
+        mean = self.mean(output.float()).unflatten(0, (-1, len(x)))
+        return ((mean - x) / scale).square().sum(tuple(range(2, mean.ndim))).flatten()
 
 
 class Bernoulli(nn.Module):
@@ -76,10 +78,10 @@ class Bernoulli(nn.Module):
         return output.sigmoid() * 2 - 1
 
     def loss(self, output: Tensor, x: Tensor) -> Tensor:
-        """(n,), nats, in float32."""
-        target = (x.float() + 1) / 2
-        loss = F.binary_cross_entropy_with_logits(output.float(), target, reduction="none")
-        return loss.flatten(1).sum(1)
+        """(k n,), nats, in float32: log(1 + e^a) - x a for the logit a of each pixel."""
+        logits, target = output.float().flatten(1), (x.float().flatten(1) + 1) / 2
+        agreement = (logits.unflatten(0, (-1, len(x))) * target).sum(2)
+        return F.softplus(logits).sum(1) - agreement.flatten()
 
 
 class Gaussian(SquaredError):
@@ -102,7 +104,7 @@ class Gaussian(SquaredError):
         self.log_variance = nn.Parameter(torch.tensor(math.log(value)), requires_grad=learned)
 
     def loss(self, output: Tensor, x: Tensor) -> Tensor:
-        """(n,), nats, in float32."""
+        """(k n,), nats, in float32."""
         dimensions = x[0].numel()
         constant = dimensions / 2 * (math.log(2 * math.pi) + self.log_variance)
         return super().loss(output, x) / (2 * self.log_variance.exp()) + constant

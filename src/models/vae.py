@@ -118,8 +118,7 @@ class VAE(GenerativeModel):
         # One pass of the decoder for all draws.
         flat = z.flatten(0, 1)
         output = self.decoder(flat, y.repeat(k)) if self.conditional else self.decoder(flat)
-        nll = self.reconstruction.loss(output, x.repeat(k, *[1] * (x.ndim - 1)))
-        return nll.view(k, -1), z
+        return self.reconstruction.loss(output, x).view(k, -1), z
 
     # Measures
 

@@ -105,3 +105,19 @@ def test_all_are_float32_in_bfloat16(loss: SquaredError) -> None:
     value = loss.loss(output, x)
     assert value.dtype == torch.float32
     assert_close(value, loss.loss(output.float(), x), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), Bernoulli(), Gaussian(0.1)])
+@pytest.mark.parametrize("shape", [(1, 4, 4), (2,)])
+def test_several_draws_of_each_sample(loss: SquaredError, shape: tuple[int, ...]) -> None:
+    """k outputs a sample, draw by draw, are each compared with their own sample."""
+    generator = torch.Generator().manual_seed(0)
+    output, x = torch.randn(3 * 5, *shape, generator=generator), torch.rand(5, *shape)
+    assert_close(loss.loss(output, x), loss.loss(output, x.repeat(3, *[1] * len(shape))))
+
+
+def test_bernoulli_of_extreme_logits() -> None:
+    """A certain answer costs nothing if it is right, and the logit if it is wrong."""
+    logits = torch.tensor([[200.0, -200.0]])
+    assert Bernoulli().loss(logits, torch.tensor([[1.0, -1.0]])).item() == 0.0
+    assert Bernoulli().loss(logits, torch.tensor([[-1.0, 1.0]])).item() == 400.0
