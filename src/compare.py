@@ -1,7 +1,7 @@
 """Compare finished runs: `python -m src.compare runs=outputs/mnist by=model out=report.html`.
 
 Prints a table for each data set and protocol with a verdict on what is more than noise, and writes
-it as a page, or as Markdown, LaTeX, CSV or JSON.
+it as a page, or as Markdown, LaTeX, CSV or JSON; or draws the numbers against a setting.
 """
 
 import os
@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from src.command import launch
 from src.config import check_compare, plain
 from src.report import write
+from src.report.against import KINDS, draw
 from src.report.build import compare as build
 from src.report.comparison import Comparison
 from src.report.read import read_runs
@@ -44,7 +45,11 @@ def compare(config: DictConfig, _: Path) -> Comparison:
 
         add_pictures(comparison, {record.place: record for record in records})
     for path in targets:
-        write_atomically(path, FORMATS[path.suffix](comparison))
+        if path.suffix in KINDS:
+            content = draw(comparison, settings["x"], as_list(settings["y"]), path.suffix)
+        else:
+            content = FORMATS[path.suffix](comparison)
+        write_atomically(path, content)
     if targets:
         print(f"\nWritten: {', '.join(map(str, targets))}")
     if logged:

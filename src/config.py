@@ -200,12 +200,17 @@ class Compare:
         by: what names a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
             list of these; null puts together what differs in the seed only.
         metric: `fid`, or `fid10k_mnist`; null takes the headline number of each data set.
+        x: a setting of numbers, such as model.objective.beta, for out=curves.png.
+        y: the numbers to draw against it, such as [mse,kl,mig]; null draws all that differ.
         out: by its ending .html, .md, .tex, .csv or .json; a folder gets all; null writes nothing.
+            With x: .png, .svg or .pdf.
     """
 
     runs: str | list[str]
     by: str | list[str] | None
     metric: str | None
+    x: str | None
+    y: str | list[str] | None
     out: str | None
 
 
@@ -402,9 +407,14 @@ def check_compare(config: DictConfig) -> None:
     settings = plain(config)
     _check_arguments("wandb.", settings.pop("wandb"), signature("src.config.CompareWandb"))
     _check_arguments("", settings, signature("src.config.Compare"))
-    endings = (".html", ".md", ".tex", ".csv", ".json")
+    pictures, endings = (".png", ".svg", ".pdf"), (".html", ".md", ".tex", ".csv", ".json")
     ending = Path(settings["out"] or "").suffix
-    if ending and ending not in endings:
+    if (settings["x"] is not None) != (ending in pictures):
+        raise SettingError(
+            f"x={settings['x'] or 'null'} out={settings['out']}: numbers against a setting are a "
+            "picture.\nSay both, such as x=model.objective.beta out=curves.png (or .svg, .pdf)."
+        )
+    if ending and ending not in (*pictures, *endings):
         raise SettingError(
             f"out={settings['out']}: {ending} is no format.\n"
             f"There are {', '.join(endings)}; a folder, without an ending, gets all of them."

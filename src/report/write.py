@@ -61,14 +61,14 @@ def _shown(table: Table) -> list[Column]:
     ranked = [c for c in table.columns if c not in costs and c.lower_is_better is not None]
 
     def place(column: Column) -> int:
-        starts = [i for i, name in enumerate(BESIDE) if _begins(column.key, name)]
+        starts = [i for i, name in enumerate(BESIDE) if begins(column.key, name)]
         return starts[0] if starts else len(BESIDE)
 
     beside = [c for c in ranked if c.key != table.metric and place(c) < len(BESIDE)]
     return [*sorted(beside, key=place)[:MOST_BESIDE], *costs]
 
 
-def _begins(full: str, name: str) -> bool:
+def begins(full: str, name: str) -> bool:
     """Whether `fid10k_mnist` is a `fid`."""
     return full.startswith(name) and full[len(name) : len(name) + 1].isdigit()
 
