@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -28,6 +29,13 @@ from src.runs import Run
 from src.signatures import check_targets
 
 CPUINFO = Path("/proc/cpuinfo")
+
+# Numbers below 1e-38 are 0: processors take a hundred times as long for them. Adam's averages of a
+# gradient that has died out get stuck there, as 0.9 times the smallest number rounds to it. Threads
+# take the mode from the one that starts them, so it is set before there are any.
+for _kind in (np.float32, np.float64):
+    np.finfo(_kind).smallest_subnormal  # noqa: B018  numpy looks once, and would complain of 0
+torch.set_flush_denormal(True)
 
 
 def without_advice(node: Any) -> Any:

@@ -1,15 +1,13 @@
 """The clock, the noise and the sampling that all models share."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from src import build
-from src.build import precision_of, precision_plugin
+from src.build import precision_plugin
 from src.models.base import GenerativeModel
 from tests.models.conftest import TINY, TOY, built, noise, state, steps
 
@@ -214,30 +212,3 @@ def test_nothing_piles_up() -> None:
     before = len(torch.cuda._queued_calls)
     steps(model, 3)
     assert len(torch.cuda._queued_calls) == before
-
-
-@pytest.mark.parametrize(
-    ("amx", "avx512_bf16", "vendor", "expected"),
-    [
-        (True, True, "GenuineIntel", "bf16-mixed"),
-        (False, True, "GenuineIntel", "32-true"),
-        (False, True, "AuthenticAMD", "bf16-mixed"),
-        (False, False, "AuthenticAMD", "32-true"),
-    ],
-)
-def test_bfloat16_where_the_processor_gains(
-    amx: bool,
-    avx512_bf16: bool,
-    vendor: str,
-    expected: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cpu = torch.device("cpu")
-    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\n")
-    monkeypatch.setattr(build, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
-    assert precision_of("auto", "images", cpu) == expected
-    assert precision_of("auto", "points", cpu) == "32-true"
-    assert precision_of("bf16-mixed", "images", cpu) == "bf16-mixed"
