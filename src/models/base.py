@@ -148,7 +148,10 @@ class GenerativeModel(L.LightningModule):
             name: of the player.
             loss: scalar; gradients of other players' weights must have been frozen before.
         """
-        self.manual_backward(loss)
+        # Each step back is in the precision of its step forward; autocast would besides round the
+        # second derivatives of penalties, which are float32.
+        with torch.autocast(self.device.type, enabled=False):
+            self.manual_backward(loss)
         optimizer = self._optimizers[name]
         if ranks.count() > 1:
             self._average(optimizer)

@@ -1,6 +1,7 @@
 """The clock, the noise and the sampling that all models share."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from src.build import precision_plugin
+from src.losses.penalties import gradient
 from src.models.base import GenerativeModel
 from tests.models.conftest import TINY, TOY, built, noise, state, steps
 
@@ -204,6 +206,22 @@ def test_casts_that_are_kept_end_with_the_weights_that_they_are_of() -> None:
         steps(model, 2)
     assert fresh == [True] * 6
     assert all(g.abs().sum() > 0 for g in grads["g"])
+
+
+def test_gradients_of_penalties_are_float32_under_autocast(
+    before_step: Callable[[GenerativeModel, Callable[[str], None]], None],
+) -> None:
+    """The penalty on the slope w of D(x) = w x + b, n |w|^2, has the gradient 2 n w."""
+    model = built("model=tiny", "data=slanted_land")
+    (weight, _) = model.discriminator.parameters()
+    with torch.no_grad():
+        weight.copy_(torch.tensor([[1.001, -2.003, 3.007, 0.1234]]))
+    expected, found = 2 * 16 * weight.detach().clone(), []
+    before_step(model, lambda _: found.append(weight.grad.clone()))
+    with torch.autocast("cpu", torch.bfloat16):
+        slope = gradient(lambda x: model.discriminator(x).logits, torch.rand(16, 4))
+        model.update("d", slope.square().sum())
+    assert_close(found[0], expected)
 
 
 def test_nothing_piles_up() -> None:
