@@ -20,14 +20,28 @@ class ELBO:
     Args:
         beta: weight of the divergence.
         samples: k, draws of z that the reconstruction is averaged over.
+        warm_up: share of the budget in which the weight rises from 0 to beta, so that fewer units
+            of the code are given up before they are of use (Bowman et al. 2016, sec. 3.1; Sonderby
+            et al. 2016, sec. 2.3).
     """
 
-    def __init__(self, beta: float = 1.0, samples: int = 1) -> None:
+    def __init__(self, beta: float = 1.0, samples: int = 1, warm_up: float = 0.0) -> None:
         if beta < 0:
             raise SettingError(f"model.objective.beta={beta} must not be negative.")
-        self.beta, self.samples = beta, _positive(samples)
+        if not 0 <= warm_up <= 1:
+            raise SettingError(
+                f"model.objective.warm_up={warm_up} is a share of the budget: 0 to 1."
+            )
+        self.beta, self.samples, self.warm_up = beta, _positive(samples), warm_up
 
-    def __call__(self, nll: Tensor, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    def __call__(
+        self,
+        nll: Tensor,
+        z: Tensor,
+        mean: Tensor,
+        log_variance: Tensor,
+        progress: float = 1.0,
+    ) -> Tensor:
         """What is minimised, (n,).
 
         Args:
@@ -35,8 +49,10 @@ class ELBO:
             z: (k, n, d).
             mean: of q(z|x), (n, d).
             log_variance: of q(z|x), (n, d).
+            progress: share of the budget that is done.
         """
-        return nll.mean(0) + self.beta * kl_to_standard_normal(mean, log_variance).sum(1)
+        beta = self.beta * (min(progress / self.warm_up, 1.0) if self.warm_up else 1.0)
+        return nll.mean(0) + beta * kl_to_standard_normal(mean, log_variance).sum(1)
 
 
 class IWAE:
@@ -49,8 +65,15 @@ class IWAE:
     def __init__(self, samples: int = 50) -> None:
         self.samples = _positive(samples)
 
-    def __call__(self, nll: Tensor, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """What is minimised, (n,); shapes as in `ELBO`."""
+    def __call__(
+        self,
+        nll: Tensor,
+        z: Tensor,
+        mean: Tensor,
+        log_variance: Tensor,
+        progress: float = 1.0,
+    ) -> Tensor:
+        """What is minimised, (n,), at any time; shapes as in `ELBO`."""
         log_weights = log_prior_ratio(z, mean, log_variance) - nll
         return math.log(self.samples) - log_weights.logsumexp(0)
 

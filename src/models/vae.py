@@ -91,7 +91,7 @@ class VAE(GenerativeModel):
         x, y = self.reconstruction.targets(batch.x), batch.y
         mean, log_variance = self.q(x, y)
         nll, z = self.nll(x, y, mean, log_variance, self.objective.samples)
-        loss = self.objective(nll, z, mean, log_variance).mean()
+        loss = self.objective(nll, z, mean, log_variance, self.progress).mean()
         divergence = kl_to_standard_normal(mean, log_variance).sum(1)
         self.record(**{"loss/reconstruction": nll, "loss/kl": divergence, "loss/vae": loss})
         self.record(posterior_std=(0.5 * log_variance).exp())

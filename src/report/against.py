@@ -101,7 +101,6 @@ def _figure(
     kind: str,
 ) -> bytes:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
 
     wide = min(len(columns), 3)
     high = math.ceil(len(columns) / wide)
@@ -124,7 +123,7 @@ def _figure(
             )  # fmt: skip
         if known[0] > 0 and known[-1] / known[0] >= 8:
             pane.set_xscale("log")
-            pane.xaxis.set_minor_formatter(NullFormatter())
+            pane.minorticks_off()
             pane.set_xticks(known, [f"{value:g}" for value in known])
         pane.set_title(column.label, fontsize=9)
         pane.set_xlabel(x.removeprefix("model."), fontsize=8)

@@ -30,6 +30,14 @@ def test_elbo() -> None:
     assert_close(ELBO(0.0, samples=4)(nll, z, mean, log_variance), nll.mean(0))
 
 
+def test_the_divergence_warms_up() -> None:
+    terms = drawn(1)
+    for progress, share in ((0.0, 0.0), (0.1, 0.5), (0.2, 1.0), (0.7, 1.0)):
+        warm = ELBO(3.0, warm_up=0.2)(*terms, progress)
+        assert_close(warm, ELBO(3.0 * share)(*terms))
+    assert ELBO(3.0)(*terms, 0.0).equal(ELBO(3.0)(*terms))
+
+
 def test_log_prior_ratio() -> None:
     _, z, mean, log_variance = drawn(4)
     q = Normal(mean, (log_variance / 2).exp())
@@ -67,7 +75,8 @@ def test_the_bounds_on_a_linear_gaussian_model() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: ELBO(beta=-1.0), lambda: ELBO(samples=0), lambda: IWAE(0)]
+    "make",
+    [lambda: ELBO(beta=-1.0), lambda: ELBO(samples=0), lambda: ELBO(warm_up=2.0), lambda: IWAE(0)],
 )
 def test_refused(make: object) -> None:
     with pytest.raises(SettingError, match=r"model\.objective"):
