@@ -34,7 +34,7 @@ CPUINFO = Path("/proc/cpuinfo")
 # gradient that has died out get stuck there, as 0.9 times the smallest number rounds to it. Threads
 # take the mode from the one that starts them, so it is set before there are any.
 for _kind in (np.float32, np.float64):
-    np.finfo(_kind).smallest_subnormal  # noqa: B018  numpy looks once, and would complain of 0
+    np.finfo(_kind).smallest_subnormal  # noqa: B018  numpy before 2.4 looks once, and complains of 0
 torch.set_flush_denormal(True)
 
 

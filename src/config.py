@@ -201,7 +201,7 @@ class Compare:
             list of these; null puts together what differs in the seed only.
         metric: `fid`, or `fid10k_mnist`; null takes the headline number of each data set.
         x: a setting of numbers, such as model.objective.beta, for out=curves.png.
-        y: the numbers to draw against it, such as [mse,kl,mig]; null draws all that differ.
+        y: the numbers to draw against it, such as [mse,kl,mig]; null: the first 12.
         out: by its ending .html, .md, .tex, .csv or .json; a folder gets all; null writes nothing.
             With x: .png, .svg or .pdf.
     """
@@ -409,6 +409,10 @@ def check_compare(config: DictConfig) -> None:
     _check_arguments("", settings, signature("src.config.Compare"))
     pictures, endings = (".png", ".svg", ".pdf"), (".html", ".md", ".tex", ".csv", ".json")
     ending = Path(settings["out"] or "").suffix
+    if settings["y"] is not None and settings["x"] is None:
+        raise SettingError(
+            f"y={settings['y']} is drawn against a setting.\nSay which, such as x=model.batch_size."
+        )
     if (settings["x"] is not None) != (ending in pictures):
         raise SettingError(
             f"x={settings['x'] or 'null'} out={settings['out']}: numbers against a setting are a "

@@ -80,8 +80,8 @@ class Bernoulli(nn.Module):
     def loss(self, output: Tensor, x: Tensor) -> Tensor:
         """(k n,), nats, in float32: log(1 + e^a) - x a for the logit a of each pixel."""
         logits, target = output.float().flatten(1), (x.float().flatten(1) + 1) / 2
-        agreement = (logits.unflatten(0, (-1, len(x))) * target).sum(2)
-        return F.softplus(logits).sum(1) - agreement.flatten()
+        logits = logits.unflatten(0, (-1, len(x)))
+        return (F.softplus(logits) - target * logits).sum(2).flatten()
 
 
 class Gaussian(SquaredError):

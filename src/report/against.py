@@ -65,9 +65,13 @@ def _lines(table: Table, key: str) -> dict[str, list[Group]]:
     lines: dict[str, list[Group]] = defaultdict(list)
     for group in table.groups:
         lines[json.dumps({k: v for k, v in group.config.items() if k != key})].append(group)
-    own = f"{key.removeprefix('model.')}="
+
+    def says(word: str) -> bool:
+        setting = word.partition("=")[0]
+        return "=" in word and (setting == key or key.endswith(f".{setting}"))
+
     names = [
-        " ".join(word for word in groups[0].name.split() if not word.startswith(own))
+        " ".join(word for word in groups[0].name.split() if not says(word))
         for groups in lines.values()
     ]
     full = [groups[0].name for groups in lines.values()]
@@ -82,6 +86,8 @@ def _columns(table: Table, y: Sequence[str]) -> list[Column]:
     if not y:
         differ = [c for c in known if len({g.values[c.key].mean for g in table.groups
                                            if c.key in g.values}) > 1]  # fmt: skip
+        if not differ:
+            raise SettingError("There is nothing to draw: these runs have the same numbers.")
         return differ[:MOST_PANELS]
     columns = []
     for name in y:

@@ -159,3 +159,15 @@ def test_points() -> None:
     assert model.sample(5, seed=0).shape == (5, 2)
     assert model.reconstruction.log_variance.grad is None  # cleared, so it was stepped
     assert float(model.reconstruction.log_variance.detach().exp()) != pytest.approx(0.1, rel=1e-6)
+
+
+def test_the_divergence_costs_nothing_at_the_start_of_its_warm_up() -> None:
+    model = built(*VAE, "model.objective.warm_up=0.5", "budget=32")
+    batches, losses, update = noise(model), [], model.update
+    model.update = lambda name, loss: (losses.append(loss.item()), update(name, loss))
+    for share in (0.0, 0.5, 1.0, 1.0):
+        steps(model, 1, batches)
+        records = model.fetch_records()
+        expected = records["loss/reconstruction"] + share * records["loss/kl"]
+        assert_close(losses[-1], expected, rtol=1e-5, atol=0)
+        assert records["loss/kl"] > 0

@@ -1,6 +1,5 @@
 """Numbers against a setting, as a picture."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +55,33 @@ def test_a_line_a_variant_with_means_and_deviations(
     assert not (runs / "outputs/compare").exists()
 
 
-@pytest.mark.parametrize("kind", ["svg", "pdf"])
-def test_vector_formats_and_all_numbers_that_differ(runs: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF-")])
+def test_vector_formats_and_the_numbers_that_differ(
+    runs: Path, kind: str, start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = []
+    monkeypatch.setattr(Axes, "set_title", lambda _, title, **__: titles.append(title))
     compare("x=model.latent.dim", f"out=curves.{kind}")
-    content = (runs / f"curves.{kind}").read_bytes()
-    assert io.BytesIO(content).read(5) in (b"<?xml", b"%PDF-")
+    assert (runs / f"curves.{kind}").read_bytes().startswith(start)
+    assert titles == ["FID", "IS"]  # sharpness and the cost are the same in all
+
+
+def test_the_setting_is_no_part_of_a_lines_name(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = []
+    original = Axes.errorbar
+
+    def spy(self: Axes, *args: object, **options: object) -> object:
+        labels.append(options["label"])
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(Axes, "errorbar", spy)
+    for words in ([], ["by=[model,latent.dim]"], ["by=[model,model.latent.dim]"]):
+        labels.clear()
+        compare("x=latent.dim", "y=fid", "out=curves.png", *words)
+        assert sorted(labels) == ["dcgan", "lsgan"]
+    assert (runs / "curves.png").exists()
 
 
 @pytest.mark.usefixtures("runs")
@@ -69,6 +90,7 @@ def test_vector_formats_and_all_numbers_that_differ(runs: Path, kind: str) -> No
     [
         (["x=model.latent.dim"], ["x=model.latent.dim", "out=curves.png"]),
         (["out=curves.png"], ["out=curves.png", "x=model.objective.beta"]),
+        (["y=fid"], ["y=fid", "Say which"]),
         (["x=beta", "out=c.png"], ["x=beta", "model.latent.dim"]),
         (["x=model", "out=c.png"], ["x=model", "only numbers"]),
         (["x=latent.dim", "y=mig", "out=c.png"], ["y=mig", "fid10k_mnist"]),
