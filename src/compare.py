@@ -13,9 +13,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from src.command import launch
-from src.config import check_compare, plain
+from src.config import PICTURES, check_compare, plain
 from src.report import write
-from src.report.against import KINDS, draw
+from src.report.against import draw
 from src.report.build import compare as build
 from src.report.comparison import Comparison
 from src.report.read import read_runs
@@ -45,7 +45,7 @@ def compare(config: DictConfig, _: Path) -> Comparison:
 
         add_pictures(comparison, {record.place: record for record in records})
     for path in targets:
-        if path.suffix in KINDS:
+        if path.suffix in PICTURES:
             content = draw(comparison, settings["x"], as_list(settings["y"]), path.suffix)
         else:
             content = FORMATS[path.suffix](comparison)

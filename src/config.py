@@ -402,23 +402,26 @@ def check_sweep(hydra: Mapping[str, Any]) -> None:
         _check_node(f"hydra.{kind}", hydra[kind])
 
 
+PICTURES = (".png", ".svg", ".pdf")  # what `compare` can draw
+
+
 def check_compare(config: DictConfig) -> None:
     """Check the settings of `compare`; raises SettingError."""
     settings = plain(config)
     _check_arguments("wandb.", settings.pop("wandb"), signature("src.config.CompareWandb"))
     _check_arguments("", settings, signature("src.config.Compare"))
-    pictures, endings = (".png", ".svg", ".pdf"), (".html", ".md", ".tex", ".csv", ".json")
+    endings = (".html", ".md", ".tex", ".csv", ".json")
     ending = Path(settings["out"] or "").suffix
     if settings["y"] is not None and settings["x"] is None:
         raise SettingError(
             f"y={settings['y']} is drawn against a setting.\nSay which, such as x=model.batch_size."
         )
-    if (settings["x"] is not None) != (ending in pictures):
+    if (settings["x"] is not None) != (ending in PICTURES):
         raise SettingError(
             f"x={settings['x'] or 'null'} out={settings['out']}: numbers against a setting are a "
             "picture.\nSay both, such as x=model.objective.beta out=curves.png (or .svg, .pdf)."
         )
-    if ending and ending not in (*pictures, *endings):
+    if ending and ending not in (*PICTURES, *endings):
         raise SettingError(
             f"out={settings['out']}: {ending} is no format.\n"
             f"There are {', '.join(endings)}; a folder, without an ending, gets all of them."

@@ -21,8 +21,8 @@ class ELBO:
         beta: weight of the divergence.
         samples: k, draws of z that the reconstruction is averaged over.
         warm_up: share of the budget in which the weight rises from 0 to beta, so that fewer units
-            of the code are given up before they are of use (Bowman et al. 2016, sec. 3.1; Sonderby
-            et al. 2016, sec. 2.3).
+            of the code are given up before they are of use (Bowman et al. 2016; Sonderby et al.
+            2016).
     """
 
     def __init__(self, beta: float = 1.0, samples: int = 1, warm_up: float = 0.0) -> None:

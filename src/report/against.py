@@ -14,7 +14,6 @@ from src.errors import SettingError
 from src.report.comparison import Column, Comparison, Group, Table
 from src.report.write import begins
 
-KINDS = (".png", ".svg", ".pdf")
 MOST_PANELS = 12
 
 
