@@ -20,7 +20,7 @@ from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from src import ranks
 from src.callbacks.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.config import ADVICE, RECIPE
+from src.checks import ADVICE, RECIPE
 from src.data.base import DataModule, DataSpec
 from src.errors import SettingError
 from src.loggers import wandb_mode

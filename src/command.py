@@ -15,6 +15,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from src import config as configuration
+from src import settings
 from src.data.sources import resolve
 from src.errors import SettingError
 
@@ -186,7 +187,7 @@ def help_text(name: str) -> str:
         lines += ["", "metrics="]
         presets = sorted((configuration.CONF / "metrics").glob("*.yaml"))
         lines += [f"  {preset.stem:<14}{_first_comment(preset)}" for preset in presets]
-    attributes = inspect.getdoc(getattr(configuration, name.capitalize())).partition("Attributes:")
+    attributes = inspect.getdoc(getattr(settings, name.capitalize())).partition("Attributes:")
     lines += ["", "Settings:", *attributes[2].strip("\n").splitlines()]
     lines += ["", "Every setting can be given as key=value; --cfg job shows them all."]
     return "\n".join(lines)

@@ -12,8 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from src.checks import PICTURES, check_compare
 from src.command import launch
-from src.config import PICTURES, check_compare, plain
+from src.config import plain
 from src.report import write
 from src.report.against import draw
 from src.report.build import compare as build

@@ -11,8 +11,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from src import runs
+from src.checks import check_evaluate
 from src.command import launch
-from src.config import check_evaluate
 
 
 def evaluate(config: DictConfig, _: Path) -> None:

@@ -191,7 +191,7 @@ class Run:
 
         Args:
             settings: the composed configuration of this call.
-            existing: `continue`, `resume` or `restart`, see `src.config.Train`.
+            existing: `continue`, `resume` or `restart`, see `src.settings.Train`.
 
         Raises:
             SettingError: if the folder holds a run of another configuration, or other things.
@@ -221,7 +221,7 @@ class Run:
 
         Args:
             settings: the composed configuration of this call.
-            existing: `continue`, `resume` or `restart`, see `src.config.Train`.
+            existing: `continue`, `resume` or `restart`, see `src.settings.Train`.
             patience: seconds to wait for another process that trains there.
 
         Raises:

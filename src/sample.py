@@ -10,8 +10,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from src import runs
+from src.checks import check_sample
 from src.command import launch
-from src.config import check_sample
 from src.errors import SettingError
 
 STEPS = 10  # pictures from one end of an interpolation or traversal to the other
@@ -19,7 +19,7 @@ DRAWS = 10_000  # of a code's law, which say where it lies
 
 
 def sample(config: DictConfig, _: Path) -> None:
-    """Draw and write what the configuration asks for; see `src.config.Sample`."""
+    """Draw and write what the configuration asks for; see `src.settings.Sample`."""
     run = runs.Run(Path(config.run))
     out = Path(config.out)
     if config.what == "progress":

@@ -14,8 +14,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from src.checks import check_status
 from src.command import launch
-from src.config import check_status
 from src.durations import format_duration
 from src.errors import SettingError
 from src.runs import Run, run_folders

@@ -24,8 +24,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src import checks, launchers, search
 from src import config as configuration
-from src import launchers, search
 from src.command import resolve_source
 from src.errors import SettingError
 from src.launchers import Launcher
@@ -97,7 +97,7 @@ def sweep(words: Sequence[str], check: Callable[[DictConfig], None]) -> int:
     own = [word for word in words if re.match(r"\+*hydra[./]|experiment=[^,(]*$", word)]
     base = configuration.compose("train", own)
     nodes = {kind: _node(base, kind) for kind in OURS}
-    configuration.check_sweep(nodes)
+    checks.check_sweep(nodes)
     source = build(search, nodes["sweeper"])
     outputs = Path(base.hydra.sweep.dir)
     place = _place(outputs / RECORDS, [*words, type(source).__name__])

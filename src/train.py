@@ -12,8 +12,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from src import runs
+from src.checks import check
 from src.command import launch
-from src.config import check, choices_of, plain
+from src.config import choices_of, plain
 from src.errors import SettingError
 from src.processes import train_on_ranks
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from src import command, config
+from src import checks, command, config
 from src.runs import Run
 from src.train import train
 
@@ -32,7 +32,7 @@ def _one_thread() -> None:
 def composed(*overrides: str) -> DictConfig:
     """A checked configuration of `train`, as `launch` hands it to `train`."""
     settings = config.compose("train", [*QUICK, *overrides])
-    config.check(settings)
+    checks.check(settings)
     command.resolve_source(settings)
     return settings
 

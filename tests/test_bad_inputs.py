@@ -13,8 +13,9 @@ from PIL import Image
 
 from src import runs
 from src.callbacks import checkpoint
+from src.checks import check
 from src.command import launch
-from src.config import CONF, check
+from src.config import CONF
 from src.data import sources
 from src.loggers import read_metrics
 from src.runs import Run

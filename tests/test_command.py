@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from src import command, config, launchers
+from src import checks, command, config, launchers
 from src.command import box, launch, quoted
 from src.errors import SettingError
 from src.worker import Order, Outcome
@@ -28,7 +28,7 @@ def launch_train(calls: Calls, *words: str) -> None:
     def run(settings: DictConfig, folder: Path) -> None:
         calls.append((settings, folder))
 
-    launch("train", config.check, run, [*QUICK, *words])
+    launch("train", checks.check, run, [*QUICK, *words])
 
 
 def test_a_single_run(calls: Calls, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_hydras_own_flags(calls: Calls, capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.parametrize("word", ["--help", "-h"])
 @pytest.mark.parametrize("name", ["train", "sample", "evaluate", "status"])
 def test_help(name: str, word: str, capsys: pytest.CaptureFixture) -> None:
-    launch(name, config.check, lambda *_: pytest.fail("help must not run"), ["seed=1", word])
+    launch(name, checks.check, lambda *_: pytest.fail("help must not run"), ["seed=1", word])
     text = capsys.readouterr().out
     assert f"python -m src.{name}" in text
     assert all(len(line) <= 120 for line in text.splitlines())
@@ -169,7 +169,7 @@ def test_errors_of_the_run_too() -> None:
         raise SettingError("data.root=x: nothing there.")
 
     with pytest.raises(SystemExit, match=r"error: data\.root=x: nothing there\."):
-        launch("train", config.check, run, [*QUICK])
+        launch("train", checks.check, run, [*QUICK])
 
 
 @pytest.mark.usefixtures("calls")
@@ -178,7 +178,7 @@ def test_ctrl_c_is_no_bug() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit, match="130"):
-        launch("train", config.check, run, [*QUICK])
+        launch("train", checks.check, run, [*QUICK])
 
 
 @pytest.mark.usefixtures("calls")
@@ -187,7 +187,7 @@ def test_bugs_keep_their_traceback() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        launch("train", config.check, run, [*QUICK])
+        launch("train", checks.check, run, [*QUICK])
 
 
 @pytest.mark.parametrize(

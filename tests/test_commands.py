@@ -16,8 +16,8 @@ from PIL import Image
 from torch.testing import assert_close
 
 from src import build
+from src.checks import check_evaluate, check_sample
 from src.command import launch
-from src.config import check_evaluate, check_sample
 from src.errors import SettingError
 from src.evaluate import evaluate
 from src.runs import Run

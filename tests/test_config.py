@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from src import config
-from src.config import CONF, check, compose, plain, run_folder
+from src import checks, config
+from src.checks import check
+from src.config import CONF, compose, plain, run_folder
 from src.errors import SettingError
 from tests.conftest import QUICK, composed
 
@@ -263,9 +264,9 @@ def test_a_new_experiment(own_conf: Path) -> None:
 
 def test_sample_settings() -> None:
     def message(*overrides: str) -> str:
-        return error_of(*overrides, name="sample", check=config.check_sample)
+        return error_of(*overrides, name="sample", check=checks.check_sample)
 
-    config.check_sample(compose("sample", ["run=x", "n=4", "label=3", "out=x.npz"]))
+    checks.check_sample(compose("sample", ["run=x", "n=4", "label=3", "out=x.npz"]))
     assert "python -m src.sample run=" in message()
     assert "n=0" in message("run=x", "n=0")
     assert "interpolation" in message("run=x", "what=dreams")
@@ -274,9 +275,9 @@ def test_sample_settings() -> None:
 
 def test_evaluate_settings() -> None:
     def message(*overrides: str) -> str:
-        return error_of(*overrides, name="evaluate", check=config.check_evaluate)
+        return error_of(*overrides, name="evaluate", check=checks.check_evaluate)
 
-    config.check_evaluate(compose("evaluate", ["run=x", "metrics.n=50"]))
+    checks.check_evaluate(compose("evaluate", ["run=x", "metrics.n=50"]))
     assert "python -m src.evaluate run=" in message()
     assert "Did you mean metrics.n?" in message("run=x", "metrics.nn=3")
     assert "metrics.n=few" in message("run=x", "metrics.n=few")

@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from src.checks import check, check_compare, check_evaluate, check_sample, check_status
 from src.command import quoted
-from src.config import (
-    check,
-    check_compare,
-    check_evaluate,
-    check_sample,
-    check_status,
-    compose,
-)
+from src.config import compose
 from src.search import Grid, Optuna
 
 ROOT = Path(__file__).parent.parent

@@ -19,7 +19,7 @@ CLASSES = (
     "src.data.celeba.CelebA",  # may have its base's
     "src.data.mnist.MNIST",
     "src.callbacks.signals.Signals",
-    "src.config.Train",  # a dataclass
+    "src.settings.Train",  # a dataclass
     "src.metrics.scorers.Settings",
     "torch.optim.Adam",
     "torch.optim.RMSprop",

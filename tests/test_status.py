@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from src.checks import check_status
 from src.command import launch
-from src.config import check_status
 from src.runs import Run
 from src.status import rows, status, table
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from src import launchers
-from src.config import check
+from src.checks import check
 from src.launchers import Basic, Joblib, visible_gpus
 from src.runs import Run
 from src.status import rows

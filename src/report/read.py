@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from src.config import ADVICE, bears_on_result, flatten
+from src.checks import ADVICE
+from src.config import bears_on_result, flatten
 from src.errors import SettingError
 from src.report.comparison import LeftOut
 from src.runs import Run, run_folders

@@ -17,7 +17,7 @@ def log(comparison: Comparison, settings: Mapping[str, Any], folder: Path) -> No
 
     Args:
         comparison: with its pictures.
-        settings: `mode`, `project` and `group`, see `src.config.CompareWandb`.
+        settings: `mode`, `project` and `group`, see `src.settings.CompareWandb`.
         folder: where W&B keeps its files.
 
     Raises:

@@ -8,7 +8,8 @@ from torch import Tensor
 from src.callbacks.checkpoint import load_checkpoint
 from src.callbacks.equilibrium import Equilibrium
 from src.callbacks.quality import Quality
-from src.config import check, compose, run_folder
+from src.checks import check
+from src.config import compose, run_folder
 from src.errors import SettingError
 from src.loggers import CSVMetrics, read_metrics
 from src.losses.adversarial import NonSaturating

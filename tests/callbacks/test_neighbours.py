@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 from src.callbacks import neighbours
 from src.callbacks.neighbours import Neighbours, nearest, picture
+from src.checks import check_sample
 from src.command import launch
-from src.config import check_sample
 from src.data.base import to_model
 from src.sample import sample
 from src.train import train

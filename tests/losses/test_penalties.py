@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from src.config import CONF, check, compose, plain
+from src.checks import check
+from src.config import CONF, compose, plain
 from src.errors import SettingError
 from src.losses.penalties import (
     DRAGAN,

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from src.config import check, compose, plain
+from src.checks import check
+from src.config import compose, plain
 from src.data.base import DataSpec, Split
 from src.data.stacked_mnist import StackedMNIST
 from src.data.toy import Toy

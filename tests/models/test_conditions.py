@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from src.config import check
+from src.checks import check
 from src.errors import SettingError
 from src.models.conditions import ProjectionDiscriminator
 from src.networks.mlp import MLPDiscriminator

@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from src.build import build_data
 from src.callbacks.checkpoint import load_checkpoint
-from src.config import check, compose, plain
+from src.checks import check
+from src.config import compose, plain
 from src.data.base import Batch, Split
 from src.errors import SettingError
 from src.loggers import read_metrics

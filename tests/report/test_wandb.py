@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 
 from src import compare as command
+from src.checks import check_compare
 from src.command import launch
-from src.config import check_compare
 from src.errors import SettingError
 from src.loggers import CLOCK
 from src.report.build import compare

@@ -13,8 +13,8 @@ import pytest
 from omegaconf import DictConfig
 
 from src import compare as command
+from src.checks import check_compare
 from src.command import launch
-from src.config import check_compare
 from tests.report.synthetic import sweep, write_run
 
 
