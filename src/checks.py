@@ -141,6 +141,10 @@ def check_compare(config: DictConfig) -> None:
     settings = plain(config)
     _check_arguments("wandb.", settings.pop("wandb"), signature("src.settings.CompareWandb"))
     _check_arguments("", settings, signature("src.settings.Compare"))
+    if settings["pictures_mb"] <= 0:
+        raise SettingError(
+            f"pictures_mb={settings['pictures_mb']} must be positive: megabytes of pictures."
+        )
     endings = (".html", ".md", ".tex", ".csv", ".json")
     ending = Path(settings["out"] or "").suffix
     if settings["y"] is not None and settings["x"] is None:

@@ -44,7 +44,8 @@ def compare(config: DictConfig, _: Path) -> Comparison:
     if logged or any(path.suffix in (".html", ".json") for path in targets):
         from src.report.frames import add_pictures
 
-        add_pictures(comparison, {record.place: record for record in records})
+        places = {record.place: record for record in records}
+        add_pictures(comparison, places, settings["pictures_mb"])
     for path in targets:
         if path.suffix in PICTURES:
             content = draw(comparison, settings["x"], as_list(settings["y"]), path.suffix)

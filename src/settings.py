@@ -146,6 +146,7 @@ class Compare:
         y: the numbers to draw against it, such as [mse,kl,mig]; null: the first 12.
         out: by its ending .html, .md, .tex, .csv or .json; a folder gets all; null writes nothing.
             With x: .png, .svg or .pdf.
+        pictures_mb: megabytes that the page's pictures may take; with less they are fewer, smaller.
     """
 
     runs: str | list[str]
@@ -154,3 +155,4 @@ class Compare:
     x: str | None
     y: str | list[str] | None
     out: str | None
+    pictures_mb: float

@@ -16,7 +16,6 @@ from src.report.comparison import Comparison, Picture
 from src.report.read import Record, data_address
 
 TILES = 8  # of a grid, in either direction
-BUDGET = 6_000_000  # bytes of all pictures; a page should stay under 10 MB
 
 
 class Size(NamedTuple):
@@ -31,11 +30,12 @@ class Size(NamedTuple):
 SIZES = (Size(460, 8, 75), Size(320, 6, 65), Size(240, 4, 55), Size(160, 2, 50))
 
 
-def add_pictures(comparison: Comparison, records: Mapping[str, Record]) -> None:
+def add_pictures(comparison: Comparison, records: Mapping[str, Record], megabytes: float) -> None:
     """Give the first run of each group its pictures.
 
     Args:
         records: of the runs, by their place.
+        megabytes: of all pictures; they are made as small as it takes, down to the last of SIZES.
     """
     firsts = {group.runs[0] for table in comparison.tables for group in table.groups}
     runs = [run for run in comparison.runs if run.id in firsts and run.folder in records]
@@ -46,7 +46,8 @@ def add_pictures(comparison: Comparison, records: Mapping[str, Record]) -> None:
             # The last frames have the most to show; the others are about as large.
             lasts = [(there[run.id][-1][1], pitch[run.id], size) for run in runs if there[run.id]]
             bytes_each = sum(map(len, pool.map(_encode, lasts))) / max(len(lasts), 1)
-            if bytes_each * sum(len(spread(there[run.id], size.frames)) for run in runs) < BUDGET:
+            n = sum(len(spread(there[run.id], size.frames)) for run in runs)
+            if bytes_each * n < megabytes * 1e6:
                 break
         for run in runs:
             chosen = spread(there[run.id], size.frames)

@@ -84,8 +84,8 @@ def test_runs_of_the_server_compare_as_their_folders_do(tmp_path: Path) -> None:
     records, left_out = read_wandb("wandb:me/toys/sweep", Api([Run(f) for f in folders]))
     assert left_out == []
     there, here = compare(records, []), compare(*read_runs([str(tmp_path)]))
-    add_pictures(there, {record.place: record for record in records})
-    add_pictures(here, {r.place: r for r in read_runs([str(tmp_path)])[0]})
+    add_pictures(there, {record.place: record for record in records}, 6)
+    add_pictures(here, {r.place: r for r in read_runs([str(tmp_path)])[0]}, 6)
     assert there.tables == here.tables
     for remote, local in zip(there.runs, here.runs, strict=True):
         assert remote.folder.startswith("me/toys/seed=")

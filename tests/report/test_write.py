@@ -1,5 +1,6 @@
 """What is printed and written, by the command as it is typed."""
 
+import base64
 import csv
 import io
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
+from PIL import Image
 
 from src import compare as command
 from src.checks import check_compare
@@ -85,6 +87,11 @@ def test_markdown_latex_csv_and_json(runs: Path, capsys: pytest.CaptureFixture) 
     assert held["left_out"][0]["reason"] == "it is nan"
 
 
+def picture_of(address: str) -> Image.Image:
+    data = address.removeprefix("data:image/webp;base64,")
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
 def test_pictures_are_small_and_of_the_first_seed(runs: Path) -> None:
     for seed in (0, 1):
         write_run(runs / "pictures", "dcgan", seed, frames=12)
@@ -93,13 +100,16 @@ def test_pictures_are_small_and_of_the_first_seed(runs: Path) -> None:
     assert [picture["samples"] for picture in first["pictures"]][::7] == [0, 1000]
     assert len(first["pictures"]) == 8
     assert second["pictures"] == []
-    import base64
+    assert picture_of(first["pictures"][0]["image"]).size == (460, 460)  # of 10 x 16 tiles 8 x 8
 
-    from PIL import Image
 
-    data = first["pictures"][0]["image"].removeprefix("data:image/webp;base64,")
-    image = Image.open(io.BytesIO(base64.b64decode(data)))
-    assert image.size == (460, 460)  # of 10 x 16 tiles the first 8 x 8
+def test_pictures_get_smaller_if_they_must(runs: Path) -> None:
+    write_run(runs / "pictures", "dcgan", frames=12)
+    compare("runs=pictures", "out=p.json", "pictures_mb=0.001")
+    (run,) = json.loads((runs / "p.json").read_text())["runs"]
+    assert [picture["samples"] for picture in run["pictures"]] == [0, 1000]
+    sides = [picture_of(picture["image"]).size for picture in run["pictures"]]
+    assert sides == [(160, 160)] * 2
 
 
 def test_a_damaged_picture_is_left_out(runs: Path) -> None:
@@ -118,6 +128,7 @@ def test_a_damaged_picture_is_left_out(runs: Path) -> None:
     (["bi=model"], "bi: there is no such setting."),
     (["wandb.lok=true"], "wandb.lok: there is no such setting. Did you mean wandb.log?"),
     (["by=3.5"], "by=3.5 must be"),
+    (["pictures_mb=0"], "pictures_mb=0 must be positive: megabytes of pictures."),
 ])  # fmt: skip
 def test_errors_are_short(words: list[str], told: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as caught:
