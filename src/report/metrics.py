@@ -23,7 +23,14 @@ PLAIN = {"kid", "nll_reconstruction"}  # may be negative
 # What a data set is judged by if nothing is asked for: the first that its runs have.
 HEADLINES = ("fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "mse", "elbo", "error")
 
-LABELS = {"fid": "FID", "kid": "KID", "is": "IS", "frechet": "Frechet distance", "mse": "MSE"}
+ACRONYMS = {"fid", "kid", "is", "mse", "psnr", "ssim", "elbo", "mig", "dci", "kl", "nll"}
+LABELS = {
+    "frechet": "Frechet distance",
+    "knn": "k-NN",
+    "cov_error": "covariance error",
+    "kl_uniform": "KL to uniform",
+    "nll_reconstruction": "reconstruction NLL",
+}
 
 
 def lower_is_better(name: str, protocol: Mapping[str, Any]) -> bool | None:
@@ -41,5 +48,8 @@ def on_log_scale(name: str) -> bool:
 
 
 def label(name: str) -> str:
-    """For a heading: `fid` is "FID", `cov_error` is "cov error"."""
-    return LABELS.get(name, name.replace("_", " "))
+    """For a heading: `fid` is "FID", `masked_mse` is "masked MSE", `iw50` is "IW50"."""
+    words = [
+        w.upper() if w in ACRONYMS or re.fullmatch(r"iw\d+", w) else w for w in name.split("_")
+    ]
+    return LABELS.get(name, " ".join(words))
