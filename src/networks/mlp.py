@@ -14,8 +14,9 @@ ACTIVATIONS = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2),
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
 }
-Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid"]
+Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "silu"]
 Init = Literal["torch", "glorot", "normal_all", "unit"]
 OUTPUTS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "identity": nn.Identity}
 Output = Literal["auto", "tanh", "sigmoid", "identity"]
