@@ -113,6 +113,7 @@ def near(word: str, known: list[str]) -> str:
 
 
 def groups() -> list[str]:
+    """Where there are choices: `model`, `model/loss`, `data` ..."""
     return sorted({str(path.parent.relative_to(CONF)) for path in CONF.rglob("*/*.yaml")})
 
 

@@ -1,4 +1,4 @@
-"""The settings of each command: their types and what they mean, the same for every model and data.
+"""The settings of each command: their types and what they mean, for every model and data set.
 
 What a model or a data set adds are the arguments of its own constructor (`src/checks.py`).
 """
@@ -26,7 +26,7 @@ class Wandb:
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Where and how exactly to compute; what else Lightning's trainer can do is decided here.
+    """Where and how exactly to compute; what else Lightning's trainer can do is decided for all.
 
     Attributes:
         accelerator: `auto` takes a GPU if there is one.
@@ -146,7 +146,8 @@ class Compare:
         y: the numbers to draw against it, such as [mse,kl,mig]; null: the first 12.
         out: by its ending .html, .md, .tex, .csv or .json; a folder gets all; null writes nothing.
             With x: .png, .svg or .pdf.
-        pictures_mb: megabytes that the page's pictures may take; with less they are fewer, smaller.
+        pictures_mb: megabytes of the page's pictures; with less they are fewer and smaller, down to
+            two of 160 pixels for each variant.
     """
 
     runs: str | list[str]

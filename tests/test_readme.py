@@ -19,7 +19,7 @@ CHECKS = {
     "status": check_status,
     "compare": check_compare,
 }
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands() -> list[tuple[str, list[str]]]:

@@ -26,7 +26,7 @@ class Size(NamedTuple):
     quality: int
 
 
-# The first that fits into the budget, or the last.
+# The first that fits into the megabytes, or the last.
 SIZES = (Size(460, 8, 75), Size(320, 6, 65), Size(240, 4, 55), Size(160, 2, 50))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from src import config
+from src import checks, config
 from src.errors import SettingError
 from src.networks.auto import AutoDiscriminator, AutoGenerator
 from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -16,6 +16,7 @@ from src.networks.layers import Critique
 from src.networks.mlp import MLPDiscriminator, MLPGenerator
 from src.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from src.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from src.signatures import signature
 
 # Small ones: constructor, settings.
 NETWORKS = {
@@ -268,5 +269,5 @@ def test_presets_spell_out_every_setting(name: str) -> None:
     given = {"latent_dim", "shape", "classes"}
     for player in ("generator", "discriminator"):
         settings = model[player]
-        keys = set(settings) - config.RESERVED
-        assert keys == set(config.signature(settings["_target_"])) - given
+        keys = set(settings) - checks.RESERVED
+        assert keys == set(signature(settings["_target_"])) - given

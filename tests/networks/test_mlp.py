@@ -27,6 +27,11 @@ def test_layers(activation: str) -> None:
     assert kinds == [nn.Linear, between, nn.Linear, between, nn.Linear]
 
 
+def test_silu() -> None:
+    x = torch.linspace(-3, 3, 7)
+    torch.testing.assert_close(ACTIVATIONS["silu"]()(x), x * torch.sigmoid(x))
+
+
 def test_two_sizes_make_a_linear_map() -> None:
     network = MLP([3, 2])
     x = torch.randn(5, 3)
