@@ -96,7 +96,7 @@ def test_a_modules_own_type_aliases_are_spelt_out() -> None:
     activation = signature("src.networks.mlp.MLPGenerator")["activation"].annotation
     assert fits("relu", activation)
     assert not fits("rellu", activation)
-    assert spell(activation) == "one of relu, leaky_relu, tanh, sigmoid"
+    assert spell(activation) == "one of relu, leaky_relu, tanh, sigmoid, silu"
 
 
 @pytest.mark.parametrize(
