@@ -78,6 +78,8 @@ def build_model(settings: Mapping[str, Any], spec: DataSpec) -> GenerativeModel:
 def load_model(run: Run) -> GenerativeModel:
     """The trained model of a run folder, on the CPU. Its data need not be there.
 
+    Of a run that has not reached its end it is the last that was saved, which is said.
+
     Raises:
         SettingError: if there is no checkpoint, or it does not fit the configuration.
     """
@@ -88,6 +90,10 @@ def load_model(run: Run) -> GenerativeModel:
         spec = DataSpec(**load_checkpoint(path)["sparring"]["spec"])
     model = build_model(settings, spec)
     restore(model, path)
+    status = run.status
+    if status != "finished":
+        how = f"has failed ({run.summary['error']})" if status == "failed" else f"is {status}"
+        print(f"Note: the run {how}; its model is of {model.samples_seen:,} samples.")
     return model.eval()
 
 

@@ -125,6 +125,15 @@ class Run:
         write_atomically(self / "summary.json", text + "\n")
 
     @property
+    def status(self) -> str:
+        """`begun`, `running`, `interrupted`, `failed` or `finished`.
+
+        One that was killed had no time to say so: it is `interrupted` if no process trains here.
+        """
+        status = self.summary.get("status", "begun")
+        return "interrupted" if status == "running" and not self.in_use else status
+
+    @property
     def checkpoint(self) -> Path | None:
         """The newest checkpoint, if any."""
         paths = [self / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt")]

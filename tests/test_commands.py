@@ -311,6 +311,33 @@ def test_evaluate(run_of: Callable, capsys: pytest.CaptureFixture) -> None:
     assert (run / "summary.json").read_bytes() == summary
 
 
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"status": "finished"}, None),
+        ({"status": "running"}, "the run is interrupted; its model is of 200 samples"),
+        (
+            {"status": "failed", "error": "loss/G is NaN"},
+            "the run has failed (loss/G is NaN); its model is of 200 samples",
+        ),
+    ],
+)
+def test_a_model_that_is_not_the_last_is_named(
+    entries: dict[str, str],
+    said: str | None,
+    run_of: Callable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    run = Run(shutil.copytree(run_of("gan").folder, tmp_path / "run"))
+    run.update_summary(**entries)
+    draw(run, "n=1", f"out={tmp_path}/x.png")
+    score(run, "metrics=none")
+    printed = capsys.readouterr().out
+    assert printed.count("Note:") == (2 if said else 0)
+    assert said is None or printed.count(said) == 2
+
+
 def test_evaluate_scores_as_the_training_did(tmp_path: Path) -> None:
     words = ["metrics=auto", "metrics.n=60", "metrics.metrics=[fid]"]
     summary = train(composed(*TINY["gan"], *words), tmp_path)

@@ -111,8 +111,7 @@ def read_run(folder: Path) -> Record | LeftOut:
     if not isinstance(summary, dict):
         return LeftOut(str(folder), "damaged", "summary.json holds no summary")
     samples = clock[0][-1] if clock[0] else 0
-    if summary.get("status") == "running" and not Run(folder).in_use:
-        summary["status"] = "interrupted"  # killed before it could say so
+    summary["status"] = Run(folder).status
     if reason := unfinished(summary, samples):
         return LeftOut(str(folder), *reason)
     for entry in evaluations:  # `python -m src.evaluate` adds numbers, and replaces none
@@ -124,7 +123,7 @@ def read_run(folder: Path) -> Record | LeftOut:
 
 def unfinished(summary: dict[str, Any], samples: float) -> tuple[str, str] | None:
     """Status and reason of a run that has not reached its end, else None."""
-    status = summary.get("status", "begun")
+    status = summary["status"]
     if status == "finished":
         return None
     if status == "failed":
@@ -132,7 +131,7 @@ def unfinished(summary: dict[str, Any], samples: float) -> tuple[str, str] | Non
     at = f"at {samples:,.0f} samples" if samples else "before its first record"
     if status == "running":
         return status, at
-    return str(status), f"{at}; the same command goes on with it"
+    return status, f"{at}; the same command goes on with it"
 
 
 def _text(path: Path) -> str | None:
