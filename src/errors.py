@@ -8,5 +8,9 @@ class SettingError(ValueError):
     """
 
 
+class FolderInUseError(SettingError):
+    """Another process trains in the run folder."""
+
+
 class TrainingError(SettingError):
     """A training that has become useless: which term, when, and what to try instead."""

@@ -29,9 +29,11 @@ from typing import IO, Any, Literal
 import yaml
 
 from src.config import bears_on_result, flatten
-from src.errors import SettingError
+from src.errors import FolderInUseError, SettingError
 
 State = Literal["new", "interrupted", "finished"]
+
+GLANCE = 0.2  # seconds for which whoever looks whether a folder is in use may hold it
 
 # In the order in which a restart removes them: until the end the folder is that of a run.
 CONTENTS = (
@@ -157,29 +159,26 @@ class Run:
             return True
         return False
 
-    def lock(self, patience: float = 0.2) -> None:
+    def lock(self) -> None:
         """Keep others out until `close`, or until this process ends.
 
-        Args:
-            patience: seconds to wait for the folder; a little is needed, since whoever looks at
-                `in_use` holds it for a moment.
-
         Raises:
-            SettingError: if another process holds the folder, or it cannot be written.
+            FolderInUseError: if another process holds the folder.
+            SettingError: if it cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self / ".lock").open("w")
         except OSError as error:
             raise unwritable(self.folder, error) from error
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + GLANCE
         while True:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    raise SettingError(
+                    raise FolderInUseError(
                         f"{self.folder} is in use: another process trains there.\n"
                         "Wait for it, or choose another place with hydra.run.dir=..."
                     ) from error
@@ -222,7 +221,7 @@ class Run:
             return "finished"
         return "interrupted" if self.checkpoint else "new"
 
-    def open(self, settings: Mapping[str, Any], existing: str, patience: float = 0.2) -> State:
+    def open(self, settings: Mapping[str, Any], existing: str) -> State:
         """Lock the folder and decide as `look` does.
 
         Only a new run's configuration is written here: a resume may still turn out to be
@@ -231,13 +230,13 @@ class Run:
         Args:
             settings: the composed configuration of this call.
             existing: `continue`, `resume` or `restart`, see `src.settings.Train`.
-            patience: seconds to wait for another process that trains there.
 
         Raises:
-            SettingError: if the folder is in use, or as `look` says.
+            FolderInUseError: if another process trains there.
+            SettingError: as `look` says.
         """
         self._refuse_strangers()  # before a lock is put among their files
-        self.lock(patience)
+        self.lock()
         if existing == "restart":
             self.clear()
             state: State = "new"

@@ -3,7 +3,8 @@
 Every run is checked before the first begins; those that cannot work are left out and listed. Each
 of the others is a process of its own (`src/worker.py`), here or where the launcher puts it
 (`src/launchers.py`); what the runs are says the sweeper (`src/search.py`). Nothing that becomes of
-one run touches another. The same command again does what is left.
+one run touches another. The same command again does what is left. At the same time, it shares the
+runs with the first: what another process trains is left to it, and waited for.
 """
 
 import hashlib
@@ -36,6 +37,7 @@ from src.worker import Order, Outcome, ask_to_stop
 
 REFRESH = 1.0  # seconds between two looks at the runs
 GOODBYE = 300.0  # seconds for the runs to save when the sweep is interrupted
+ELSEWHERE = "another process trains it"
 
 # Words that say how or where, and not what: with others it is still the same sweep.
 ASIDE = re.compile(r"(\+*hydra[./]|wandb|existing=|trainer\.(accelerator|devices)|data\.root)")
@@ -57,7 +59,6 @@ class Job:
         state: waiting, running, finished, resumed, finished before, pruned, failed, interrupted.
         note: a reason.
         order: None if it was refused.
-        resumes: whether there is a checkpoint to go on from.
         stopping: whether it was asked to end early.
     """
 
@@ -66,7 +67,6 @@ class Job:
     state: str
     note: str = ""
     order: Order | None = None
-    resumes: bool = False
     stopping: bool = False
 
     def row(self) -> Row:
@@ -157,10 +157,8 @@ class _Sweep:
                 while (trial := self.source.ask()) is not None:
                     self._take(trial)
                 self._record()
-            while self._start() or self.running:
-                done, _ = wait(self.running, REFRESH, FIRST_COMPLETED)
-                for future in done:
-                    self._end(future)
+            while self._start() or self.running or self.queue:
+                self._wait()
                 self._prune()
                 self.view.show(self)
         except KeyboardInterrupt as interrupt:
@@ -185,10 +183,8 @@ class _Sweep:
         self.jobs[job.name] = job
         if job.state == "waiting":
             self.queue.append(job)
-        elif job.order is None:
-            trial.tell(Outcome("failed", job.note), {})
         else:
-            self._tell(job, Outcome("finished"))
+            self._tell(job, Outcome(job.state, job.note))
 
     def _job(self, trial: Trial) -> Job:
         swept = [word for word in trial.words if word not in self.words]
@@ -207,7 +203,7 @@ class _Sweep:
         chosen = configuration.choices_of(config)
         order = Order(settings, chosen, str(run.folder), token=uuid.uuid4().hex)
         place = "finished before" if done else "waiting"
-        return Job(trial, name, place, order=order, resumes=state == "interrupted")
+        return Job(trial, name, place, order=order)
 
     def _group(self) -> list[str]:
         """The runs of a sweep share a group in Weights & Biases."""
@@ -219,22 +215,44 @@ class _Sweep:
         slots = min(self.launcher.slots, self.source.max_batch_size or sys.maxsize)
         started = False
         while len(self.running) < slots:
-            if not self.queue and not isinstance(self.source, Grid):
-                trial = self.source.ask()
-                if trial is None:
-                    break
-                self._take(trial)
-                started = True
-            if self.queue:
-                job = self.queue.popleft()
+            if job := self._next():
                 job.state = "running"
                 self.running[self.launcher.submit(job.order)] = job
-                started = True
-            elif isinstance(self.source, Grid):
+            elif len(self.running) + len(self.queue) >= slots:
                 break
+            elif trial := self.source.ask():
+                self._take(trial)
+            else:
+                break
+            started = True
         if started:
             self._record()
         return started
+
+    def _next(self) -> Job | None:
+        """The first in the queue that no other process trains."""
+        for job in list(self.queue):
+            if not Run(Path(job.order.folder)).in_use:
+                self.queue.remove(job)
+                job.note = ""
+                return job
+            self._leave(job)
+        return None
+
+    def _leave(self, job: Job) -> None:
+        """Leave a run to the process that trains it, for as long as it does."""
+        if not job.note:
+            job.note = ELSEWHERE
+            self.view.say(self, job)
+
+    def _wait(self) -> None:
+        """Wait for an end, but not for longer than the view may stay as it is."""
+        if self.running:
+            done, _ = wait(self.running, REFRESH, FIRST_COMPLETED)
+            for future in done:
+                self._end(future)
+        else:  # for other processes
+            time.sleep(REFRESH)
 
     def _end(self, future: Future) -> None:
         job = self.running.pop(future)
@@ -246,14 +264,16 @@ class _Sweep:
             first = str(error).strip().partition("\n")[0]
             outcome = Outcome("interrupted", f"{type(error).__name__}: {first}")
         job.state, job.note = outcome.state, outcome.reason or ""
-        if outcome.state == "finished" and job.resumes:
-            job.state = "resumed"
+        if job.state == "waiting":
+            self._leave(job)
+            self.queue.append(job)
+            return
         self._tell(job, outcome)
         self._record()
         self.view.say(self, job)
 
     def _tell(self, job: Job, outcome: Outcome) -> None:
-        summary = Run(Path(job.order.folder)).summary
+        summary = Run(Path(job.order.folder)).summary if job.order else {}
         mine = [trial for other, trial in self.twins if other is job]
         self.twins = [(other, trial) for other, trial in self.twins if other is not job]
         for trial in (job.trial, *mine):
@@ -281,9 +301,7 @@ class _Sweep:
                     self.launcher.cancel(future)
             deadline = time.monotonic() + GOODBYE
             while self.running and time.monotonic() < deadline:
-                done, _ = wait(self.running, REFRESH, FIRST_COMPLETED)
-                for future in done:
-                    self._end(future)
+                self._wait()
         except KeyboardInterrupt:
             os._exit(130)
 
@@ -329,7 +347,8 @@ class _View:
         if self._terminal:
             self.clear()
             width, height = os.get_terminal_size()
-            rows = [job.row() for job in sweep.running.values()]
+            left = [job for job in sweep.queue if job.note]
+            rows = [job.row() for job in [*sweep.running.values(), *left]]
             lines = [
                 *table(rows).splitlines()[: height - 3],
                 count(list(sweep.jobs.values())),

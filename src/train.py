@@ -19,13 +19,12 @@ from src.errors import SettingError
 from src.processes import train_on_ranks
 
 
-def train(config: DictConfig, folder: Path, patience: float = 0.2) -> dict[str, Any]:
+def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Train, score and record one run.
 
     Args:
         config: composed from `conf/train.yaml`, checked, its data source resolved.
         folder: the run folder.
-        patience: seconds to wait for another process that trains there.
 
     Returns:
         The summary, as in summary.json.
@@ -36,7 +35,7 @@ def train(config: DictConfig, folder: Path, patience: float = 0.2) -> dict[str, 
     """
     settings = plain(config)
     with closing(runs.Run(folder)) as run:
-        state = run.open(settings, settings["existing"], patience)
+        state = run.open(settings, settings["existing"])
         if state != "finished":
             print(f"{'Resuming' if state == 'interrupted' else 'Training'} in {folder}")
             resume = state == "interrupted"

@@ -21,16 +21,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from src.errors import SettingError
+from src.errors import FolderInUseError, SettingError
+from src.runs import Run
 
-PATIENCE = 60.0  # seconds for the process of a sweep that was killed to save and go
+ENDS = {"new": "finished", "interrupted": "resumed", "finished": "finished before"}
 POLL = 0.5  # seconds between two looks for a `.stop` file
 
 
 class Outcome(NamedTuple):
-    """What became of a run: `failed` by its own doing, `interrupted` from outside."""
+    """What became of a run: `failed` by its own doing, `interrupted` from outside.
 
-    state: Literal["finished", "failed", "interrupted"]
+    `waiting` is one that was not begun, since another process trains in its folder.
+    """
+
+    state: Literal["finished", "resumed", "finished before", "failed", "interrupted", "waiting"]
     reason: str | None = None
 
 
@@ -120,8 +124,11 @@ def _train(order: Order, folder: Path) -> Outcome:
         if order.threads:
             _limit_threads(order.threads)
         composed = {"hydra": {"runtime": {"choices": dict(order.choices)}}, **order.settings}
-        train(OmegaConf.create(composed), folder, PATIENCE)
-        return Outcome("finished")
+        found = Run(folder).look(order.settings, order.settings["existing"])
+        train(OmegaConf.create(composed), folder)
+        return Outcome(ENDS[found])
+    except FolderInUseError:
+        return Outcome("waiting")
     except SettingError as error:
         print(f"error: {error}")
         return Outcome("failed", str(error).partition("\n")[0])

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,63 @@ def test_a_stop_is_for_one_attempt() -> None:
     folder.mkdir(parents=True)
     (folder / ".stop").write_text("another")
     assert run("seed=0", "budget=400") == 0
+
+
+# Another process trains one of the runs
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_run_in_other_hands_is_waited_for(ends: bool, capsys: pytest.CaptureFixture) -> None:
+    """The others first; if it was left unfinished, it is done here."""
+    outputs = Path("outputs/gaussian/gaussian_gan/metrics=none,budget=400").resolve()
+    first, second = outputs / "seed=0", outputs / "seed=1"
+    assert run("seed=0", "budget=400") == 0
+    elsewhere = first.rename(outputs.parent / "elsewhere")
+    holder = Run(first)
+    holder.lock()
+
+    def finish_elsewhere() -> None:
+        while Run(second).summary.get("status") != "finished":
+            time.sleep(0.05)
+        if ends:
+            shutil.copytree(elsewhere, first, dirs_exist_ok=True)
+            # The copy has a lock of its own; it is the first that is held until now.
+        holder.close()
+
+    thread = threading.Thread(target=finish_elsewhere)
+    thread.start()
+    assert run("seed=0,1", "budget=400") == 0
+    thread.join()
+    told = capsys.readouterr().out
+    assert "waiting: gaussian/gaussian_gan/metrics=none,budget=400/seed=0" in told
+    assert list(states(told).values()) == ["finished before" if ends else "finished", "finished"]
+    assert (first / "log.txt").read_text().count("Training in") == 1
+    assert Run(first).summary["samples_seen"] == 400
+
+
+def test_a_run_that_another_process_took_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Between the look at its folder and its start."""
+    orders = []
+
+    class Late(Basic):
+        def submit(self, order: Order) -> Future[Outcome]:
+            orders.append(order)
+            if len(orders) > 1:
+                return super().submit(order)
+            holder = Run(Path(order.folder))
+            holder.lock()
+            future = super().submit(order)
+            future.add_done_callback(lambda _: holder.close())
+            return future
+
+    monkeypatch.setattr(launchers, "Basic", Late)
+    assert run("seed=0", "budget=400") == 0
+    assert len(orders) == 2
+    told = capsys.readouterr().out
+    assert "another process trains it" in told
+    assert list(states(told).values()) == ["finished"]
 
 
 # Where runs take place: the end of a worker, as Ray or SLURM tell it
@@ -245,6 +303,22 @@ def test_launchers(launcher: str, command: Callable) -> None:
     assert list(states(told).values()).count("finished") == 2
     assert list(states(told).values()).count("failed") == 2
     assert told.count("Invalid learning rate") >= 2
+
+
+@pytest.mark.slow
+def test_two_sweeps_share_the_runs(command: Callable, tmp_path: Path) -> None:
+    """The same command twice, at the same time."""
+    words = ("seed=range(6)", "budget=4000")
+    processes = [command(*words) for _ in range(2)]
+    told = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    counts = [list(states(text).values()) for text in told]
+    done = sum(here.count("finished") for here in counts)
+    before = sum(here.count("finished before") for here in counts)
+    assert (done, before) == (6, 6), told
+    assert all(here.count("finished") > 0 for here in counts)
+    for log in tmp_path.glob("outputs/gaussian/gaussian_gan/*/seed=*/log.txt"):
+        assert log.read_text().count("Training in") == 1
 
 
 @pytest.mark.slow
