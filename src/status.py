@@ -141,10 +141,12 @@ def rows(outputs: Path) -> list[Row]:
     for record in sorted((outputs / RECORDS).glob("*.json")):
         for entry in json.loads(record.read_text())["runs"]:
             name = entry["name"]
-            if name not in found and entry["state"] in ("waiting", "running", "failed"):
-                found[name] = Row(name, entry["state"], note=entry["note"])
-            elif entry["note"] and not found[name].note and found[name].state == "interrupted":
-                found[name].note = entry["note"]
+            row = found.get(name)
+            if row is None:  # not begun, or removed since
+                if entry["state"] in ("waiting", "running", "failed"):
+                    found[name] = Row(name, entry["state"], note=entry["note"])
+            elif entry["note"] and not row.note and row.state == "interrupted":
+                row.note = entry["note"]
     place = {state: i for i, state in enumerate(ORDER)}
     return sorted(found.values(), key=lambda row: place.get(row.state, len(ORDER)))
 

@@ -78,6 +78,7 @@ def test_what_has_no_folder_is_known_from_the_sweep(tmp_path: Path) -> None:
         {"name": "a", "state": "interrupted", "note": "killed by SIGKILL", "words": []},
         {"name": "model=gn", "state": "failed", "note": "no such choice", "words": []},
         {"name": "b", "state": "waiting", "note": "", "words": []},
+        {"name": "removed", "state": "interrupted", "note": "stopped", "words": []},
     ]
     (tmp_path / ".sweeps" / "one.json").write_text(json.dumps({"runs": entries}))
     found = [(row.name, row.state, row.note) for row in rows(tmp_path)]
