@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from src.errors import SettingError
 from src.report.comparison import Column, Comparison, Group, Table
-from src.report.write import begins
+from src.report.metrics import begins
 
 MOST_PANELS = 12
 

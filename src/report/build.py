@@ -133,7 +133,7 @@ def _scored(records: Sequence[Record], metric: str | None) -> tuple[list[Scored]
                 reason = f"has no {wanted or 'score'}, but {has}"
                 left_out.append(LeftOut(record.place, "unscored", reason))
             left_out += [
-                LeftOut(record.place, "unscored", f"{entry.metric} is not a number")
+                LeftOut(record.place, "undefined", f"{entry.metric} is not a number")
                 for entry in found
                 if not math.isfinite(entry.value)
             ]
@@ -213,7 +213,8 @@ def _table(
     for i, group in enumerate(groups):
         group.id = f"{table}g{i + 1}"
     log = metrics.on_log_scale(main.bare)
-    judged = verdict.judge(groups, main.metric, log, metrics.label(main.bare))
+    samples = [_by_seed(main.metric, members[group.name]) for group in groups]
+    judged = verdict.judge(groups, samples, log, metrics.label(main.bare))
     runs = [
         _run(entry, ids, groups, table, {key: flat[id(entry.record)].get(key) for key in varied})
         for entry in entries
@@ -237,7 +238,11 @@ def _table(
 def _without_repeats(entries: Sequence[Scored], left_out: list[LeftOut]) -> list[Scored]:
     """The same settings with the same seed once only: a copy would pass for agreement."""
     seen: dict[str, Scored] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.record.seed, entry.record.place)):
+
+    def place(entry: Scored) -> tuple[int, int, str]:  # a copy's name says more, if it is not equal
+        return entry.record.seed, len(entry.record.place), entry.record.place
+
+    for entry in sorted(entries, key=place):
         key = json.dumps([entry.record.variant, entry.record.seed], sort_keys=True)
         if key in seen:
             reason = f"same settings and seed as {seen[key].record.place}"
@@ -245,6 +250,15 @@ def _without_repeats(entries: Sequence[Scored], left_out: list[LeftOut]) -> list
         else:
             seen[key] = entry
     return list(seen.values())
+
+
+def _by_seed(metric: str, records: Sequence[Record]) -> list[float]:
+    """One number for each seed: runs that share theirs, such as a run and the same one trained on
+    for longer, are no independent evidence."""
+    seeds: dict[int, list[float]] = defaultdict(list)
+    for record in records:
+        seeds[record.seed].append(_number(record, metric))
+    return [float(np.mean(values)) for values in seeds.values()]
 
 
 def _members(records: Sequence[Record], by: Sequence[str]) -> dict[str, list[Record]]:
@@ -262,7 +276,10 @@ def _members(records: Sequence[Record], by: Sequence[str]) -> dict[str, list[Rec
 
 
 def _columns(main: Scored, records: Sequence[Record]) -> list[Column]:
-    """The main metric, the others that were measured alike in all runs that have them, the cost."""
+    """The main metric, what stands beside it, the cost, and all else.
+
+    A number is a column if it was measured alike in all runs that have it.
+    """
     columns = []
     for name in dict.fromkeys([main.metric, *(n for r in records for n in _protocols(r))]):
         own = [Scored(r, name, _protocols(r)[name]) for r in records if name in _protocols(r)]
@@ -274,7 +291,17 @@ def _columns(main: Scored, records: Sequence[Record]) -> list[Column]:
         real = own[0].protocol.get("real")
         beside = f"; held-out real data get {real:.4g}" if isinstance(real, float | int) else ""
         columns.append(Column(name, label, "", own[0].lower_is_better, f"{name}{beside}"))
-    return [*columns, *COSTS]
+    main_column, *others = columns
+
+    def place(column: Column) -> int:
+        if column.lower_is_better is None:
+            return len(metrics.BESIDE)
+        named = (i for i, name in enumerate(metrics.BESIDE) if metrics.begins(column.key, name))
+        return next(named, len(metrics.BESIDE))
+
+    ranked = sorted((c for c in others if place(c) < len(metrics.BESIDE)), key=place)
+    beside = ranked[: metrics.MOST_BESIDE]
+    return [main_column, *beside, *COSTS, *(c for c in others if c not in beside)]
 
 
 def _cost(record: Record) -> dict[str, float]:

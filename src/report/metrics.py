@@ -18,10 +18,17 @@ HIGHER = {
     "label", "purity", "psnr", "ssim", "elbo", "knn", "probe", "mig", "dci",
 }  # fmt: skip
 UNRANKED = {"log_prob", "sharpness", "active_units", "activation", "sparsity", "jacobian"}
-PLAIN = {"kid", "nll_reconstruction"}  # may be negative
+PLAIN = {"nll_reconstruction"}  # may be negative, as KID is only by noise about 0
 
 # What a data set is judged by if nothing is asked for: the first that its runs have.
 HEADLINES = ("fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "mse", "elbo", "error")
+
+# Shown beside the number that judges, the first three that a table has.
+BESIDE = (
+    "fid", "is", "precision", "recall", "modes", "high_quality", "reverse_kl", "kl", "mse", "psnr",
+    "ssim", "elbo", "label", "purity",
+)  # fmt: skip
+MOST_BESIDE = 3
 
 ACRONYMS = {"fid", "kid", "is", "mse", "psnr", "ssim", "elbo", "mig", "dci", "kl", "nll"}
 LABELS = {
@@ -45,6 +52,11 @@ def lower_is_better(name: str, protocol: Mapping[str, Any]) -> bool | None:
 def on_log_scale(name: str) -> bool:
     """Whether differences of this number are ratios."""
     return (name in LOWER or name == "kl") and name not in PLAIN
+
+
+def begins(full: str, name: str) -> bool:
+    """Whether `fid10k_mnist` is a `fid`."""
+    return full.startswith(name) and full[len(name) : len(name) + 1].isdigit()
 
 
 def label(name: str) -> str:

@@ -16,6 +16,12 @@ them does not help, since three seeds do not show which case it is. Both togethe
 standard deviations are equal, at most 6 % where they differ by a factor of up to 2, and 7 % in the
 worst case up to 4; they find 75 % of the differences of four standard deviations.
 
+A variance of two seeds says next to nothing: by it a FID of 3.8 could not be told from one of 500.
+So the second test shrinks it towards the pooled one (after Smyth 2004, "Linear models and empirical
+Bayes methods", eq. 6), with `BORROWED` degrees of freedom. Ten groups of two then give 4 % of false
+alarms if the standard deviations are equal and 5 % up to a factor of 2, but 11 % in the worst case
+up to 4; they find 40 % of the differences of four standard deviations and 92 % of eight.
+
 Quality is compared by its logarithm if it is a positive distance (FID): its spread grows with it.
 """
 
@@ -28,6 +34,7 @@ from scipy import special
 
 ALPHA = 0.05
 UNEQUAL = 0.2  # level of Bartlett's test
+BORROWED = 0.5
 
 
 class Differences:
@@ -65,12 +72,12 @@ class Differences:
         pooled = (variance * (n - 1)).sum() / self._df
         # In units of the standard error of one mean, as the studentized range has it.
         self._error = np.sqrt(pooled * (1 / n[i] + 1 / n[j]) / 2)
-        parts = variance / n
+        borrowed = np.where(n == 2, BORROWED, 0.0)
+        own, df = (variance * (n - 1) + pooled * borrowed) / (n - 1 + borrowed), n - 1 + borrowed
+        parts = own / n
         self._own_error = np.sqrt((parts[i] + parts[j]) / 2)
         with np.errstate(invalid="ignore"):  # 0 / 0 of pairs without any spread
-            own_df = (parts[i] + parts[j]) ** 2 / (
-                parts[i] ** 2 / (n[i] - 1) + parts[j] ** 2 / (n[j] - 1)
-            )
+            own_df = (parts[i] + parts[j]) ** 2 / (parts[i] ** 2 / df[i] + parts[j] ** 2 / df[j])
         self._own_df = np.where(self._own_error > 0, own_df, 1.0)
         self.p = self._square(self._p(), 1.0)
 

@@ -14,12 +14,6 @@ from typing import NamedTuple
 from src.durations import format_duration
 from src.report.comparison import Cell, Column, Comparison, Group, Table
 
-# Shown beside the main number, the first three that a table has; all are in CSV, JSON and the page.
-BESIDE = (
-    "fid", "is", "precision", "recall", "modes", "high_quality", "reverse_kl", "kl", "mse", "psnr",
-    "ssim", "elbo", "label", "purity",
-)  # fmt: skip
-MOST_BESIDE = 3
 BOLD, GREEN, DIM, YELLOW, PLAIN = "\033[1m", "\033[32m", "\033[2m", "\033[33m", "\033[0m"
 
 
@@ -32,9 +26,12 @@ class Grid(NamedTuple):
 
 
 def grid(table: Table) -> Grid:
-    """Name, letters, the main number, what stands beside it, and the cost."""
-    own = next(column for column in table.columns if column.key == table.metric)
-    shown = [column for column in _shown(table) if column is not own]
+    """Name, letters, the main number, what stands beside it, and the cost.
+
+    What a table has more is in CSV, JSON and the page.
+    """
+    last = max(i for i, column in enumerate(table.columns) if column.key in _COSTS)
+    own, *shown = table.columns[: last + 1]
     head = ["", "", own.label, "best", "n", *(column.label for column in shown)]
     rows, marks = [], []
     for group in table.groups:
@@ -53,24 +50,6 @@ def grid(table: Table) -> Grid:
         leads = [_leads(table, column, group) for column in (own, *shown)]
         marks.append([False, False, leads[0], False, False, *leads[1:]])
     return Grid(head, rows, marks)
-
-
-def _shown(table: Table) -> list[Column]:
-    """The columns of a printed table: three numbers beside the main one, and the cost."""
-    costs = [c for c in table.columns if any(c.key == key for key in _COSTS)]
-    ranked = [c for c in table.columns if c not in costs and c.lower_is_better is not None]
-
-    def place(column: Column) -> int:
-        starts = [i for i, name in enumerate(BESIDE) if begins(column.key, name)]
-        return starts[0] if starts else len(BESIDE)
-
-    beside = [c for c in ranked if c.key != table.metric and place(c) < len(BESIDE)]
-    return [*sorted(beside, key=place)[:MOST_BESIDE], *costs]
-
-
-def begins(full: str, name: str) -> bool:
-    """Whether `fid10k_mnist` is a `fid`."""
-    return full.startswith(name) and full[len(name) : len(name) + 1].isdigit()
 
 
 def _leads(table: Table, column: Column, group: Group) -> bool:
@@ -136,7 +115,7 @@ def text(comparison: Comparison, colour: bool = False) -> str:
                 for row, marks in zip(rows, best, strict=True)
             ]  # fmt: skip
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines += [paint(_heading(table), BOLD), "", paint(_line(head, widths), DIM)]
+        lines += [paint(_heading(comparison, table), BOLD), "", paint(_line(head, widths), DIM)]
         for row, marks in zip(rows, best, strict=True):
             cells = _line(row, widths, lambda words, i: paint(words, GREEN) if marks[i] else words)  # noqa: B023
             lines.append(cells)
@@ -163,10 +142,11 @@ def _line(
     )
 
 
-def _heading(table: Table) -> str:
+def _heading(comparison: Comparison, table: Table) -> str:
     real = "" if table.real is None else f"; held-out real data: {number(table.real)}"
     better = "less" if table.lower_is_better else "more"
-    return f"{table.data}\n{table.metric}, {better} is better{real}"
+    at = f"Table {comparison.tables.index(table) + 1}: " if len(comparison.tables) > 1 else ""
+    return f"{at}{table.data}\n{table.metric}, {better} is better{real}"
 
 
 def markdown(comparison: Comparison) -> str:
@@ -174,7 +154,7 @@ def markdown(comparison: Comparison) -> str:
     lines = [f"# {comparison.title}", ""]
     for table in comparison.tables:
         head, rows, best = grid(table)
-        lines += [_heading(table).replace("\n", "  \n"), ""]
+        lines += [_heading(comparison, table).replace("\n", "  \n"), ""]
         lines += [f"| {' | '.join(_bars(head))} |", f"|{'---|' * 2}{'--:|' * (len(head) - 2)}"]
         for row, marks in zip(rows, best, strict=True):
             cells = [
@@ -205,13 +185,17 @@ def _tex(words: str) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """Tables for `\\usepackage{booktabs}`; the letters are superscripts of the main number."""
+    """Tables for `\\usepackage{booktabs}`; the letters are superscripts of the main number.
+
+    What speaks against the verdict is for the author, in comments.
+    """
     lines = ["% needs \\usepackage{booktabs}"]
     for table in comparison.tables:
         head, rows, best = grid(table)
         head = [head[0], *head[2:]]
-        caption = f"{_heading(table)}. {table.verdict.text}".replace("\n", ". ")
+        caption = f"{_heading(comparison, table)}. {table.verdict.text}".replace("\n", ". ")
         lines += [
+            *(f"% {warning}" for warning in table.warnings),
             r"\begin{table}",
             r"  \centering",
             f"  \\caption{{{_tex(caption)}}}",
@@ -232,11 +216,15 @@ def latex(comparison: Comparison) -> str:
 
 
 def comma_separated(comparison: Comparison) -> str:
-    """A row per group with all numbers: mean, standard deviation, n and best of each column."""
+    """A row per group with all numbers: mean, standard deviation, n and best of each column.
+
+    Numbers of two tables are of different protocols: not to be compared.
+    """
     out, rows = io.StringIO(), []
-    for table in comparison.tables:
+    for i, table in enumerate(comparison.tables):
         for group in table.groups:
             row = {
+                "table": i + 1,
                 "data": table.data,
                 "metric": table.metric,
                 "group": group.name,

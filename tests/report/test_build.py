@@ -5,12 +5,14 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from src.errors import SettingError
 from src.report.build import compare
 from src.report.comparison import Comparison
 from src.report.read import read_runs
+from src.report.statistics import Differences
 from src.runs import Run
 from tests.report.synthetic import DATA, sweep, write_run
 
@@ -124,8 +126,9 @@ def test_groups_by_keys(tmp_path: Path) -> None:
     write_run(tmp_path, "lsgan", 0)
     by_model = compared(tmp_path, by=["model"])
     assert set(names(by_model)) == {"dcgan", "lsgan"}
-    (warning,) = by_model.tables[0].warnings
-    assert warning.startswith("Runs of different settings in one group: dcgan (model.")
+    mixed, shared = by_model.tables[0].warnings
+    assert mixed.startswith("Runs of different settings in one group: dcgan (model.")
+    assert shared.startswith("Runs of one group share a seed")
     by_both = compared(tmp_path, by=["model", "penalty"])
     assert set(names(by_both)) == {"dcgan penalty=none", "dcgan penalty=r1", "lsgan penalty=none"}
     assert set(names(compared(tmp_path, by=["budget"]))) == {"budget=1000"}
@@ -207,13 +210,14 @@ def test_who_is_left_out(tmp_path: Path) -> None:
     assert "at 1,000 samples" in told["seed=2"][1]
     assert told["seed=3"][0] == "interrupted"
     assert told["seed=4"] == ("unscored", "has no fid, but no number at all")
-    assert told["seed=5"] == ("unscored", "fid10k_mnist is not a number")
+    assert told["seed=5"] == ("undefined", "fid10k_mnist is not a number")
     assert told["seed=9"][0] == "begun"
     assert [told[f"seed={i}"][0] for i in (6, 7, 8, 10, 11)] == ["damaged"] * 5
     assert told["seed=0"][0] == "repeated"
     assert len(found.left_out) == 13
     (table,) = found.tables
-    assert "dcgan: 1 of 2 runs failed and is not in its mean, which flatters it." in table.warnings
+    (warning,) = [text for text in table.warnings if "flatters" in text]
+    assert warning.startswith("dcgan: 2 of 3 runs failed, or scored no number, and are not in")
 
 
 def test_nothing_to_compare(tmp_path: Path) -> None:
@@ -265,6 +269,8 @@ def test_warnings(tmp_path: Path) -> None:
     assert "dcgan reached what held-out real data get (1.18)" in warned(tmp_path / "floor")
     sweep(tmp_path / "near", "dcgan", "lsgan", lsgan=5.2)
     assert "less than the 1.18 that held-out real data get" in warned(tmp_path / "near")
+    sweep(tmp_path / "third", "dcgan", "lsgan", "vae", sd=0.001, dcgan=1.5, lsgan=1.6, vae=400.0)
+    assert "dcgan and lsgan: told apart, by less than the 1.18" in warned(tmp_path / "third")
     scores = [{"samples_seen": s, "fid10k_mnist": f} for s, f in ((500, 8.0), (1000, 5.0))]
     write_run(tmp_path / "moving", summary={"scores": scores})
     assert "Still improving between the last two scorings: dcgan (-38 %)" in warned(
@@ -276,6 +282,27 @@ def test_warnings(tmp_path: Path) -> None:
     assert "Trained on 1,000 to 3,000 samples" in told
     assert "different devices (cpu and cpu, 2 threads)" in told
     assert "2 versions of the code" in told
+
+
+def test_a_seed_counts_once(tmp_path: Path) -> None:
+    """A run and the same one trained on for longer are not two witnesses."""
+    for seed, fid in enumerate((4.0, 4.4, 4.8)):
+        for variant, factor in (("short", 1.0), ("long", 0.9)):
+            longer = ("budget=2000",) if variant == "long" else ()
+            write_run(tmp_path, "dcgan", seed, fid * factor, words=longer, variant=variant)
+            write_run(tmp_path, "lsgan", seed, fid * factor + 1, words=longer, variant=variant)
+    (table,) = compared(tmp_path, by=["model"]).tables
+    once = Differences([np.log([3.8, 4.18, 4.56]), np.log([4.8, 5.18, 5.56])])
+    assert table.verdict.pairs[0].p == pytest.approx(once.p[0, 1])
+    assert table.groups[0].values["fid10k_mnist"].n == 6
+
+
+def test_of_a_run_and_its_copy_the_run_counts(tmp_path: Path) -> None:
+    write_run(tmp_path, variant="default")
+    write_run(tmp_path, variant="budget=9000")  # copied to be trained on, and not yet begun
+    found = compared(tmp_path)
+    assert [Path(run.folder).parts[-2] for run in found.runs] == ["default"]
+    assert found.left_out[0].status == "repeated"
 
 
 def test_a_difference_below_the_noise_of_one_scoring(tmp_path: Path) -> None:

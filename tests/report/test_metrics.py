@@ -23,7 +23,7 @@ def test_directions() -> None:
     assert lower_is_better("sharpness", {}) is None
     assert lower_is_better("kl", {"compared_with": "exact shares"}) is True
     assert lower_is_better("kl", {"pixels": "grey"}) is None
-    assert [on_log_scale(name) for name in ("fid", "kid", "is")] == [True, False, False]
+    assert [on_log_scale(name) for name in ("fid", "kid", "is")] == [True, True, False]
     assert [label(name) for name in ("fid", "masked_mse", "iw50", "cov_error", "active_units")] == [
         "FID", "masked MSE", "IW50", "covariance error", "active units"
     ]  # fmt: skip

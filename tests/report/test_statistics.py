@@ -80,6 +80,16 @@ def test_groups_without_any_spread() -> None:
     assert some.distinct[0, 2]
 
 
+def test_two_seeds_borrow_from_the_others() -> None:
+    """FIDs as measured: a variance of one degree of freedom would veto what anyone sees."""
+    fids = ([3.33, 4.32], [3.34, 4.24], [34.0, 28.9, 40.3], [102.6, 103.8, 105.0], [493, 506, 509])
+    found = Differences([np.log(group) for group in fids])
+    assert found.distinct[:2, 2:].all()
+    assert not found.distinct[0, 1]
+    # And two that agree by chance are not taken for certain.
+    assert not Differences([[1.0, 1.0001], [1.3, 1.3001], [0, 1], [2, 3]]).distinct[0, 1]
+
+
 @pytest.mark.parametrize("bad", [[[1, 2]], [[1, 2], [3]], []])
 def test_what_cannot_be_tested_is_refused(bad: list) -> None:
     with pytest.raises(ValueError, match="two groups or more"):
@@ -101,6 +111,8 @@ def alarms(k: int, n: int, spread: str, law: str = "normal") -> float:
     pytest.param(10, 3, "from 1 to 4", "normal", marks=pytest.mark.slow),
     pytest.param(10, 3, "equal", "t5", marks=pytest.mark.slow),
     pytest.param(10, 5, "equal", "normal", marks=pytest.mark.slow),
+    pytest.param(10, 2, "equal", "normal", marks=pytest.mark.slow),
+    pytest.param(10, 2, "from 1 to 2", "normal", marks=pytest.mark.slow),
     pytest.param(10, 5, "from 1 to 2", "normal", marks=pytest.mark.slow),
     pytest.param(30, 3, "equal", "normal", marks=pytest.mark.slow),
     pytest.param(2, 3, "from 1 to 4", "normal", marks=pytest.mark.slow),
@@ -111,7 +123,8 @@ def test_false_alarms_are_at_most_six_percent(k: int, n: int, spread: str, law: 
 
 
 @pytest.mark.parametrize(
-    ("n", "shift", "power"), [(3, 2, 0.10), (3, 4, 0.70), (5, 2, 0.35), (5, 4, 0.95)]
+    ("n", "shift", "power"),
+    [(2, 4, 0.35), (2, 8, 0.88), (3, 2, 0.10), (3, 4, 0.70), (5, 2, 0.35), (5, 4, 0.95)],
 )
 def test_power(n: int, shift: float, power: float) -> None:
     """At least what the notes say, but for the noise of 200 tables of nine pairs each."""
