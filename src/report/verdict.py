@@ -23,7 +23,7 @@ NOTES = (
     "75 %; with five seeds in 39 % and 97 %. So no verdict is no proof of equality.",
     "Simulated without any difference, ten variants of three seeds: 3 % of the tables show one; "
     "4 to 5 % if standard deviations differ by a factor of 2, and up to 7 % by one of 4.",
-    "With two seeds 4 standard deviations are found in 40 % of the cases and 8 in 92 %; 4 to 5 % "
+    "With two seeds 4 standard deviations are found in 42 % of the cases and 8 in 92 %; 4 to 6 % "
     "of the tables without any difference show one, and up to 11 % by a factor of 4. Train three.",
     "Only numbers of one protocol (metric, samples, extractor, seed of the codes) on the same "
     "data stand in one table. The spread is over training seeds, and holds the metric's own noise; "
