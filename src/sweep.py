@@ -60,6 +60,8 @@ class Job:
         note: a reason.
         order: None if it was refused.
         stopping: whether it was asked to end early.
+        refused: the reason is not the run's own, but the sweep's: log.txt does not have it, and
+            the same command again meets it again.
     """
 
     trial: Trial
@@ -68,6 +70,7 @@ class Job:
     note: str = ""
     order: Order | None = None
     stopping: bool = False
+    refused: bool = False
 
     def row(self) -> Row:
         if self.order is None or self.state == "waiting":
@@ -168,10 +171,7 @@ class _Sweep:
             signal.signal(signal.SIGTERM, before)
         self.view.clear()
         self._report()
-        lost = [
-            job for job in self.jobs.values() if job.state in ("failed", "interrupted", "waiting")
-        ]
-        return status or int(bool(lost))
+        return status or int(bool(self._lost()))
 
     def _take(self, trial: Trial) -> None:
         """Check a trial's run; put it into the queue, or with those that are done."""
@@ -199,7 +199,8 @@ class _Sweep:
             done = state == "finished" and run.settings["data"]["root"] == settings["data"]["root"]
         except SettingError as error:
             reason = str(error).partition("\n")[0]
-            return Job(trial, " ".join(swept) or "the only run", "failed", note=reason)
+            name = " ".join(swept) or "the only run"
+            return Job(trial, name, "failed", note=reason, refused=True)
         chosen = configuration.choices_of(config)
         order = Order(settings, chosen, str(run.folder), token=uuid.uuid4().hex)
         place = "finished before" if done else "waiting"
@@ -281,7 +282,7 @@ class _Sweep:
             if note == "pruned":
                 job.state, job.note = "pruned", ""
             elif note:
-                job.state, job.note = "failed", note
+                job.state, job.note, job.refused = "failed", note, True
 
     def _prune(self) -> None:
         for job in self.running.values():
@@ -316,16 +317,19 @@ class _Sweep:
     def _report(self) -> None:
         rows = [job.row() for job in self.jobs.values()]
         print(f"\n{table(rows)}\n\n{count(rows)}")
-        for job in self.jobs.values():
-            if job.state in ("failed", "interrupted") and job.order:
+        left = [job for job in self._lost() if not job.refused]
+        for job in left:
+            if job.state in ("failed", "interrupted"):
                 print(f"{job.state}: see {Path(job.order.folder) / 'log.txt'}")
         if said := self.source.report():
             print(said)
-        if any(
-            job.state not in ("finished", "resumed", "finished before", "pruned")
-            for job in self.jobs.values()
-        ):
+        if left:
             print("The same command again does what is left.")
+
+    def _lost(self) -> list[Job]:
+        """What has not come to its end."""
+        states = ("failed", "interrupted", "waiting", "running")
+        return [job for job in self.jobs.values() if job.state in states]
 
 
 class _View:

@@ -236,6 +236,52 @@ def test_a_sweep_keeps_its_group_and_its_runs_share_it(
     assert groups[-1] == "mine"
 
 
+class Written(Basic):
+    """Each run ends at once, but for the last, and leaves the given files behind."""
+
+    def __init__(self, runs: int, **files: str) -> None:
+        self.slots, self.files, self.left = runs, files, runs
+
+    def submit(self, order: Order) -> Future[Outcome]:
+        self.left -= 1
+        folder = Path(order.folder)
+        Run(folder).store(order.settings)
+        for name, text in self.files.items():
+            (folder / f"{name}.json").write_text(text)
+        future: Future[Outcome] = Future()
+        late = threading.Timer(0.3 * (not self.left), future.set_result, [Outcome("finished")])
+        late.start()
+        return future
+
+
+SCORED = json.dumps({"status": "finished", "headline": ["fid"], "metrics": {"fid": 1.0}})
+
+
+OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "model.batch_size=8,16")
+
+
+@pytest.mark.skipif(not find_spec("optuna"), reason="optuna is not installed")
+def test_a_reason_of_the_sweeper_is_not_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(launchers, "Basic", lambda: Written(1, summary=SCORED))
+    assert run(*OPTUNA, "hydra.sweeper.metric=kid") == 1
+    told = capsys.readouterr().out
+    assert "it has no number kid: fid" in told
+    assert "log.txt" not in told
+    assert "The same command again" not in told
+
+
+def test_when_the_same_command_again_helps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(launchers, "Basic", Unreliable)
+    assert run("seed=-1,-2") == 1
+    assert "The same command again" not in capsys.readouterr().out
+    assert run("seed=-1,2") == 1
+    assert "The same command again" in capsys.readouterr().out
+
+
 def test_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     orders: list[Order] = []
