@@ -143,9 +143,12 @@ class Run:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """Where the training is or was; empty if it has not said so yet."""
-        path = self / "progress.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        """Where the training is or was; empty if it has not said so yet, or the file is damaged."""
+        try:
+            progress = json.loads((self / "progress.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return progress if isinstance(progress, dict) else {}
 
     @property
     def in_use(self) -> bool:

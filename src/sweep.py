@@ -75,7 +75,10 @@ class Job:
     def row(self) -> Row:
         if self.order is None or self.state == "waiting":
             return Row(self.name, self.state, note=self.note)
-        row = look(Path(self.order.folder), self.name)
+        try:
+            row = look(Path(self.order.folder), self.name)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # damaged files
+            row = Row(self.name, self.state, note=str(error).partition("\n")[0])
         if self.state == "running" and row.state != "running":
             row.note = "starting"
         row.state, row.note = self.state, self.note or row.note
@@ -274,7 +277,13 @@ class _Sweep:
         self.view.say(self, job)
 
     def _tell(self, job: Job, outcome: Outcome) -> None:
-        summary = Run(Path(job.order.folder)).summary if job.order else {}
+        summary = {}
+        try:
+            if job.order:
+                summary = Run(Path(job.order.folder)).summary
+        except SettingError as error:
+            outcome = Outcome("failed", str(error).partition("\n")[0])
+            job.state, job.note, job.refused = "failed", outcome.reason, True
         mine = [trial for other, trial in self.twins if other is job]
         self.twins = [(other, trial) for other, trial in self.twins if other is not job]
         for trial in (job.trial, *mine):

@@ -257,6 +257,30 @@ class Written(Basic):
 SCORED = json.dumps({"status": "finished", "headline": ["fid"], "metrics": {"fid": 1.0}})
 
 
+@pytest.mark.parametrize(
+    ("files", "state"),
+    [
+        ({"progress": "{", "summary": SCORED}, "finished"),
+        ({"progress": "[1]", "summary": SCORED}, "finished"),
+        ({"progress": '{"samples_seen": 1}', "summary": SCORED}, "finished"),
+        ({"summary": "{"}, "failed"),
+    ],
+)
+def test_a_damaged_file_is_that_runs_own(
+    files: dict[str, str],
+    state: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    launcher = Written(2, **files)
+    monkeypatch.setattr(launchers, "Basic", lambda: launcher)
+    assert run("seed=0,1") == (state == "failed")
+    told = capsys.readouterr().out
+    assert list(states(told).values()) == [state] * 2
+    assert ("summary.json is damaged" in told) == (state == "failed")
+    assert "log.txt" not in told
+
+
 OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "model.batch_size=8,16")
 
 
