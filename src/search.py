@@ -41,9 +41,15 @@ class Trial:
 
 
 class Source(ABC):
-    """What the runs are; iterating gives their trials, and may wait for what they are told."""
+    """What the runs are; iterating gives their trials, and may wait for what they are told.
+
+    Attributes:
+        max_batch_size: at most so many runs at a time.
+        aim: what is sought, as words; with another one it is another sweep.
+    """
 
     max_batch_size: int | None = None
+    aim: Sequence[str] = ()
 
     @abstractmethod
     def begin(self, words: Sequence[str], place: Path) -> None:
@@ -132,6 +138,9 @@ class Optuna(Source):
         self.params, self.n_trials, self.metric = params or {}, n_trials, metric
         self.direction, self.storage, self.seed = direction, storage, seed
         self.sampler, self.pruner, self.startup = sampler, pruner, startup
+        self.aim = [f"{key}={value}" for key, value in self.params.items()]
+        self.aim += [f"metric={metric}"] if metric else []
+        self.aim += [direction] if direction != "minimize" else []
 
     def begin(self, words: Sequence[str], place: Path) -> None:
         import optuna

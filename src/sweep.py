@@ -40,7 +40,9 @@ GOODBYE = 300.0  # seconds for the runs to save when the sweep is interrupted
 ELSEWHERE = "another process trains it"
 
 # Words that say how or where, and not what: with others it is still the same sweep.
-ASIDE = re.compile(r"(\+*hydra[./]|wandb|existing=|trainer\.(accelerator|devices)|data\.root)")
+ASIDE = re.compile(
+    r"(\+*hydra[./](?!sweeper\.params\b)|wandb|existing=|trainer\.(accelerator|devices)|data\.root)"
+)
 
 _CORE = "hydra._internal.core_plugins"
 OURS = {
@@ -106,7 +108,7 @@ def sweep(words: Sequence[str], check: Callable[[DictConfig], None]) -> int:
     checks.check_sweep(nodes)
     source = build(search, nodes["sweeper"])
     outputs = Path(base.hydra.sweep.dir)
-    place = _place(outputs / RECORDS, [*words, type(source).__name__])
+    place = _place(outputs / RECORDS, [*words, *source.aim, type(source).__name__])
     source.begin(words, place)
     launcher = build(launchers, nodes["launcher"])
     try:

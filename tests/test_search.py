@@ -131,6 +131,13 @@ def test_the_same_command_goes_on(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_sought() -> None:
+    """It makes another sweep; how much and how does not."""
+    assert Optuna(n_trials=3, sampler="random", startup=1, pruner="none", seed=1).aim == []
+    for other in ({"metric": "fid"}, {"direction": "maximize"}, {"params": {"seed": 3}}):
+        assert Optuna(**other).aim
+
+
 @pytest.mark.parametrize("pruner", ["median", "none"])
 def test_bad_runs_end_early(tmp_path: Path, pruner: str) -> None:
     source = start(tmp_path, pruner=pruner, startup=2)

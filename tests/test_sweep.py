@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -282,6 +283,28 @@ def test_a_damaged_file_is_that_runs_own(
 
 
 OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "model.batch_size=8,16")
+
+
+@pytest.mark.skipif(not find_spec("optuna"), reason="optuna is not installed")
+def test_what_is_sought_is_part_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much, how and where is not."""
+    places = []
+    # The last argument is where the sweep is recorded.
+    noted = lambda *given: SimpleNamespace(run=lambda: places.append(given[-1]))  # noqa: E731
+    monkeypatch.setattr("src.sweep._Sweep", noted)
+    recipe = ("experiment=mnist_variants", "seed=0")
+    for words, sweeps in (
+        (OPTUNA, 1),
+        ((*OPTUNA, "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=minimize"), 1),
+        ((*OPTUNA, "hydra.sweeper.pruner=none", "hydra/launcher=joblib"), 1),
+        ((*OPTUNA, "hydra.sweeper.direction=maximize"), 2),
+        ((*OPTUNA, "hydra.sweeper.metric=fid"), 3),
+        (recipe, 4),
+        ((*recipe, "hydra.sweeper.max_batch_size=2"), 4),
+        ((*recipe, "hydra.sweeper.params.model=gan"), 5),
+    ):
+        run(*words)
+        assert len({*places}) == sweeps, words
 
 
 @pytest.mark.skipif(not find_spec("optuna"), reason="optuna is not installed")
