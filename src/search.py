@@ -9,6 +9,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,8 +106,8 @@ class Optuna(Source):
     """The search of Optuna (Akiba et al. 2019): a better score is looked for, bad runs end early.
 
     All that it learns is kept in the storage, so that the same command goes on, with more trials
-    if `n_trials` is greater now. A score is judged whenever the quality callback gives one
-    (`callbacks.quality.every`).
+    if `n_trials` is greater now; at the same time it shares them. A score is judged whenever the
+    quality callback gives one (`callbacks.quality.every`).
 
     Args:
         params: the space, as `key: choices`; the command line has the last word.
@@ -163,14 +164,6 @@ class Optuna(Source):
                 "hydra/sweeper=optuna has nothing to search: give at least one range, such as\n"
                 "model.g_optimizer.lr='tag(log,interval(1e-5,1e-2))'"
             )
-        samplers = optuna.samplers
-        sampler = {
-            "tpe": lambda: samplers.TPESampler(
-                seed=self.seed, n_startup_trials=self.startup, constant_liar=True
-            ),
-            "random": lambda: samplers.RandomSampler(seed=self.seed),
-            "qmc": lambda: samplers.QMCSampler(seed=self.seed),
-        }[self.sampler]()
         pruner = {
             "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=self.startup),
             "hyperband": optuna.pruners.HyperbandPruner,
@@ -184,42 +177,67 @@ class Optuna(Source):
         self._study = optuna.create_study(
             study_name=place.stem,
             storage=storage,
-            sampler=sampler,
             pruner=pruner,
             direction=self.direction,
             load_if_exists=True,
         )
-        # What was running when the sweep was killed goes on, and what failed is tried again.
-        states, trials = optuna.trial.TrialState, self._study.get_trials()
-        self._again = [
-            optuna.trial.Trial(self._study, trial._trial_id)
-            for trial in trials
-            if trial.state == states.RUNNING
-        ]
+        # What failed in earlier calls is tried again.
+        fail, trials = optuna.trial.TrialState.FAIL, self._study.get_trials()
+        failed = [trial for trial in trials if trial.state == fail]
         known = [
             trial.system_attrs.get("fixed_params", trial.params)
             for trial in trials
-            if trial.state != states.FAIL
+            if trial.state != fail
         ]
-        for trial in trials:
+        for trial in failed:
             if trial.params not in known:
                 self._study.enqueue_trial(trial.params)
                 known.append(trial.params)
-        # Those of earlier calls are listed; one whose folder was removed is run again.
-        self._before = [self._words(trial) for trial in trials if trial.state == states.COMPLETE]
-        ended = [t for t in trials if t.state in (states.COMPLETE, states.PRUNED)]
-        self._left = self.n_trials - len(ended)
+        self._failed = {trial.number for trial in failed}
+        self._seen: set[int] = set()
 
     def _words(self, trial: Any) -> list[str]:
         return self._fixed + [f"{key}={trial.params[key]}" for key in self._space]
 
+    def _sampler(self, seed: int) -> Any:
+        from optuna import samplers
+
+        return {
+            "tpe": lambda: samplers.TPESampler(
+                seed=seed, n_startup_trials=self.startup, constant_liar=True
+            ),
+            "random": lambda: samplers.RandomSampler(seed=seed),
+            "qmc": lambda: samplers.QMCSampler(seed=seed),
+        }[self.sampler]()
+
     def ask(self) -> Trial | None:
-        if self._before:
-            return Trial(self._before.pop(0))
-        if self._left <= 0:
+        import numpy as np
+        from optuna.trial import Trial as Asked
+        from optuna.trial import TrialState
+
+        trials = self._study.get_trials(deepcopy=False)
+        # Others wait for their turn, or another sweep is choosing their words at this moment.
+        begun = [trial for trial in trials if trial.params.keys() == self._space.keys()]
+        for trial in begun:
+            if trial.number in self._seen:
+                continue
+            self._seen.add(trial.number)
+            if trial.state == TrialState.COMPLETE:
+                # It is listed; if its folder was removed, it is run again.
+                return Trial(self._words(trial))
+            if trial.state == TrialState.RUNNING:
+                # Its sweep was killed; or is alive, and the run is left to it.
+                return self._trial(Asked(self._study, trial._trial_id))
+        if len({trial.number for trial in begun} - self._failed) >= self.n_trials:
             return None
-        self._left -= 1
-        trial = self._again.pop(0) if self._again else self._study.ask(self._space)
+        # With one sequence for each call, two that share the study would draw the same words.
+        seed = np.random.SeedSequence([self.seed, len(begun)]).generate_state(1)[0]
+        self._study.sampler = self._sampler(int(seed))
+        trial = self._study.ask(self._space)
+        self._seen.add(trial.number)
+        return self._trial(trial)
+
+    def _trial(self, trial: Any) -> "_OptunaTrial":
         return _OptunaTrial(self._study, trial, self._words(trial), self.metric)
 
     def report(self) -> str:
@@ -242,11 +260,19 @@ class _OptunaTrial(Trial):
         self._pruned = False
 
     def prune(self, scores: Sequence[Mapping[str, float]]) -> bool:
-        for score in scores:
-            step, value = score["samples_seen"], self._value(score)
-            if step not in self._reported and value is not None:
-                self._reported.add(step)
-                self._trial.report(value, step)
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        with suppress(UpdateFinishedTrialError):  # by another sweep of the same words
+            for score in scores:
+                step, value = score["samples_seen"], self._value(score)
+                if step not in self._reported and value is not None:
+                    self._reported.add(step)
+                    self._trial.report(value, step)
+        state = self._study.get_trials(deepcopy=False)[self._trial.number].state
+        if state.is_finished():
+            self._pruned = state == TrialState.PRUNED
+            return self._pruned
         # Once is enough: it may give one more score on its way out.
         self._pruned = self._pruned or (bool(self._reported) and self._trial.should_prune())
         return self._pruned
@@ -262,21 +288,28 @@ class _OptunaTrial(Trial):
         if outcome.state == "interrupted":
             if not self._pruned:
                 return None  # it stays running, for the next call
-            self._study.tell(self._trial, state=TrialState.PRUNED)
+            self._end(state=TrialState.PRUNED)
             return "pruned"
         if outcome.state == "failed":
-            self._study.tell(self._trial, state=TrialState.FAIL)
+            self._end(state=TrialState.FAIL)
             return None
         metrics = summary["metrics"]
         headline = {name: metrics[name] for name in summary.get("headline", ())}
         value = self._value(metrics if self._metric else headline)
         if value is not None and math.isfinite(value):
-            self._study.tell(self._trial, value)
+            self._end(value)
             return None
-        self._study.tell(self._trial, state=TrialState.FAIL)
+        self._end(state=TrialState.FAIL)
         if value is not None:
             return f"its score is {value}"
         return f"it has no number {self._metric or '(metrics=none?)'}: {', '.join(metrics)}"
+
+    def _end(self, *value: float, **state: Any) -> None:
+        """Tell the study, unless another sweep of the same words has done so."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with suppress(UpdateFinishedTrialError):  # at this very moment
+            self._study.tell(self._trial, *value, skip_if_finished=True, **state)
 
 
 def parse(words: Sequence[str], params: Mapping[str, Any]) -> dict[str, Override]:

@@ -222,10 +222,12 @@ class _Sweep:
         started = False
         while len(self.running) < slots:
             if job := self._next():
-                job.state = "running"
-                self.running[self.launcher.submit(job.order)] = job
-            elif len(self.running) + len(self.queue) >= slots:
-                break
+                if job.trial.prune([]):  # judged while it was left to another sweep
+                    self._tell(job, Outcome("interrupted"))
+                    self.view.say(self, job)
+                else:
+                    job.state = "running"
+                    self.running[self.launcher.submit(job.order)] = job
             elif trial := self.source.ask():
                 self._take(trial)
             else:

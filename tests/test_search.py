@@ -131,6 +131,62 @@ def test_the_same_command_goes_on(tmp_path: Path) -> None:
     ]
 
 
+def test_two_sweeps_at_the_same_time_share_the_study(tmp_path: Path) -> None:
+    first, second = start(tmp_path, n_trials=4), start(tmp_path, n_trials=4)
+    here = first.ask()
+    there = second.ask()  # trained by the first, and waited for by the second
+    assert there.words == here.words
+    own = second.ask()
+    assert own.words != here.words
+    assert finish(here) is None
+    assert not there.prune([{"samples_seen": 9, "fid": 1.0}])
+    assert finish(there) is None
+    listed = {name: [] for name in ("first", "second")}
+    finish(own)
+    for _ in range(4):
+        for name, source in (("first", first), ("second", second)):
+            if trial := source.ask():
+                listed[name].append(trial.words)
+                finish(trial)
+    assert first.ask() is second.ask() is None
+    assert [trial.state.name for trial in first._study.trials] == ["COMPLETE"] * 4
+    listed["first"].append(here.words)
+    listed["second"] += [here.words, own.words]
+    assert sorted(listed["first"]) == sorted(listed["second"])
+    assert len({tuple(words) for words in listed["first"]}) == 4
+
+
+def test_what_another_sweep_ended_early_or_saw_fail(tmp_path: Path) -> None:
+    first, second = start(tmp_path, startup=1), start(tmp_path, startup=1)
+    finish(first.ask())
+    second.ask()
+    here = [first.ask() for _ in range(2)]
+    there = [second.ask() for _ in range(2)]
+    first._study.tell(here[0]._trial, state=optuna.trial.TrialState.PRUNED)
+    assert there[0].prune([])
+    assert there[0].tell(Outcome("interrupted", "stopped"), {}) == "pruned"
+    here[1].tell(Outcome("failed", "diverged"), {})
+    assert not there[1].prune([{"samples_seen": 9, "fid": 1.0}])
+    assert finish(there[1]) is None
+    assert [trial.state.name for trial in first._study.trials] == ["COMPLETE", "PRUNED", "FAIL"]
+
+
+def test_a_trial_without_its_words(tmp_path: Path) -> None:
+    """Its sweep was killed, or is just about to choose them."""
+    start(tmp_path)._study.ask()
+    source = start(tmp_path, n_trials=2)
+    trials = [source.ask() for _ in range(3)]
+    assert trials[0].words != trials[1].words
+    assert trials[2] is None
+
+
+def test_what_failed_is_tried_once_more_by_each_call(tmp_path: Path) -> None:
+    start(tmp_path).ask().tell(Outcome("failed", "diverged"), {})
+    start(tmp_path)
+    waiting = start(tmp_path)._study.get_trials(states=(optuna.trial.TrialState.WAITING,))
+    assert len(waiting) == 1
+
+
 def test_what_is_sought() -> None:
     """It makes another sweep; how much and how does not."""
     assert Optuna(n_trials=3, sampler="random", startup=1, pruner="none", seed=1).aim == []

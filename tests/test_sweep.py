@@ -415,6 +415,19 @@ def test_two_sweeps_share_the_runs(command: Callable, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not find_spec("optuna"), reason="optuna is not installed")
+def test_two_searches_share_the_study(command: Callable, tmp_path: Path) -> None:
+    words = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "model.batch_size=range(8,40)")
+    words += ("metrics=toy", "budget=20000", "callbacks.quality.every=5000")
+    processes = [command(*words) for _ in range(2)]
+    told = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    assert all("Best of" in text for text in told)
+    for log in tmp_path.glob("outputs/gaussian/gaussian_gan/*/seed=*/log.txt"):
+        assert log.read_text().count("Training in") == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_whole_sweep_that_is_killed(number: int, command: Callable, tmp_path: Path) -> None:
     """At a random moment, three times; what was finished stays so, and the rest is done."""
