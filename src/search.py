@@ -112,7 +112,8 @@ class Optuna(Source):
     Args:
         params: the space, as `key: choices`; the command line has the last word.
         n_trials: runs that end, by themselves or early.
-        metric: of summary.json; None is the headline, `fid` where there is one.
+        metric: of summary.json, `fid10k_mnist` or just `fid`; None is the headline, `fid` where
+            there is one.
         direction: of what is better.
         sampler: tree-structured Parzen estimator, random, or an even lattice.
         pruner: ends a run that is worse than the median of the others at the same samples, or by
@@ -293,15 +294,21 @@ class _OptunaTrial(Trial):
         if outcome.state == "failed":
             self._end(state=TrialState.FAIL)
             return None
-        metrics = summary["metrics"]
+        metrics = summary.get("metrics", {})
         headline = {name: metrics[name] for name in summary.get("headline", ())}
         value = self._value(metrics if self._metric else headline)
+        protocols = summary.get("protocols", {}).items()
+        like = [name for name, protocol in protocols if protocol.get("metric") == self._metric]
+        if value is None and self._metric and len(like) == 1:
+            value = metrics[like[0]]
         if value is not None and math.isfinite(value):
             self._end(value)
             return None
         self._end(state=TrialState.FAIL)
         if value is not None:
             return f"its score is {value}"
+        if self._metric and like:
+            return f"hydra.sweeper.metric={self._metric}: which one of {', '.join(like)}?"
         return f"it has no number {self._metric or '(metrics=none?)'}: {', '.join(metrics)}"
 
     def _end(self, *value: float, **state: Any) -> None:

@@ -223,6 +223,22 @@ def test_scores_that_are_not_there(tmp_path: Path) -> None:
     assert "No trial" in source.report()
 
 
+def test_a_bare_name_of_a_number(tmp_path: Path) -> None:
+    """Such as compare takes."""
+    protocols = {
+        "cov_error10k_exact": {"metric": "cov_error"},
+        "fid10k_mnist": {"metric": "fid"},
+        "fid10k_inception": {"metric": "fid"},
+    }
+    numbers = {name: float(i) for i, name in enumerate(protocols)}
+    summary = {"metrics": numbers, "headline": [], "protocols": protocols}
+    source = start(tmp_path, metric="cov_error")
+    assert source.ask().tell(Outcome("finished"), summary) is None
+    assert source._study.best_value == 0.0
+    note = start(tmp_path / "fid", metric="fid").ask().tell(Outcome("finished"), summary)
+    assert "fid10k_mnist, fid10k_inception" in note
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [(["seed=0,1"], "seed"), ([f"{LR}=tag(log,interval(0,1))"], LR)],
