@@ -104,6 +104,7 @@ class Ray(Launcher):
         n_jobs: int | None = None,
         init: dict | None = None,
     ) -> None:
+        _check_jobs(n_jobs)
         _require("ray", "ray", "ray")
         # Ray would warn of each variable that it may once treat otherwise.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -184,6 +185,7 @@ class Submitit(Launcher):
         max_num_timeout: int = 100,
         parameters: dict | None = None,
     ) -> None:
+        _check_jobs(n_jobs)
         _require("submitit", f"submitit_{cluster}", "submitit")
         import submitit
 
@@ -252,6 +254,11 @@ def _require(module: str, choice: str, extra: str) -> None:
         raise SettingError(
             f"hydra/launcher={choice} needs {module}: pip install 'sparring[{extra}]'"
         )
+
+
+def _check_jobs(n_jobs: int | None) -> None:
+    if n_jobs is not None and n_jobs < 1:
+        raise SettingError(f"hydra.launcher.n_jobs={n_jobs} must be positive: runs at a time.")
 
 
 def _in_thread(function: Callable[[], Outcome]) -> "Future[Outcome]":
