@@ -7,9 +7,11 @@ that failed, that is damaged or was never scored. Nothing here imports torch.
 import base64
 import csv
 import glob
+import io
 import json
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -23,6 +25,46 @@ from src.config import bears_on_result, flatten
 from src.errors import SettingError
 from src.report.comparison import LeftOut
 from src.runs import Run, run_folders
+
+# The shapes of what is used of a run: a type, [shape of each entry] or {key: shape of its value}.
+# "*" is every key; what has a question mark may be absent or null.
+NUMBER = int | float
+SETTINGS = {"model": dict, "data": dict, "budget": int, "seed": int}
+SUMMARY = {
+    "status?": str,
+    "error?": str,
+    "stopped?": str,
+    "headline?": [str],
+    "metrics?": {"*": NUMBER},
+    "protocols?": {"*": dict},
+    "scores?": [{"samples_seen": NUMBER, "*": NUMBER}],
+    "data_id?": {"shape?": [int], "splits?": {"*": int}},
+    "choices?": {"*": str | None},
+    "samples_seen?": NUMBER,
+    "seconds?": NUMBER,
+    "parameters?": {"*": NUMBER},
+    "peak_memory?": NUMBER,
+}
+EVALUATIONS = [{"name": str, "value": NUMBER, "samples_seen": NUMBER, "protocol": dict}]
+
+
+def expect(value: Any, shape: Any, place: str) -> None:
+    """Check what was read against a shape as above.
+
+    Raises:
+        SettingError: naming the place and what is there instead.
+    """
+    if not isinstance(value, type(shape) if isinstance(shape, dict | list) else shape):
+        raise SettingError(f"{place} is {'missing' if value is None else reprlib.repr(value)}.")
+    inside = f"{place}." if ": " in place else f"{place}: "
+    if isinstance(shape, list):
+        for i, entry in enumerate(value):
+            expect(entry, shape[0], f"{inside}{i}")
+    elif isinstance(shape, dict):
+        for key, inner in shape.items():
+            for name in value if key == "*" else [key.removesuffix("?")]:
+                if not key.endswith("?") or value.get(name) is not None:
+                    expect(value.get(name), inner, f"{inside}{name}")
 
 
 @dataclass
@@ -45,7 +87,7 @@ class Record:
 
     @property
     def seed(self) -> int:
-        return int(self.settings.get("seed", self.summary.get("seed", 0)))
+        return self.settings["seed"]
 
     @cached_property
     def variant(self) -> dict[str, Any]:
@@ -101,19 +143,19 @@ def find(paths: Iterable[str]) -> list[Path]:
 def read_run(folder: Path) -> Record | LeftOut:
     """A finished run, or why there is none."""
     try:
-        settings = _settings(folder / "config.yaml")
-        summary = json.loads(_text(folder / "summary.json") or "{}")
-        clock = _clock(folder / "metrics.csv")
-        evaluations = json.loads(_text(folder / "evaluations.json") or "[]")
-    except (ValueError, OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        return LeftOut(str(folder), "damaged", reason)
-    if not isinstance(summary, dict):
-        return LeftOut(str(folder), "damaged", "summary.json holds no summary")
-    samples = clock[0][-1] if clock[0] else 0
-    summary["status"] = Run(folder).status
-    if reason := unfinished(summary, samples):
+        settings = _read(folder / "config.yaml", _settings, "")
+        summary = _read(folder / "summary.json", json.loads, "{}")
+        evaluations = _read(folder / "evaluations.json", json.loads, "[]")
+        clock = _read(folder / "metrics.csv", _clock, "")
+        expect(settings, SETTINGS, "config.yaml")
+        expect(summary, SUMMARY, "summary.json")
+        expect(evaluations, EVALUATIONS, "evaluations.json")
+        summary["status"] = Run(folder).status or "begun"
+    except (SettingError, OSError) as error:
+        return LeftOut(str(folder), "damaged", " ".join(str(error).split())[:200])
+    if reason := unfinished(summary, clock[0][-1] if clock[0] else 0):
         return LeftOut(str(folder), *reason)
+    summary |= {key: summary.get(key) or {} for key in ("metrics", "protocols")}
     for entry in evaluations:  # `python -m src.evaluate` adds numbers, and replaces none
         if entry["samples_seen"] == summary.get("samples_seen"):
             summary["metrics"].setdefault(entry["name"], entry["value"])
@@ -134,29 +176,33 @@ def unfinished(summary: dict[str, Any], samples: float) -> tuple[str, str] | Non
     return status, f"{at}; the same command goes on with it"
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text() if path.exists() else None
+def _read(path: Path, parse: Callable[[str], Any], absent: str) -> Any:
+    """What is in a file, or in the text that stands for one that is not there.
+
+    Raises:
+        SettingError: naming the file, if it is damaged.
+    """
+    try:
+        return parse(path.read_text() if path.exists() else absent)
+    except (ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
+        raise SettingError(f"{path.name}: {error}") from error
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    settings = yaml.safe_load(_text(path) or "")
-    if not isinstance(settings, dict) or not settings.keys() >= {"model", "data", "budget"}:
-        raise ValueError("config.yaml is missing, damaged, or not that of a run")
+def _settings(text: str) -> Any:
+    settings = yaml.safe_load(text)
+    json.dumps(settings)  # YAML can hold what no setting is: dates, or a list inside of itself
     return settings
 
 
-def _clock(path: Path) -> tuple[list[float], list[float]]:
+def _clock(text: str) -> tuple[list[float], list[float]]:
     """The columns `samples_seen` and `seconds` of a metrics.csv, of the rows that have both."""
-    if not path.exists():
+    rows = csv.reader(io.StringIO(text))
+    header = next(rows, [])
+    if not {"samples_seen", "seconds"} <= set(header):
         return [], []
-    with path.open(newline="") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if not {"samples_seen", "seconds"} <= set(header):
-            return [], []
-        a, b = header.index("samples_seen"), header.index("seconds")
-        # The last line may be cut off, in a file that is being written.
-        pairs = [(float(row[a]), float(row[b])) for row in rows if len(row) > max(a, b) and row[b]]
+    a, b = header.index("samples_seen"), header.index("seconds")
+    # The last line may be cut off, in a file that is being written.
+    pairs = [(float(row[a]), float(row[b])) for row in rows if len(row) > max(a, b) and row[b]]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
