@@ -6,7 +6,7 @@ it as a page, or as Markdown, LaTeX, CSV or JSON; or draws the numbers against a
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from omegaconf import DictConfig
 from src.checks import PICTURES, check_compare
 from src.command import launch
 from src.config import plain
+from src.errors import SettingError
 from src.report import write
 from src.report.against import draw
 from src.report.build import compare as build
-from src.report.comparison import Comparison
-from src.report.read import read_runs
+from src.report.comparison import Comparison, LeftOut
+from src.report.read import Record, read_runs
 from src.runs import write_atomically
 
 
@@ -30,14 +31,8 @@ def compare(config: DictConfig, _: Path) -> Comparison:
         SettingError: if there is nothing to compare, or a setting does not fit the runs.
     """
     settings = plain(config)
-    paths, by = as_list(settings["runs"]), as_list(settings["by"])
-    if paths[0].startswith("wandb:"):
-        from src.report.wandb_runs import read_wandb
-
-        records, left_out = read_wandb(paths[0])
-    else:
-        records, left_out = read_runs(paths)
-    comparison = build(records, left_out, by, settings["metric"])
+    records, left_out = read(as_list(settings["runs"]))
+    comparison = build(records, left_out, as_list(settings["by"]), settings["metric"])
     print(write.text(comparison, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     targets = outputs(settings["out"]) if comparison.tables else []
     logged = settings["wandb"]["log"] and comparison.tables
@@ -59,6 +54,24 @@ def compare(config: DictConfig, _: Path) -> Comparison:
 
         log(comparison, settings["wandb"], targets[0].parent if targets else Path("outputs"))
     return comparison
+
+
+def read(places: Sequence[str]) -> tuple[list[Record], list[LeftOut]]:
+    """Runs below folders and of projects at Weights & Biases, and those that are left out.
+
+    Raises:
+        SettingError: if no place is given, or there is no run at one.
+    """
+    if not places:
+        raise SettingError("runs=[]: no place is named.\nSay where runs are: runs=outputs/mnist")
+    folders = [place for place in places if not place.startswith("wandb:")]
+    records, left_out = read_runs(folders) if folders else ([], [])
+    for address in dict.fromkeys(place for place in places if place.startswith("wandb:")):
+        from src.report.wandb_runs import read_wandb
+
+        there, others = read_wandb(address)
+        records, left_out = [*records, *there], [*left_out, *others]
+    return records, left_out
 
 
 def as_list(value: Any) -> list[str]:

@@ -4,6 +4,8 @@
 clock, and the pictures of the fixed codes.
 """
 
+import json
+import re
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +15,7 @@ from typing import Any
 from src.errors import SettingError
 from src.loggers import CLOCK
 from src.report.comparison import LeftOut
-from src.report.read import Record, unfinished
+from src.report.read import SETTINGS, SUMMARY, Record, expect, unfinished
 
 PICTURES = "samples"  # the name under which the callback of that name logs
 
@@ -52,10 +54,15 @@ def read_wandb(address: str, api: Any = None) -> tuple[list[Record], list[LeftOu
 
 def _record(run: Any) -> Record | LeftOut:
     place = f"{'/'.join(run.path)}/{run.name}"
-    settings, summary = dict(run.config), dict(run.summary_metrics)
-    if not settings.keys() >= {"model", "data", "budget"}:
-        return LeftOut(place, "damaged", "its config is not that of a training")
-    summary.setdefault("status", run.state)
+    settings = dict(run.config)
+    text = json.dumps(dict(run.summary_metrics))
+    summary = json.loads(re.sub(r'"(NaN|-?Infinity)"', r"\1", text))  # W&B writes them as words
+    try:
+        expect(settings, SETTINGS, "config")
+        expect(summary, SUMMARY, "summary")
+    except SettingError as error:
+        return LeftOut(place, "damaged", str(error))
+    summary["status"] = summary.get("status") or run.state
     if reason := unfinished(summary, summary.get(CLOCK, 0)):
         return LeftOut(place, *reason)
     rows = list(run.scan_history(keys=[CLOCK, "seconds"]))

@@ -107,6 +107,50 @@ def test_who_is_left_out_there(tmp_path: Path) -> None:
     assert [entry.status for entry in left_out] == ["running", "crashed", "failed", "damaged"]
 
 
+def test_runs_of_another_program_are_damaged(tmp_path: Path) -> None:
+    """Its settings may have the names of ours; and W&B writes NaN as a word, which is no damage."""
+    runs = [Run(write_run(tmp_path, seed=seed)) for seed in range(4)]
+    runs[0].config = {"model": "resnet", "data": "imagenet", "budget": 3}
+    runs[1].summary_metrics |= {"metrics": {"fid10k_mnist": "abc"}}
+    runs[2].summary_metrics |= {"metrics": {"fid10k_mnist": "NaN"}}
+    records, left_out = read_wandb("wandb:me/toys", Api(runs))
+    assert [(entry.status, entry.reason) for entry in left_out] == [
+        ("damaged", "config: model is 'resnet'."),
+        ("damaged", "summary: metrics.fid10k_mnist is 'abc'."),
+    ]
+    found = compare(records, left_out)
+    assert [run.seed for run in found.runs] == [3]
+    assert "fid10k_mnist is not a number" in [entry.reason for entry in found.left_out]
+
+
+def _compared(words: list[str], capsys: pytest.CaptureFixture) -> str:
+    launch("compare", check_compare, command.compare, [*words, "out=null"])
+    return capsys.readouterr().out
+
+
+def test_lists_may_name_folders_and_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    projects = {f"wandb:me/toys/{model}": [Run(write_run(tmp_path / "there", model))]
+                for model in ("lsgan", "vae")}  # fmt: skip
+    monkeypatch.setattr(
+        "src.report.wandb_runs.read_wandb",
+        lambda address: read_wandb("wandb:me/toys", Api(projects[address])),
+    )
+    write_run(tmp_path / "here", "dcgan")
+    for words in (
+        f"runs=[wandb:me/toys/lsgan,wandb:me/toys/vae,{tmp_path}/here]",
+        f"runs=[{tmp_path}/here,wandb:me/toys/lsgan,wandb:me/toys/vae]",
+    ):
+        told = _compared([words], capsys)
+        assert {"dcgan", "lsgan", "vae"} <= set(told.split())
+    told = _compared(["runs=[wandb:me/toys/lsgan]"], capsys)
+    assert "lsgan" in told
+    assert "dcgan" not in told
+    with pytest.raises(SystemExit, match=r"runs=\[\]: .*\n.*runs=outputs"):
+        _compared(["runs=[]"], capsys)
+
+
 @pytest.mark.parametrize(("address", "told"), [
     ("wandb:", "write wandb:entity/project"),
     ("wandb:me", "write wandb:entity/project"),
