@@ -4,7 +4,6 @@ Everything is read from the run folders, so it works while they run, after a cra
 machine that sees them.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +17,22 @@ from src.checks import check_status
 from src.command import launch
 from src.durations import format_duration
 from src.errors import SettingError
+from src.report.read import NUMBER, SUMMARY, read_file
 from src.runs import Run, run_folders
 
 RECORDS = ".sweeps"  # below hydra.sweep.dir
 ORDER = ("running", "waiting", "failed", "interrupted")  # others, all of which ended well, follow
 SILENCE = 120.0  # seconds without a word after which a run may hang; scoring can take long too
+PROGRESS = {
+    "samples_seen": int,
+    "budget": int,
+    "seconds": NUMBER,
+    "rate": NUMBER,
+    "time": NUMBER,
+    "stage?": str,
+    "scores": [{"*": NUMBER}],
+}
+SWEEP = {"runs": [{"name": str, "state": str, "note": str}]}
 
 
 @dataclass
@@ -56,17 +66,18 @@ def look(folder: Path, name: str) -> Row:
     Raises:
         SettingError: if its files are damaged.
     """
-    run = Run(folder)
-    summary, running = run.summary, run.in_use
+    summary = read_file(folder / "summary.json", SUMMARY, "{}")
+    beat = folder / "progress.json"
+    progress = read_file(beat, PROGRESS, "") if beat.exists() else {}
+    running = Run(folder).in_use
     status = "running" if running else summary.get("status", "interrupted")
     scores, note = {}, ""
     if status in ("finished", "failed"):
-        metrics = summary.get("metrics", {})
-        scores = {k: metrics[k] for k in summary.get("headline", ()) if k in metrics}
+        metrics = summary.get("metrics") or {}
+        scores = {k: metrics[k] for k in summary.get("headline") or () if k in metrics}
         note = summary.get("error") or summary.get("stopped") or ""
     elif not running:
         status = "interrupted"  # also one that was killed before it could say so
-    progress = run.progress
     row = Row(
         name,
         status,
@@ -136,10 +147,14 @@ def rows(outputs: Path) -> list[Row]:
         name = str(folder.relative_to(outputs))
         try:
             found[name] = look(folder, name)
-        except (SettingError, ValueError, KeyError, TypeError) as error:
+        except (SettingError, OSError) as error:
             found[name] = Row(name, "damaged", note=str(error).partition("\n")[0])
     for record in sorted((outputs / RECORDS).glob("*.json")):
-        for entry in json.loads(record.read_text())["runs"]:
+        try:
+            entries = read_file(record, SWEEP, "")["runs"]
+        except SettingError:
+            continue  # the folders say most of it
+        for entry in entries:
             name = entry["name"]
             row = found.get(name)
             if row is None:  # not begun, or removed since

@@ -100,6 +100,37 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
     assert "summary.json" in found["b"].note
 
 
+@pytest.mark.parametrize("name", ["summary.json", "progress.json"])
+@pytest.mark.parametrize("content", [
+    "", "[]", "[1]", "3", '{"samples_seen": "100"}', '{"seconds": {}}', '{"scores": [1]}', b"\xff",
+    '{"status": ["finished"]}', '{"status": "finished", "metrics": {"fid": "x"}, "headline": [3]}',
+    '{"status": "failed", "error": ["x"]}',
+])  # fmt: skip
+def test_a_damaged_file_ends_no_table(tmp_path: Path, name: str, content: str | bytes) -> None:
+    make(tmp_path / "a", {}, status="running").close()
+    made = content.encode() if isinstance(content, str) else content
+    (tmp_path / "a" / name).write_bytes(made)
+    make(tmp_path / "b", status="finished").close()
+    found = rows(tmp_path)
+    assert [(row.name, row.state) for row in found] == [("a", "damaged"), ("b", "finished")]
+    assert name in found[0].note
+    assert "damaged" in table(found)
+
+
+@pytest.mark.parametrize("content", [
+    '{"words": [], "ru', "", "[]", "null", "{}", '{"runs": {}}', '{"runs": [{"name": "x"}]}',
+    '{"runs": [{"name": "x", "state": "waiting", "note": null}]}', b"\xff",
+])  # fmt: skip
+def test_a_damaged_record_of_a_sweep_is_skipped(tmp_path: Path, content: str | bytes) -> None:
+    make(tmp_path / "a", status="finished").close()
+    (tmp_path / ".sweeps").mkdir()
+    made = content.encode() if isinstance(content, str) else content
+    (tmp_path / ".sweeps" / "a.json").write_bytes(made)
+    entry = {"name": "b", "state": "waiting", "note": ""}
+    (tmp_path / ".sweeps" / "b.json").write_text(json.dumps({"runs": [entry]}))
+    assert [row.name for row in rows(tmp_path)] == ["b", "a"]
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     make(tmp_path / "x=1,y" / "seed=0", status="finished", samples_seen=12_345).close()
     launch("status", check_status, status, [f"runs={tmp_path}"])

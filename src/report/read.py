@@ -67,6 +67,20 @@ def expect(value: Any, shape: Any, place: str) -> None:
                     expect(value.get(name), inner, f"{inside}{name}")
 
 
+def read_file(path: Path, shape: Any, absent: str, parse: Callable[[str], Any] = json.loads) -> Any:
+    """What is in a file, or in the text that stands for one that is not there.
+
+    Raises:
+        SettingError: naming the file, if it cannot be read or has another shape.
+    """
+    try:
+        found = parse(path.read_text() if path.exists() else absent)
+    except (OSError, ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
+        raise SettingError(f"{path.name}: {error}") from error
+    expect(found, shape, path.name)
+    return found
+
+
 @dataclass
 class Record:
     """What is known of a run, wherever it was read.
@@ -143,13 +157,10 @@ def find(paths: Iterable[str]) -> list[Path]:
 def read_run(folder: Path) -> Record | LeftOut:
     """A finished run, or why there is none."""
     try:
-        settings = _read(folder / "config.yaml", _settings, "")
-        summary = _read(folder / "summary.json", json.loads, "{}")
-        evaluations = _read(folder / "evaluations.json", json.loads, "[]")
-        clock = _read(folder / "metrics.csv", _clock, "")
-        expect(settings, SETTINGS, "config.yaml")
-        expect(summary, SUMMARY, "summary.json")
-        expect(evaluations, EVALUATIONS, "evaluations.json")
+        settings = read_file(folder / "config.yaml", SETTINGS, "", _settings)
+        summary = read_file(folder / "summary.json", SUMMARY, "{}")
+        evaluations = read_file(folder / "evaluations.json", EVALUATIONS, "[]")
+        clock = read_file(folder / "metrics.csv", tuple, "", _clock)
         summary["status"] = Run(folder).status or "begun"
     except (SettingError, OSError) as error:
         return LeftOut(str(folder), "damaged", " ".join(str(error).split())[:200])
@@ -174,18 +185,6 @@ def unfinished(summary: dict[str, Any], samples: float) -> tuple[str, str] | Non
     if status == "running":
         return status, at
     return status, f"{at}; the same command goes on with it"
-
-
-def _read(path: Path, parse: Callable[[str], Any], absent: str) -> Any:
-    """What is in a file, or in the text that stands for one that is not there.
-
-    Raises:
-        SettingError: naming the file, if it is damaged.
-    """
-    try:
-        return parse(path.read_text() if path.exists() else absent)
-    except (ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
-        raise SettingError(f"{path.name}: {error}") from error
 
 
 def _settings(text: str) -> Any:
