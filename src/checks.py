@@ -139,7 +139,7 @@ PICTURES = (".png", ".svg", ".pdf")  # what `compare` can draw
 def check_compare(config: DictConfig) -> None:
     """Check the settings of `compare`; raises SettingError."""
     settings = plain(config)
-    _check_arguments("wandb.", settings.pop("wandb"), signature("src.settings.CompareWandb"))
+    _check_arguments("wandb.", settings["wandb"], signature("src.settings.CompareWandb"))
     _check_arguments("", settings, signature("src.settings.Compare"))
     if settings["pictures_mb"] <= 0:
         raise SettingError(
@@ -159,7 +159,7 @@ def check_compare(config: DictConfig) -> None:
     if ending and ending not in (*PICTURES, *endings):
         raise SettingError(
             f"out={settings['out']}: {ending} is no format.\n"
-            f"There are {', '.join(endings)}; a folder, without an ending, gets all of them."
+            f"There are {', '.join(endings)}; a folder, whose name has no dot, gets all of them."
         )
 
 

@@ -137,17 +137,19 @@ class Compare:
     """Settings of `python -m src.compare`.
 
     Attributes:
-        runs: a folder with runs below, a pattern such as outputs/*/dcgan, a list [a,b] of these, or
-            wandb:entity/project/group for the runs of Weights & Biases.
+        runs: a folder with runs below, a pattern such as outputs/*/dcgan, wandb:entity/project or
+            wandb:entity/project/group for runs of Weights & Biases, or a list [a,b] of these.
         by: what names a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
             list of these; null puts together what differs in the seed only.
         metric: `fid`, or `fid10k_mnist`; null takes the headline number of each data set.
         x: a setting of numbers, such as model.objective.beta, for out=curves.png.
         y: the numbers to draw against it, such as [mse,kl,mig]; null: the first 12.
-        out: by its ending .html, .md, .tex, .csv or .json; a folder gets all; null writes nothing.
-            With x: .png, .svg or .pdf.
+        out: by its ending .html, .md, .tex, .csv or .json; a folder, whose name has no dot, gets
+            all; null writes nothing. With x: .png, .svg or .pdf.
         pictures_mb: megabytes of the page's pictures; with less they are fewer and smaller, down to
             two of 160 pixels for each variant.
+        wandb: wandb.log=true writes tables and pictures into a run of wandb.project and
+            wandb.group; wandb.mode is auto, online, offline or disabled.
     """
 
     runs: str | list[str]
@@ -157,3 +159,4 @@ class Compare:
     y: str | list[str] | None
     out: str | None
     pictures_mb: float
+    wandb: dict

@@ -123,6 +123,8 @@ def test_a_damaged_picture_is_left_out(runs: Path) -> None:
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize(("words", "told"), [
     (["out=table.docx"], "out=table.docx: .docx is no format"),
+    (["out=v1.0"], "a folder, whose name has no dot, gets all of them"),
+    (["runs=[]"], "runs=[]: no place is named"),
     (["runs=nowhere"], "runs=nowhere does not exist"),
     (["metric=fd"], "metric=fd: no finished run has it"),
     (["bi=model"], "bi: there is no such setting."),
@@ -180,3 +182,11 @@ def test_settings_are_what_the_command_takes() -> None:
     config: DictConfig = compose("compare", [])
     check_compare(config)
     assert config.out == "outputs/compare/report.html"
+
+
+def test_help_names_every_setting(capsys: pytest.CaptureFixture) -> None:
+    compare("--help")
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 100
+    for name in ("runs:", "out:", ".tex", "no dot", "wandb:", "wandb.log", "mode", "project"):
+        assert name in told
