@@ -114,12 +114,19 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The stored summary; empty if there is none yet."""
+        """The stored summary; empty if there is none yet.
+
+        Raises:
+            SettingError: if it is damaged.
+        """
         path = self / "summary.json"
         try:
-            return json.loads(path.read_text()) if path.exists() else {}
+            summary = json.loads(path.read_text()) if path.exists() else {}
+            if not isinstance(summary, dict):
+                raise ValueError(f"it holds {str(summary)[:20]}")
         except ValueError as error:
             raise SettingError(f"{path} is damaged: {error}. Use existing=restart.") from error
+        return summary
 
     def update_summary(self, **entries: Any) -> None:
         """Merge entries into summary.json."""

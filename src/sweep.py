@@ -79,7 +79,7 @@ class Job:
             return Row(self.name, self.state, note=self.note)
         try:
             row = look(Path(self.order.folder), self.name)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # damaged files
+        except (SettingError, OSError) as error:  # damaged files
             row = Row(self.name, self.state, note=str(error).partition("\n")[0])
         if self.state == "running" and row.state != "running":
             row.note = "starting"

@@ -260,9 +260,10 @@ def test_a_configuration_with_objects_in_it_is_not_read(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_a_damaged_summary(run: Run) -> None:
+@pytest.mark.parametrize("text", ['{"status": "fini', "[]", ""])
+def test_a_damaged_summary(text: str, run: Run) -> None:
     run = trained(run, "finished")
-    (run / "summary.json").write_text('{"status": "fini')
+    (run / "summary.json").write_text(text)
     before = contents(run.folder)
     with pytest.raises(SettingError, match=r"summary\.json is damaged.*existing=restart"):
         run.open(SETTINGS, "continue")
