@@ -33,6 +33,7 @@ MOST_BESIDE = 3
 ACRONYMS = {"fid", "kid", "is", "mse", "psnr", "ssim", "elbo", "mig", "dci", "kl", "nll"}
 LABELS = {
     "frechet": "Frechet distance",
+    "sliced_wasserstein": "sliced Wasserstein",
     "knn": "k-NN",
     "cov_error": "covariance error",
     "kl_uniform": "KL to uniform",
