@@ -17,10 +17,11 @@ standard deviations are equal, at most 6 % where they differ by a factor of up t
 worst case up to 4; they find 75 % of the differences of four standard deviations.
 
 A variance of two seeds says next to nothing: by it a FID of 3.8 could not be told from one of 500.
-So the second test shrinks it towards the pooled one (after Smyth 2004, "Linear models and empirical
-Bayes methods", eq. 6), with `BORROWED` degrees of freedom. Ten groups of two then give 4 % of false
-alarms if the standard deviations are equal and 6 % up to a factor of 2, but 11 % in the worst case
-up to 4; they find 42 % of the differences of four standard deviations and 92 % of eight.
+So the second test shrinks it towards the pooled one (in the manner of Smyth 2004, "Linear models
+and empirical Bayes methods", where the data choose how far), with `BORROWED` degrees of freedom,
+chosen by simulation. Ten groups of two then give 4 % of false alarms if the standard deviations are
+equal and 6 % up to a factor of 2, but 11 % in the worst case up to 4; they find 42 % of the
+differences of four standard deviations and 92 % of eight.
 
 Quality is compared by its logarithm if it is a positive distance (FID): its spread grows with it.
 """

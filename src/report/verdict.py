@@ -155,11 +155,12 @@ def _floor(table: Table) -> list[str]:
             f"All means lie within {spread:.3g}, less than the {table.real:.4g} that held-out real "
             f"data get: such differences are under the metric's own floor."
         ]
-    by_id = {group.id: (group.name, mean) for group, mean in zip(table.groups, means, strict=True)}
+    name = {group.id: group.name for group in table.groups}
+    mean = dict(zip(name, means, strict=True))
     near = [
-        f"{by_id[pair.a][0]} and {by_id[pair.b][0]}"
+        f"{name[pair.a]} and {name[pair.b]}"
         for pair in table.verdict.pairs
-        if pair.distinct and abs(by_id[pair.a][1] - by_id[pair.b][1]) < table.real
+        if pair.distinct and abs(mean[pair.a] - mean[pair.b]) < table.real
     ]
     if near:
         return [
