@@ -14,11 +14,13 @@ which is float32 in training. With s the sigmoid, and x and G for D's logits of 
     relativistic     -E log s(x - G)                         -E log s(G - x)
 """
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor
 from torch.nn import functional as F
 
 
-class AdversarialLoss:
+class AdversarialLoss(ABC):
     """Base: the two sides, and what a logit means.
 
     Attributes:
@@ -27,13 +29,13 @@ class AdversarialLoss:
 
     needs_real = False
 
+    @abstractmethod
     def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
         """What D minimises, of the logits (n,) of reals and of fakes."""
-        raise NotImplementedError  # abstract
 
+    @abstractmethod
     def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
         """What G minimises; `d_real` is given if `needs_real`."""
-        raise NotImplementedError  # abstract
 
     def output(self, logits: Tensor) -> Tensor:
         """D's outputs (n,) to be logged: probabilities if the loss makes them, else the logits."""

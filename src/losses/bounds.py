@@ -7,6 +7,7 @@ With w_i = p(x|z_i) p(z_i) / q(z_i|x) and z_1 ... z_k drawn from q(z|x):
 """
 
 import math
+from abc import ABC, abstractmethod
 
 from torch import Tensor
 
@@ -14,7 +15,36 @@ from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal, log_prior_ratio
 
 
-class ELBO:
+class Objective(ABC):
+    """A negative lower bound of log p(x).
+
+    Attributes:
+        samples: draws of z for each x.
+    """
+
+    samples: int
+
+    @abstractmethod
+    def __call__(
+        self,
+        nll: Tensor,
+        z: Tensor,
+        mean: Tensor,
+        log_variance: Tensor,
+        progress: float = 1.0,
+    ) -> Tensor:
+        """What is minimised, (n,).
+
+        Args:
+            nll: -log p(x|z), (k, n).
+            z: (k, n, d).
+            mean: of q(z|x), (n, d).
+            log_variance: of q(z|x), (n, d).
+            progress: share of the budget that is done.
+        """
+
+
+class ELBO(Objective):
     """The evidence lower bound with its divergence in closed form; beta = 1 is the bound itself.
 
     Args:
@@ -42,20 +72,11 @@ class ELBO:
         log_variance: Tensor,
         progress: float = 1.0,
     ) -> Tensor:
-        """What is minimised, (n,).
-
-        Args:
-            nll: -log p(x|z), (k, n).
-            z: (k, n, d).
-            mean: of q(z|x), (n, d).
-            log_variance: of q(z|x), (n, d).
-            progress: share of the budget that is done.
-        """
         beta = self.beta * (min(progress / self.warm_up, 1.0) if self.warm_up else 1.0)
         return nll.mean(0) + beta * kl_to_standard_normal(mean, log_variance).sum(1)
 
 
-class IWAE:
+class IWAE(Objective):
     """The importance-weighted bound, which is tighter the larger k is.
 
     Args:
@@ -73,7 +94,6 @@ class IWAE:
         log_variance: Tensor,
         progress: float = 1.0,
     ) -> Tensor:
-        """What is minimised, (n,), at any time; shapes as in `ELBO`."""
         log_weights = log_prior_ratio(z, mean, log_variance) - nll
         return math.log(self.samples) - log_weights.logsumexp(0)
 
@@ -82,6 +102,3 @@ def _positive(samples: int) -> int:
     if samples < 1:
         raise SettingError(f"model.objective.samples={samples} must be positive.")
     return samples
-
-
-Objective = ELBO | IWAE

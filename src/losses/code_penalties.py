@@ -6,6 +6,8 @@ KL            sum_j KL(target || mean activation of z_j)       Ng, CS294A lectur
 contractive   |dz/dx|^2, the squared Frobenius norm            Rifai et al. 2011
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -13,14 +15,22 @@ from src import noise, ranks
 from src.errors import SettingError
 
 
-class NoCodePenalty:
+class CodePenalty(ABC):
+    """A term of the loss that looks at the code."""
+
+    @abstractmethod
+    def __call__(self, encoder: nn.Module, x: Tensor, z: Tensor) -> Tensor | None:
+        """The penalty, a scalar, of the codes z (n, d) of x; None where nothing is asked."""
+
+
+class NoCodePenalty(CodePenalty):
     """Nothing is asked."""
 
     def __call__(self, encoder: nn.Module, x: Tensor, z: Tensor) -> Tensor | None:
         return None
 
 
-class L1:
+class L1(CodePenalty):
     """Few units that are far from 0.
 
     Args:
@@ -35,7 +45,7 @@ class L1:
         return self.weight * z.float().abs().sum(1).mean()
 
 
-class KLSparsity:
+class KLSparsity(CodePenalty):
     """Each unit is active in a given share of the samples; for codes in [0, 1] (sigmoid).
 
     Args:
@@ -66,7 +76,7 @@ class KLSparsity:
         return self.weight * (on + off).sum()
 
 
-class Contractive:
+class Contractive(CodePenalty):
     """Codes that stand still where x moves; x on the [0, 1] scale if it is an image.
 
     One sigmoid layer has its norm in closed form, others by autograd.
@@ -129,6 +139,3 @@ def jacobian_by_autograd(encoder: nn.Module, x: Tensor, probes: int | None = Non
         )
     total = rows.square().flatten(2).sum((0, 2))
     return total if probes is None else total / probes
-
-
-CodePenalty = NoCodePenalty | L1 | KLSparsity | Contractive

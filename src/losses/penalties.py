@@ -16,6 +16,7 @@ computed in every k-th D step and multiplied by k (lazy regularisation, Karras e
 Schedules set `scale`, which multiplies the strength.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
@@ -29,8 +30,8 @@ from src.losses.convolutions import SlopeConvolutions
 Critic = Callable[[Tensor], Tensor]
 
 
-class NoPenalty:
-    """D is free. Base of all penalties: what they may do.
+class Penalty(ABC):
+    """What penalties may do: add a term to D's loss, change D after its step.
 
     Attributes:
         every: D steps from one `d` to the next; 0: never.
@@ -40,6 +41,7 @@ class NoPenalty:
     every = 0
     scale = 1.0
 
+    @abstractmethod
     def d(
         self,
         critic: Critic,
@@ -57,10 +59,23 @@ class NoPenalty:
             d_real: the logits (n,) of D's loss, for penalties on them.
             d_fake: the same of the fakes.
         """
-        return real.new_zeros(())
 
-    def after_step(self, discriminator: nn.Module) -> None:
+    def after_step(self, discriminator: nn.Module) -> None:  # noqa: B027  most have nothing to do
         """Called after each of D's steps."""
+
+
+class NoPenalty(Penalty):
+    """D is free."""
+
+    def d(
+        self,
+        critic: Critic,
+        real: Tensor,
+        fake: Tensor,
+        d_real: Tensor | None = None,
+        d_fake: Tensor | None = None,
+    ) -> Tensor:
+        return real.new_zeros(())
 
 
 class WeightClipping(NoPenalty):
@@ -86,20 +101,20 @@ class WeightClipping(NoPenalty):
             parameter.clamp_(-self.limit, self.limit)
 
 
-class GradientPenalty(NoPenalty):
+class GradientPenalty(Penalty):
     """every x scale x strength x E f(grad_x D(x)); a subclass says where, f and strength."""
 
+    @abstractmethod
     def where(self, real: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
         """Batches (n, ...) of points to look at; what is asked there is summed."""
-        raise NotImplementedError  # abstract
 
+    @abstractmethod
     def ask(self, critic: Critic, x: Tensor) -> Tensor:
         """f of the gradient at each point: (n,)."""
-        raise NotImplementedError  # abstract
 
+    @abstractmethod
     def strength(self, real: Tensor) -> float:
         """Of this batch, before `scale` and `every`."""
-        raise NotImplementedError  # abstract
 
     def d(
         self,

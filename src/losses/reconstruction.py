@@ -12,6 +12,7 @@ that a VAE with beta = 1 reports the evidence lower bound.
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -22,15 +23,34 @@ from src import noise
 from src.errors import SettingError
 
 
-class SquaredError(nn.Module):
+class Reconstruction(nn.Module, ABC):
+    """What raw outputs mean, and how they are compared.
+
+    Attributes:
+        nats: whether the loss is a negative log-likelihood.
+    """
+
+    nats: bool
+
+    def targets(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What the model sees and is compared with: the data as they are."""
+        return x
+
+    @abstractmethod
+    def mean(self, output: Tensor) -> Tensor:
+        """Outputs (n, *shape) as samples in the data's range."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, x: Tensor) -> Tensor:
+        """(k n,), in float32, of k n outputs for n samples."""
+
+
+class SquaredError(Reconstruction):
     """Squared error, which is no likelihood: it has no unit.
 
     Args:
         output: for images, `tanh` keeps x' in the data's range and `identity` leaves it: two linear
             maps and this loss are principal component analysis.
-
-    Attributes:
-        nats: whether the loss is a negative log-likelihood.
     """
 
     nats = False
@@ -39,12 +59,7 @@ class SquaredError(nn.Module):
         super().__init__()
         self.output = output
 
-    def targets(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """What the model sees and is compared with: the data as they are."""
-        return x
-
     def mean(self, output: Tensor) -> Tensor:
-        """Outputs (n, *shape) as samples in the data's range."""
         return output if output.ndim == 2 or self.output == "identity" else output.tanh()
 
     def loss(self, output: Tensor, x: Tensor) -> Tensor:
@@ -54,7 +69,7 @@ class SquaredError(nn.Module):
         return ((mean - x) / scale).square().sum(tuple(range(2, mean.ndim))).flatten()
 
 
-class Bernoulli(nn.Module):
+class Bernoulli(Reconstruction):
     """Independent binary pixels.
 
     Args:
@@ -108,6 +123,3 @@ class Gaussian(SquaredError):
         dimensions = x[0].numel()
         constant = dimensions / 2 * (math.log(2 * math.pi) + self.log_variance)
         return super().loss(output, x) / (2 * self.log_variance.exp()) + constant
-
-
-Reconstruction = SquaredError | Bernoulli | Gaussian

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.data.base import DataSpec
 from src.losses.code_penalties import CodePenalty
@@ -19,6 +19,7 @@ from src.losses.reconstruction import Reconstruction
 from src.models.base import Draw, GenerativeModel
 from src.models.code_laws import CodeLaw
 from src.models.schedules import Schedule
+from src.networks.base import Decoder, Encoder
 from src.networks.corruptions import Corruption, NoCorruption
 
 
@@ -45,8 +46,8 @@ class Autoencoder(GenerativeModel):
         spec: DataSpec,
         seed: int,
         latent_dim: int,
-        encoder: Callable[..., nn.Module],
-        decoder: Callable[..., nn.Module],
+        encoder: Callable[..., Encoder],
+        decoder: Callable[..., Decoder],
         reconstruction: Reconstruction,
         corruption: Corruption,
         code_penalty: CodePenalty,

@@ -7,22 +7,42 @@ A head's weights are stepped with D's. Its `d` and `g` return terms by name, whi
 added to the loss of the player.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.errors import SettingError
 from src.models.latents import Latent
-from src.networks.layers import Critique
+from src.networks.base import Critique
 
 Terms = dict[str, Tensor]
 
 
-class NoAuxiliary(nn.Module):
-    """D tells real from fake, and nothing else."""
+class Auxiliary(nn.Module, ABC):
+    """A further task of D, in which G may help it.
+
+    Args:
+        features: length of D's features.
+        classes: how many the data have.
+        latent: the law of z.
+    """
 
     def __init__(self, features: int, classes: int, latent: Latent) -> None:
         super().__init__()
+
+    @abstractmethod
+    def d(self, d_real: Critique, d_fake: Critique, y: Tensor | None, z: Tensor) -> Terms:
+        """Terms of D's loss, given what D says, the classes y (n,) and z (n, latent size)."""
+
+    @abstractmethod
+    def g(self, d_fake: Critique, y: Tensor | None, z: Tensor) -> Terms:
+        """Terms of G's loss."""
+
+
+class NoAuxiliary(Auxiliary):
+    """D tells real from fake, and nothing else."""
 
     def d(self, d_real: Critique, d_fake: Critique, y: Tensor | None, z: Tensor) -> Terms:
         return {}
@@ -31,7 +51,7 @@ class NoAuxiliary(nn.Module):
         return {}
 
 
-class ClassHead(NoAuxiliary):
+class ClassHead(Auxiliary):
     """log p(class | x), of reals and fakes in D's step and of fakes in G's (ACGAN, eq. 3).
 
     Args:
@@ -70,7 +90,7 @@ class ClassHead(NoAuxiliary):
         return F.cross_entropy(self.head(critique.features).float(), y)
 
 
-class CodeHead(NoAuxiliary):
+class CodeHead(Auxiliary):
     """-log q(code | G(z)), which bounds the codes' mutual information with the sample.
 
     InfoGAN, eq. 5 and appendix C: a category by its logits, a continuous code by a Gaussian of

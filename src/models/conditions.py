@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from src.networks.layers import Critique
+from src.networks.base import Critique
 
 
 class Condition:

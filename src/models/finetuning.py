@@ -5,6 +5,8 @@ classify      a softmax layer on a copy of the way up (Bengio et al. 2007; Vince
               at first it alone, then with all below it
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +19,23 @@ from src.models.base import Draw
 from src.networks.stack import Stack
 
 
-class Reconstruct(nn.Module):
+class Finetuning(nn.Module, ABC):
+    """The deep network that a stack of layers becomes, and the stages in which it learns."""
+
+    @abstractmethod
+    def stages(self) -> dict[str, float]:
+        """Name of each stage, and its share of the fine-tuning."""
+
+    @abstractmethod
+    def unroll(self, stack: Stack) -> None:
+        """Copy the layers' weights."""
+
+    @abstractmethod
+    def weights(self, stage: str) -> list[nn.Parameter]:
+        """What a stage moves."""
+
+
+class Reconstruct(Finetuning):
     """The unrolled network.
 
     Args:
@@ -30,20 +48,17 @@ class Reconstruct(nn.Module):
         self.encoder, self.decoder = stack.encoder(), stack.decoder()
 
     def stages(self) -> dict[str, float]:
-        """Name of each stage, and its share of the fine-tuning."""
         return {"fine-tuning": 1.0}
 
     def unroll(self, stack: Stack) -> None:
-        """Copy the layers' weights."""
         self.encoder.load_state_dict(stack.encoder().state_dict())
         self.decoder.load_state_dict(stack.decoder().state_dict())
 
     def weights(self, stage: str) -> list[nn.Parameter]:
-        """What a stage moves."""
         return list(self.parameters())
 
 
-class Classify(nn.Module):
+class Classify(Finetuning):
     """The network that is told the classes; the autoencoder below stays as it was.
 
     Args:
@@ -76,15 +91,12 @@ class Classify(nn.Module):
         self._few: Stream | None = None
 
     def stages(self) -> dict[str, float]:
-        """Name of each stage, and its share of the fine-tuning."""
         return {"classifier": self.share, "fine-tuning": 1 - self.share}
 
     def unroll(self, stack: Stack) -> None:
-        """Copy the weights of the way up."""
         self.body.load_state_dict(stack.encoder().state_dict())
 
     def weights(self, stage: str) -> list[nn.Parameter]:
-        """What a stage moves."""
         return list((self.head if stage == "classifier" else self).parameters())
 
     def begin(self, data: DataModule, seed: int, device: torch.device, batches: int) -> None:
@@ -131,6 +143,3 @@ def balanced(images: Split, n: int, seed: int) -> Split:
     # The first of each class, then the second of each, and so on.
     chosen = order[turn.argsort(stable=True)[:n]]
     return Split(images.x[chosen], images.y[chosen])
-
-
-Finetuning = Reconstruct | Classify

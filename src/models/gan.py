@@ -13,20 +13,20 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.data.base import DataSpec
 from src.errors import SettingError
-from src.losses.adversarial import NonSaturating
-from src.losses.penalties import NoPenalty
-from src.models.auxiliary import NoAuxiliary
+from src.losses.adversarial import AdversarialLoss
+from src.losses.penalties import Penalty
+from src.models.auxiliary import Auxiliary
 from src.models.base import Draw, GenerativeModel, freeze
 from src.models.conditions import Condition
 from src.models.ema import EMA
 from src.models.latents import Latent
 from src.models.schedules import Schedule
-from src.networks.augment import NoAugment
-from src.networks.layers import Critique
+from src.networks.augment import Augment, NoAugment
+from src.networks.base import Critique, Discriminator, Generator
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 
@@ -78,18 +78,18 @@ class GAN(GenerativeModel):
         self,
         spec: DataSpec,
         seed: int,
-        generator: Callable[..., nn.Module],
-        discriminator: Callable[..., nn.Module],
+        generator: Callable[..., Generator],
+        discriminator: Callable[..., Discriminator],
         condition: Condition,
         latent: Latent,
-        loss: NonSaturating,
-        penalty: NoPenalty,
-        auxiliary: Callable[..., NoAuxiliary],
-        augment: NoAugment,
+        loss: AdversarialLoss,
+        penalty: Penalty,
+        auxiliary: Callable[..., Auxiliary],
+        augment: Augment,
         g_optimizer: Optimizer,
         d_optimizer: Optimizer,
         schedule: Schedule | None = None,
-        ema: Callable[[nn.Module], EMA] | None = None,
+        ema: Callable[..., EMA] | None = None,
         d_steps: int = 1,
         burst: Burst | None = None,
         packing: int = 1,

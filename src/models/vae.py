@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src import noise
 from src.data.base import DataSpec
@@ -23,6 +23,7 @@ from src.losses.reconstruction import Reconstruction
 from src.models.base import Draw, GenerativeModel
 from src.models.conditions import OneHotGenerator, with_classes
 from src.models.schedules import Schedule
+from src.networks.base import Decoder, Encoder
 
 
 class VAE(GenerativeModel):
@@ -48,8 +49,8 @@ class VAE(GenerativeModel):
         spec: DataSpec,
         seed: int,
         latent_dim: int,
-        encoder: Callable[..., nn.Module],
-        decoder: Callable[..., nn.Module],
+        encoder: Callable[..., Encoder],
+        decoder: Callable[..., Decoder],
         reconstruction: Reconstruction,
         objective: Objective,
         optimizer: Callable[..., torch.optim.Optimizer],

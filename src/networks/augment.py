@@ -16,6 +16,7 @@ Random numbers come from the global generator of the images' device. Draws do no
 a transformation that is not applied leaves every bit as it was.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -29,17 +30,25 @@ TRANSLATION = 1 / 8  # of the side, at most
 CUTOUT = 1 / 2  # of the side
 
 
-class NoAugment(nn.Module):
+class Augment(nn.Module, ABC):
+    """What D sees samples through."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples (n, c, ...) as D is to see them."""
+
+    def observe(self, d_real: Tensor) -> None:
+        """Take notice of D's logits (n,) of augmented reals, after each of its steps."""
+
+
+class NoAugment(Augment):
     """D sees the images as they are."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x
 
-    def observe(self, d_real: Tensor) -> None:
-        """Nothing is controlled."""
 
-
-class DiffAugment(nn.Module):
+class DiffAugment(Augment):
     """Transformations of `policy`, one after the other, each with probability p per image.
 
     Args:
@@ -60,11 +69,8 @@ class DiffAugment(nn.Module):
         """Images (n, c, h, w) of any number of channels, in their own type."""
         return transformed(x, self.policy, self.p)
 
-    def observe(self, d_real: Tensor) -> None:
-        """Nothing is controlled."""
 
-
-class ADA(nn.Module):
+class ADA(Augment):
     """Transformations with a probability that follows how much D overfits.
 
     r = E sign(D(x)) over the reals of the last `every` batches; p moves towards more augmentation

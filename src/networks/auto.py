@@ -6,11 +6,11 @@ So that any preset works on any data: `model=wgan_gp data=ring`.
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.errors import SettingError
+from src.networks.base import Critique, Discriminator, Generator
 from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from src.networks.layers import Critique
 from src.networks.mlp import MLPDiscriminator, MLPGenerator
 
 IMAGE, POINT = 3, 1
@@ -25,7 +25,7 @@ def _kind(shape: Sequence[int]) -> int:
     return len(shape)
 
 
-class AutoGenerator(nn.Module):
+class AutoGenerator(Generator):
     """z (n, latent_dim), and y (n,) if conditional, to samples (n, *shape).
 
     Args:
@@ -60,7 +60,7 @@ class AutoGenerator(nn.Module):
         return self.network(z, y)
 
 
-class AutoDiscriminator(nn.Module):
+class AutoDiscriminator(Discriminator):
     """Samples (n, *shape) to a `Critique`.
 
     Args:

@@ -9,11 +9,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from src.networks.base import Decoder, Encoder
 from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from src.networks.layers import Stack
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(Encoder):
     """Images (n, c, r, r) to codes (n, outputs): DCGAN's D with another head.
 
     Args:
@@ -38,7 +39,7 @@ class ConvEncoder(nn.Module):
         return self.head(self.body(x).flatten(1))
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(Decoder):
     """Codes (n, latent_dim) to raw outputs (n, c, r, r): DCGAN's G without its tanh.
 
     Args:

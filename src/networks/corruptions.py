@@ -9,20 +9,30 @@ Images are in [-1, 1]: the lowest value is black. Points have no range: they are
 -1 and 1.
 """
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor
 
 from src import noise
 from src.errors import SettingError
 
 
-class NoCorruption:
+class Corruption(ABC):
+    """What is done to x before the encoder sees it."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """x (n, ...) corrupted, of the same shape; noise from the global generator."""
+
+
+class NoCorruption(Corruption):
     """x itself."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return x
 
 
-class Masking:
+class Masking(Corruption):
     """Each number is lost with probability p.
 
     Args:
@@ -36,7 +46,7 @@ class Masking:
         return x.masked_fill(_uniform(x) < self.p, 0.0 if x.ndim == 2 else -1.0)
 
 
-class GaussianNoise:
+class GaussianNoise(Corruption):
     """Independent noise, added to each number.
 
     Args:
@@ -53,7 +63,7 @@ class GaussianNoise:
         return x + drawn * (self.std if x.ndim == 2 else 2 * self.std)
 
 
-class SaltAndPepper:
+class SaltAndPepper(Corruption):
     """Each number is put to an end of the range with probability p, to either as likely.
 
     Args:
@@ -77,6 +87,3 @@ def _share(p: float) -> float:
     if not 0 <= p <= 1:
         raise SettingError(f"model.corruption.p={p} must be from 0 to 1.")
     return p
-
-
-Corruption = NoCorruption | Masking | GaussianNoise | SaltAndPepper

@@ -13,8 +13,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from src.networks.base import Critique, Discriminator, Generator
 from src.networks.layers import (
-    Critique,
     Stack,
     biased,
     init_normal_,
@@ -30,7 +30,7 @@ def _kernel(size: int) -> int:
     return 3 if size % 2 else 4
 
 
-class DCGANGenerator(nn.Module):
+class DCGANGenerator(Generator):
     """z (n, latent_dim), and y (n,) if conditional, to images (n, c, r, r) in [-1, 1].
 
     Args:
@@ -74,7 +74,7 @@ class DCGANGenerator(nn.Module):
         return self.body(z, y)
 
 
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(Discriminator):
     """Images (n, c, r, r) in [-1, 1] to a `Critique`.
 
     Args:

@@ -1,6 +1,6 @@
-"""Blocks and conventions shared by the networks: normalisation, initialisation, D's answer."""
+"""Blocks and conventions shared by the networks: sizes, normalisation, initialisation."""
 
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +13,6 @@ Norm = Literal["none", "batch", "layer", "instance", "spectral"]
 Module = TypeVar("Module", bound=nn.Module)
 # Their weight is what spectral norm divides.
 WEIGHTED = (nn.Linear, nn.Embedding, nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d)
-
-
-class Critique(NamedTuple):
-    """What a discriminator says of a batch.
-
-    Attributes:
-        logits: (n,), positive for "real"; no sigmoid.
-        features: (n, d), the last hidden layer, for auxiliary heads.
-    """
-
-    logits: Tensor
-    features: Tensor
 
 
 def sizes(resolution: int) -> list[int]:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from src.networks.layers import Critique, refuse_classes, spectral
+from src.networks.base import Critique, Decoder, Discriminator, Encoder, Generator
+from src.networks.layers import refuse_classes, spectral
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -61,7 +62,7 @@ class MLP(nn.Sequential):
         spectral(self, norm)
 
 
-class MLPGenerator(nn.Module):
+class MLPGenerator(Generator):
     """z (n, latent_dim) to samples (n, *shape).
 
     Args:
@@ -98,7 +99,7 @@ class MLPGenerator(nn.Module):
         return self.output(self.body(z)).unflatten(1, self.shape)
 
 
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(Discriminator):
     """Samples (n, *shape) to a `Critique`.
 
     Args:
@@ -133,7 +134,7 @@ class MLPDiscriminator(nn.Module):
         return Critique(self.head(features).squeeze(1), features)
 
 
-class MLPEncoder(nn.Module):
+class MLPEncoder(Encoder):
     """Samples (n, *shape) to codes (n, outputs).
 
     Args:
@@ -176,7 +177,7 @@ class MLPEncoder(nn.Module):
         return self.squash(self.body((x + 1) / 2 if self.unit else x))
 
 
-class MLPDecoder(nn.Module):
+class MLPDecoder(Decoder):
     """Codes (n, latent_dim) to raw outputs (n, *shape): the model's loss says what they mean.
 
     Args:

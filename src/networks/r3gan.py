@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.errors import SettingError
-from src.networks.layers import Critique, refuse_classes, sizes
+from src.networks.base import Critique, Discriminator, Generator
+from src.networks.layers import refuse_classes, sizes
 
 SLOPE = 0.2
 
@@ -92,7 +93,7 @@ def _mix(fan_in: int, fan_out: int) -> list[nn.Module]:
     return [] if fan_in == fan_out else [_he(nn.Conv2d(fan_in, fan_out, 1, bias=False))]
 
 
-class R3GANGenerator(nn.Module):
+class R3GANGenerator(Generator):
     """z (n, latent_dim) to images (n, c, r, r), in [-1, 1] after training: there is no tanh.
 
     Args:
@@ -136,7 +137,7 @@ class R3GANGenerator(nn.Module):
         return self.body(x)
 
 
-class R3GANDiscriminator(nn.Module):
+class R3GANDiscriminator(Discriminator):
     """Images (n, c, r, r) to a `Critique`.
 
     Args:

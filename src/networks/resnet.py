@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from src.errors import SettingError
 from src.networks.attention import SelfAttention
+from src.networks.base import Critique, Discriminator, Generator
 from src.networks.layers import (
-    Critique,
     Norm,
     Stack,
     norm_layer,
@@ -118,7 +118,7 @@ class DiscriminatorBlock(nn.Module):
         return self.shortcut(x) + self.residual(x)
 
 
-class ResNetGenerator(nn.Module):
+class ResNetGenerator(Generator):
     """z (n, latent_dim), and y (n,) if conditional, to images (n, c, r, r) in [-1, 1].
 
     Args:
@@ -169,7 +169,7 @@ class ResNetGenerator(nn.Module):
         return self.body(z, y)
 
 
-class ResNetDiscriminator(nn.Module):
+class ResNetDiscriminator(Discriminator):
     """Images (n, c, r, r) in [-1, 1] to a `Critique`.
 
     Args:

@@ -8,6 +8,7 @@ descends its reconstruction error, and a Boltzmann machine in `rbm.py`, which ha
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from src.networks.corruptions import Corruption
 
 
-class Shallow(nn.Module):
+class Shallow(nn.Module, ABC):
     """The weights and both directions; a subclass says how they start and what they learn from.
 
     Args:
@@ -56,6 +57,7 @@ class Shallow(nn.Module):
         """Means of the visible units (n, visible), given the hidden ones."""
         return self.logits(h).sigmoid()
 
+    @abstractmethod
     def learn(self, v: Tensor, corruption: Corruption) -> tuple[Tensor, Tensor]:
         """The loss to descend, and the error to show: two scalars.
 
@@ -63,7 +65,6 @@ class Shallow(nn.Module):
             v: visible units (n, visible) in [0, 1].
             corruption: of what the way up sees of them.
         """
-        raise NotImplementedError  # abstract
 
 
 class ShallowAutoencoder(Shallow):

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from src.errors import SettingError
 from src.models.auxiliary import ClassHead, CodeHead
 from src.models.latents import Latent
-from src.networks.layers import Critique
+from src.networks.base import Critique
 from tests.models.conftest import TINY, built, steps
 
 

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from src import checks, config
 from src.errors import SettingError
 from src.networks.auto import AutoDiscriminator, AutoGenerator
+from src.networks.base import Critique
 from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from src.networks.layers import Critique
 from src.networks.mlp import MLPDiscriminator, MLPGenerator
 from src.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from src.networks.resnet import ResNetDiscriminator, ResNetGenerator

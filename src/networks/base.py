@@ -1,0 +1,60 @@
+"""The slots of networks: what a model calls, and with which shapes. A new network is a subclass.
+
+A model builds its networks from a part that a preset fills, for the shape of the data: so each slot
+says what the constructor is handed beside the settings of the preset.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Critique(NamedTuple):
+    """What a discriminator says of a batch.
+
+    Attributes:
+        logits: (n,), positive for "real"; no sigmoid.
+        features: (n, d), the last hidden layer, for auxiliary heads.
+    """
+
+    logits: Tensor
+    features: Tensor
+
+
+class Generator(nn.Module, ABC):
+    """Latents to samples; constructed with (latent_dim, shape, classes)."""
+
+    @abstractmethod
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """z (n, latent_dim), and classes y (n,) if conditional, to samples (n, *shape)."""
+
+
+class Discriminator(nn.Module, ABC):
+    """Samples to a `Critique`; constructed with (shape, classes).
+
+    Attributes:
+        features: length of the critique's features.
+    """
+
+    features: int
+
+    @abstractmethod
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
+        """Samples x (n, *shape), and classes y (n,) if conditional."""
+
+
+class Encoder(nn.Module, ABC):
+    """Samples to codes; constructed with (shape, outputs)."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples x (n, *shape) to codes (n, outputs)."""
+
+
+class Decoder(nn.Module, ABC):
+    """Codes to raw outputs, whose meaning is the loss's; constructed with (latent_dim, shape)."""
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> Tensor:
+        """Codes z (n, latent_dim) to raw outputs (n, *shape)."""
