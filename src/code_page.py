@@ -5,7 +5,6 @@ Points are drawn by a script of its own (`code_page.html`); everything it shows 
 
 import base64
 import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional as F
 
-from src import pictures
+from src import escape, pictures
 from src.code_pictures import class_colours
 from src.data.base import to_model
 
@@ -32,7 +31,7 @@ def page(codes: Tensor, labels: Tensor | None, classes: Sequence[str], images: T
         classes: names of the classes.
         images: what the codes are of, (n, 1 or 3, h, w), uint8. The first ones are carried along.
     """
-    classes = [] if labels is None else list(classes)
+    classes = [] if labels is None else [escape.line(name) for name in classes]
     data = {
         "classes": classes,
         "colours": class_colours(max(1, len(classes))),
@@ -40,9 +39,8 @@ def page(codes: Tensor, labels: Tensor | None, classes: Sequence[str], images: T
         "labels": [0] * len(codes) if labels is None else labels.tolist(),
         "sprite": sprite(images),
     }
-    # "</script>" in a class's name would end the data.
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text)
+    template = escape.pinned(TEMPLATE.read_text(encoding="utf-8"))
+    return template.replace("@DATA@", escape.script_data(data), 1)
 
 
 def sprite(images: Tensor) -> dict[str, str | int]:

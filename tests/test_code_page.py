@@ -1,6 +1,7 @@
 """The page of codes: what is in the file, and what its script does with it."""
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,10 @@ from PIL import Image
 from torch import Tensor
 from torch.testing import assert_close
 
-from src import code_page
+from src import code_page, escape
 from src.code_pictures import class_colours
+from tests.report.test_page import browser  # noqa: F401
+from tests.test_escape import HOSTILE
 
 CLASSES = ("cat", "dog", "</script><b>&")
 Play = Callable[..., dict]
@@ -69,6 +73,46 @@ def test_the_file_is_alone() -> None:
     assert text.count("</script>") == 2
     assert "<b>" not in text
     assert "innerHTML" not in text
+
+
+def test_the_policy_names_the_script() -> None:
+    text = code_page.page(codes(5, 3), torch.arange(5) % 3, CLASSES, images(5, 3, 8, 8))
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy"\s+content="([^"]*)"', text)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        (inside,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}';" in policy
+
+
+def test_codes_that_are_no_numbers_spoil_no_page() -> None:
+    z = codes(5, 2)
+    z[1, 0] = torch.nan
+    data = data_of(code_page.page(z, None, (), images(5, 1, 8, 8)))
+    assert data["codes"][1][0] is None
+
+
+def test_classes_of_strangers_in_a_browser(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    """They are text on buttons; the page complains of nothing, and works."""
+    n = len(HOSTILE)
+    text = code_page.page(codes(n, 2), torch.arange(n), HOSTILE, images(n, 1, 8, 8))
+    (tmp_path / "codes.html").write_text(text, encoding="utf-8")
+    troubles: list[str] = []
+    one = browser.new_page()
+    one.on("console", lambda message: troubles.append(message.text))
+    one.on("pageerror", lambda error: troubles.append(str(error)))
+    one.on("dialog", lambda dialog: troubles.append(dialog.message))
+    one.goto((tmp_path / "codes.html").as_uri())
+    buttons = one.locator("#bar button")
+    assert buttons.all_text_contents()[:n] == [escape.line(name) for name in HOSTILE]
+    assert one.locator("#bar img").count() == 0
+    buttons.first.click()
+    assert buttons.first.get_attribute("aria-pressed") == "false"
+    dots = "p => p.getContext('2d').getImageData(0, 0, p.width, p.height).data.some(v => v)"
+    assert one.locator("#plot").evaluate(dots)
+    assert troubles == []
+    one.context.close()
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64)])

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
+from src import escape
 from src.errors import SettingError
 from src.report.comparison import Column, Comparison, Group, Table
 from src.report.metrics import begins
@@ -33,7 +34,10 @@ def draw(comparison: Comparison, x: str, y: Sequence[str], kind: str) -> bytes:
     places = {group.id: _number(group.config[key], x) for group in table.groups}
     lines = _lines(table, key)
     columns = _columns(table, y)
-    return _figure(columns, lines, places, x, kind)
+    import matplotlib
+
+    with matplotlib.rc_context({"text.usetex": False}):  # no name may be run by TeX
+        return _figure(columns, lines, places, x, kind)
 
 
 def _varying(comparison: Comparison, x: str) -> tuple[Table, str]:
@@ -51,10 +55,11 @@ def _varying(comparison: Comparison, x: str) -> tuple[Table, str]:
 
 
 def _number(value: object, x: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
         raise SettingError(
-            f"x={x} is {value} in some runs: only numbers have a place along an axis.\n"
-            "Name the runs that have one by runs=..., and leave by= out."
+            f"x={x} is {escape.line(str(value), 60)} in some runs: only numbers have a place along "
+            "an axis.\nName the runs that have one by runs=..., and leave by= out."
         )
     return float(value)
 
@@ -98,6 +103,12 @@ def _columns(table: Table, y: Sequence[str]) -> list[Column]:
     return columns
 
 
+def _plain(name: str) -> str:
+    """A name as it stands: Matplotlib reads formulas between dollars, and hides `_names`."""
+    name = escape.line(name, 100).replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name
+
+
 def _figure(
     columns: Sequence[Column],
     lines: dict[str, list[Group]],
@@ -124,14 +135,14 @@ def _figure(
                 [places[group.id] for group in shown], [cell.mean for cell in cells],
                 [cell.sd or 0.0 for cell in cells],
                 marker="o", ms=3.5, lw=1.3, capsize=2 if any(cell.sd for cell in cells) else 0,
-                label=name,
+                label=_plain(name),
             )  # fmt: skip
         if known[0] > 0 and known[-1] / known[0] >= 8:
             pane.set_xscale("log")
             pane.minorticks_off()
             pane.set_xticks(known, [f"{value:g}" for value in known])
-        pane.set_title(column.label, fontsize=9)
-        pane.set_xlabel(x.removeprefix("model."), fontsize=8)
+        pane.set_title(_plain(column.label), fontsize=9)
+        pane.set_xlabel(_plain(x.removeprefix("model.")), fontsize=8)
         pane.tick_params(labelsize=7)
         pane.grid(alpha=0.3)
     if len(lines) > 1:

@@ -1,7 +1,10 @@
 // The page: sortable tables, provenance, and what is visible of each table's plots and pictures.
 
 const element = (id) => document.getElementById(id);
-const report = JSON.parse(element("data").textContent);
+// Keys are names too: an object without a prototype has no "constructor" that nobody gave it.
+const report = JSON.parse(element("data").textContent, (_, value) =>
+  (value && typeof value === "object" && !Array.isArray(value)
+    ? Object.setPrototypeOf(value, null) : value));
 const hidden = new Set(); // names that the legend has switched off
 let terms = []; // of the filter
 

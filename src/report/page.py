@@ -2,14 +2,13 @@
 
 The template is `page.html`, its scripts `plots.js` (drawing) and `page.js` (the rest); what they
 show is inside the page, as JSON. Its size is that of the pictures, which `frames` keeps small.
+Names are text nodes, and the page's policy names its script by a hash: no other one runs.
 """
 
-import json
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from src import escape
 from src.report.comparison import Comparison
 
 HERE = Path(__file__).parent
@@ -18,19 +17,6 @@ PARTS = ("page.html", "plots.js", "page.js")
 
 def render(comparison: Comparison) -> str:
     """The page as HTML; numbers that are not finite are shown as missing."""
-    data = json.dumps(_finite(asdict(comparison)), separators=(",", ":"), allow_nan=False)
     page, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in PARTS)
-    page = page.replace("@SCRIPT@", "\n".join(scripts).strip())
-    # "</script>" in a variant's name would end the data.
-    return page.replace("@DATA@", data.replace("<", "\\u003c"))
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value
+    page = escape.pinned(page.replace("@SCRIPT@", "\n".join(scripts).strip(), 1))
+    return page.replace("@DATA@", escape.script_data(asdict(comparison)), 1)

@@ -5,6 +5,7 @@ const known = (value) => value !== null && value !== undefined;
 function build(node, attributes, children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (key === "style") node.style.cssText = value; // the policy forbids the attribute
     else if (known(value)) node.setAttribute(key, value);
   }
   node.append(...children.filter(known));
@@ -103,6 +104,7 @@ function ticks(axis, gap, unit) {
   const time = unit === "s" && TIMES.find((t) => t >= rough);
   const step = time || [1, 2, 2.5, 5, 10].find((s) => s * power >= rough * 0.999) * power;
   const count = Math.floor(high / step + 1e-9) - Math.ceil(low / step - 1e-9) + 1;
+  if (!(count < 1000)) return []; // of numbers that differ by less than they can be told
   const all = Array.from({ length: count }, (_, k) => (Math.ceil(low / step - 1e-9) + k) * step);
   const shown = all.map((v) => Number(v.toPrecision(10)));
   return apart(shown) ? shown : [shown[0], shown.at(-1)];

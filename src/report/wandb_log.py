@@ -2,12 +2,14 @@
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from src import escape
 from src.loggers import wandb_mode
 from src.report.comparison import Comparison, Table
 
@@ -35,13 +37,15 @@ def log(comparison: Comparison, settings: Mapping[str, Any], folder: Path) -> No
         project=settings["project"],
         group=settings["group"],
         job_type="compare",
-        name=f"{comparison.title} by {comparison.metric}",
+        name=escape.line(f"{comparison.title} by {comparison.metric}", 120),
         config={"made_by": "compare", "by": comparison.by, "metric": comparison.metric},
         settings=wandb.Settings(console="off", silent=mode == "offline", quiet=True),
     )
     for table in comparison.tables:
-        run.log({f"comparison/{table.id}_{table.metric}": _table(comparison, table)})
-        run.summary[f"verdict/{table.id}_{table.metric}"] = table.verdict.text
+        # It becomes the name of a file, and a metric may be called "../x".
+        name = f"{table.id}_{re.sub(r'[^A-Za-z0-9_-]+', '_', table.metric)[:60]}"
+        run.log({f"comparison/{name}": _table(comparison, table)})
+        run.summary[f"verdict/{name}"] = escape.line(table.verdict.text, 2000)
     run.finish()
     print(f"Logged to W&B, {mode}: {run.dir if mode == 'offline' else run.url}")
 
@@ -50,15 +54,17 @@ def _table(comparison: Comparison, table: Table) -> Any:
     import wandb
 
     last = {run.id: run.pictures[-1].image for run in comparison.runs if run.pictures}
-    head = ["variant", "letters", "n", table.metric, "sd", "best"]
-    others = [column.key for column in table.columns if column.key != table.metric]
-    made = wandb.Table(columns=[*head, *others, "samples drawn"])
+    head = ["variant", "letters", "n", escape.line(table.metric), "sd", "best", "samples drawn"]
+    named = {escape.line(c.key): c.key for c in table.columns if c.key != table.metric}
+    others = {name: key for name, key in named.items() if name not in head}
+    made = wandb.Table(columns=[*head[:-1], *others, head[-1]])
     for group in table.groups:
         cell = group.values[table.metric]
-        numbers = [group.values[key].mean if key in group.values else None for key in others]
+        values = [group.values.get(key) for key in others.values()]
+        numbers = [value.mean if value else None for value in values]
         picture = next((last[run] for run in group.runs if run in last), None)
         made.add_data(
-            group.name,
+            escape.line(group.name),
             group.letters,
             cell.n,
             cell.mean,
@@ -72,4 +78,5 @@ def _table(comparison: Comparison, table: Table) -> Any:
 
 def _image(address: str) -> Image.Image:
     """The picture in a data address."""
-    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+    content = base64.b64decode(address.partition(",")[2])
+    return Image.open(io.BytesIO(content), formats=["WEBP"])

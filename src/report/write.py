@@ -1,6 +1,7 @@
 """The tables of a comparison as text for the terminal, Markdown, LaTeX, CSV and JSON.
 
-One grid of cells, made once per table, is what the first three print.
+One grid of cells, made once per table, is what the first three print. Names and messages are those
+of the runs, which strangers may have written: each format escapes them in its own way.
 """
 
 import csv
@@ -11,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from src import escape
 from src.durations import format_duration
 from src.report.comparison import Cell, Column, Comparison, Group, Table
 
@@ -25,21 +27,24 @@ class Grid(NamedTuple):
     best: list[list[bool]]
 
 
-def grid(table: Table) -> Grid:
+def grid(table: Table, show: Callable[[str], str]) -> Grid:
     """Name, letters, the main number, what stands beside it, and the cost.
 
     What a table has more is in CSV, JSON and the page.
+
+    Args:
+        show: escapes names and headings; numbers need none.
     """
     last = max(i for i, column in enumerate(table.columns) if column.key in _COSTS)
     own, *shown = table.columns[: last + 1]
-    head = ["", "", own.label, "best", "n", *(column.label for column in shown)]
+    head = ["", "", show(own.label), "best", "n", *(show(column.label) for column in shown)]
     rows, marks = [], []
     for group in table.groups:
         cell = group.values[table.metric]
         others = [group.values.get(column.key) for column in shown]
         rows.append(
             [
-                group.name,
+                show(group.name),
                 group.letters,
                 spread(cell),
                 number(cell.best),
@@ -68,7 +73,7 @@ def number(value: float) -> str:
 
 def spread(cell: Cell) -> str:
     """Mean and standard deviation, as exact as the latter says: "12.35 ± 0.41"."""
-    if not cell.sd:
+    if not cell.sd or not math.isfinite(cell.sd):
         return number(cell.mean)
     digits = min(max(0, 1 - math.floor(math.log10(cell.sd))), 6)
     if cell.sd > 10**-6 and abs(cell.mean) < 10_000:
@@ -93,7 +98,7 @@ _COSTS: dict[str, Callable[[float], str]] = {
 
 
 def _spell(column: Column, cell: Cell | None) -> str:
-    if cell is None:
+    if cell is None or not math.isfinite(cell.mean):
         return "-"
     return _COSTS.get(column.key, number)(cell.mean)
 
@@ -106,7 +111,7 @@ def text(comparison: Comparison, colour: bool = False) -> str:
 
     lines = []
     for table in comparison.tables:
-        head, rows, best = grid(table)
+        head, rows, best = grid(table, escape.line)
         if not colour:
             marked = [any(column) for column in zip(*best, strict=True)]
             rows = [
@@ -115,19 +120,28 @@ def text(comparison: Comparison, colour: bool = False) -> str:
                 for row, marks in zip(rows, best, strict=True)
             ]  # fmt: skip
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines += [paint(_heading(comparison, table), BOLD), "", paint(_line(head, widths), DIM)]
+        heading = "\n".join(map(_sentence, _heading(comparison, table)))
+        lines += [paint(heading, BOLD), "", paint(_line(head, widths), DIM)]
         for row, marks in zip(rows, best, strict=True):
             cells = _line(row, widths, lambda words, i: paint(words, GREEN) if marks[i] else words)  # noqa: B023
             lines.append(cells)
-        lines += ["", f"  {table.verdict.text}", paint(f"  ({table.verdict.method})", DIM)]
-        lines += [paint(f"  ! {warning}", YELLOW) for warning in table.warnings]
+        lines += ["", f"  {_sentence(table.verdict.text)}"]
+        lines += [paint(f"  ({_sentence(table.verdict.method)})", DIM)]
+        lines += [paint(f"  ! {_sentence(warning)}", YELLOW) for warning in table.warnings]
         lines.append("")
     if comparison.left_out:
         lines.append(paint(f"Left out: {len(comparison.left_out)}", BOLD))
         lines += [
-            f"  {entry.status:<11} {entry.folder}: {entry.reason}" for entry in comparison.left_out
+            f"  {escape.line(entry.status):<11} {escape.line(entry.folder)}: "
+            f"{_sentence(entry.reason)}"
+            for entry in comparison.left_out
         ]
     return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def _sentence(words: str) -> str:
+    """What may name several variants, on one line of a terminal."""
+    return escape.line(words, 2000)
 
 
 def _line(
@@ -142,46 +156,35 @@ def _line(
     )
 
 
-def _heading(comparison: Comparison, table: Table) -> str:
+def _heading(comparison: Comparison, table: Table) -> tuple[str, str]:
+    """Two lines, to be escaped: the data, and how they were measured."""
     real = "" if table.real is None else f"; held-out real data: {number(table.real)}"
     better = "less" if table.lower_is_better else "more"
     at = f"Table {comparison.tables.index(table) + 1}: " if len(comparison.tables) > 1 else ""
-    return f"{at}{table.data}\n{table.metric}, {better} is better{real}"
+    return f"{at}{table.data}", f"{table.metric}, {better} is better{real}"
 
 
 def markdown(comparison: Comparison) -> str:
     """Sections with a table each."""
-    lines = [f"# {comparison.title}", ""]
+    show = escape.markdown
+    lines = [f"# {show(comparison.title)}", ""]
     for table in comparison.tables:
-        head, rows, best = grid(table)
-        lines += [_heading(comparison, table).replace("\n", "  \n"), ""]
-        lines += [f"| {' | '.join(_bars(head))} |", f"|{'---|' * 2}{'--:|' * (len(head) - 2)}"]
+        head, rows, best = grid(table, show)
+        lines += ["  \n".join(map(show, _heading(comparison, table))), ""]
+        lines += [f"| {' | '.join(head)} |", f"|{'---|' * 2}{'--:|' * (len(head) - 2)}"]
         for row, marks in zip(rows, best, strict=True):
-            cells = [
-                f"**{cell}**" if mark else cell
-                for cell, mark in zip(_bars(row), marks, strict=True)
-            ]
+            cells = [f"**{cell}**" if mark else cell for cell, mark in zip(row, marks, strict=True)]
             lines.append(f"| {' | '.join(cells)} |")
-        lines += ["", f"{table.verdict.text} ({table.verdict.method}.)", ""]
-        lines += [f"- {warning}" for warning in table.warnings] + [""] * bool(table.warnings)
+        lines += ["", show(f"{table.verdict.text} ({table.verdict.method}.)"), ""]
+        lines += [f"- {show(warning)}" for warning in table.warnings] + [""] * bool(table.warnings)
     if comparison.left_out:
         lines += ["Left out:", ""]
-        lines += [f"- {e.status}: `{e.folder}`: {e.reason}" for e in comparison.left_out] + [""]
+        lines += [
+            f"- {show(entry.status)}: {escape.markdown_code(entry.folder)}: {show(entry.reason)}"
+            for entry in comparison.left_out
+        ]
+        lines.append("")
     return "\n".join(lines)
-
-
-def _bars(cells: Sequence[str]) -> list[str]:
-    return [cell.replace("|", "\\|") for cell in cells]
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-}  # fmt: skip
-
-
-def _tex(words: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in words)
 
 
 def latex(comparison: Comparison) -> str:
@@ -191,25 +194,25 @@ def latex(comparison: Comparison) -> str:
     """
     lines = ["% needs \\usepackage{booktabs}"]
     for table in comparison.tables:
-        head, rows, best = grid(table)
+        head, rows, best = grid(table, str)
         head = [head[0], *head[2:]]
-        caption = f"{_heading(comparison, table)}. {table.verdict.text}".replace("\n", ". ")
+        caption = ". ".join([*_heading(comparison, table), table.verdict.text])
         lines += [
-            *(f"% {warning}" for warning in table.warnings),
+            *(f"% {escape.latex_comment(warning)}" for warning in table.warnings),
             r"\begin{table}",
             r"  \centering",
-            f"  \\caption{{{_tex(caption)}}}",
+            f"  \\caption{{{escape.latex(caption)}}}",
             f"  \\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"    \toprule",
-            f"    {' & '.join(map(_tex, head))} \\\\",
+            f"    {' & '.join(map(escape.latex, head))} \\\\",
             r"    \midrule",
         ]
         for row, marks in zip(rows, best, strict=True):
             cells = [
-                f"\\textbf{{{_tex(cell)}}}" if mark else _tex(cell)
+                f"\\textbf{{{escape.latex(cell)}}}" if mark else escape.latex(cell)
                 for cell, mark in zip(row, marks, strict=True)
             ]
-            cells[2] += f"\\textsuperscript{{{_tex(row[1])}}}" if row[1] else ""
+            cells[2] += f"\\textsuperscript{{{escape.latex(row[1])}}}" if row[1] else ""
             lines.append(f"    {' & '.join([cells[0], *cells[2:]])} \\\\")
         lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
@@ -223,23 +226,25 @@ def comma_separated(comparison: Comparison) -> str:
     out, rows = io.StringIO(), []
     for i, table in enumerate(comparison.tables):
         for group in table.groups:
-            row = {
+            first = {
                 "table": i + 1,
                 "data": table.data,
                 "metric": table.metric,
                 "group": group.name,
                 "letters": group.letters,
             }
+            row = dict(first)
             for key, cell in group.values.items():
                 row |= {key: cell.mean, f"{key}.sd": cell.sd, f"{key}.n": cell.n}
                 row |= {f"{key}.best": cell.best}
-            rows.append(row)
-    writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)))
-    writer.writeheader()
-    writer.writerows(rows)
+            rows.append(row | first)  # a metric may be called "group"
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.writer(out)
+    writer.writerow(map(escape.csv_cell, keys))
+    writer.writerows([escape.csv_cell(row.get(key, "")) for key in keys] for row in rows)
     return out.getvalue()
 
 
 def as_json(comparison: Comparison) -> str:
-    """All of it, pictures too."""
-    return json.dumps(dataclasses.asdict(comparison), ensure_ascii=False, default=str) + "\n"
+    """All of it, pictures too; numbers that are not finite are null."""
+    return json.dumps(escape.plain(dataclasses.asdict(comparison)), default=str) + "\n"

@@ -1,5 +1,7 @@
 """The page of a comparison: what is in the file, and what a browser does with it."""
 
+import base64
+import hashlib
 import itertools
 import json
 import re
@@ -13,10 +15,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from src import escape
 from src.config import compose
 from src.report import page
 from src.report.comparison import Comparison, Curve, LeftOut, Verdict
 from tests.report.example import METRIC, example
+from tests.test_escape import HOSTILE as NAMES
 
 HOSTILE = "</script><b id=hurt>&\"'<img src=x onerror=alert(1)> @DATA@ @SCRIPT@"
 
@@ -50,6 +54,22 @@ def hostile() -> Comparison:
     made.left_out = [LeftOut(HOSTILE, HOSTILE, HOSTILE)]
     made.notes = [HOSTILE]
     made.title += HOSTILE
+    return made
+
+
+def named() -> Comparison:
+    """Each kind of text that strangers write, as the name of a variant, a setting and a number."""
+    made = example(variants=len(NAMES), seeds=2, tables=1, scorings=3, side=8)
+    (table,) = made.tables
+    for group, name in zip(table.groups, NAMES, strict=True):
+        group.name, group.config = name, {name: name}
+    first = table.groups[0].values  # the only one that has such numbers
+    first |= dict.fromkeys(NAMES, first[METRIC])
+    numbers = [replace(table.columns[0], key=name, label=name) for name in NAMES]
+    table.columns = [*table.columns, *numbers]
+    for run, name in zip(made.runs, 2 * NAMES, strict=True):
+        run.folder, run.provenance = name, {name: {name: [name]}}
+    made.left_out = [LeftOut(name, name, name) for name in NAMES]
     return made
 
 
@@ -88,6 +108,34 @@ def test_the_file_is_alone() -> None:
     assert text.count("</script>") == 2
     assert "<b id" not in text
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
+
+
+def test_the_policy_names_the_script() -> None:
+    """By its hash: nothing inline is allowed as such, and nothing else at all."""
+    text = page.render(hostile())
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy"\s+content="([^"]*)"', text)
+    rules = dict(rule.split(maxsplit=1) for rule in policy.split(";"))
+    assert rules == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": rules["style-src"],
+        "script-src": rules["script-src"],
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+    }
+    for tag in ("style", "script"):
+        (inside,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
+    assert not re.search(r"<[^>]* (style|on\w+)=", text.partition("<script>")[0])
+
+
+def test_hidden_characters_are_shown() -> None:
+    text = page.render(named())
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\ufeff]", text)
+    assert data_of(text)["tables"][0]["groups"][2]["name"] == "a\\u202eb"
 
 
 def test_what_is_no_number_is_missing() -> None:
@@ -165,7 +213,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    made = {"small": small(), "hostile": hostile(), "bare": bare(), "empty": empty()}
+    made = {"small": small(), "hostile": hostile(), "named": named(), "bare": bare()}
+    made["empty"] = empty()
     for name, comparison in made.items():
         (folder / f"{name}.html").write_text(page.render(comparison), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in made}
@@ -348,7 +397,7 @@ def test_curves_are_read_by_key(opened: Open) -> None:
     assert part.locator("path.curve").first.get_attribute("d") != before
 
 
-@pytest.mark.parametrize("name", ["small", "hostile", "bare", "empty"])
+@pytest.mark.parametrize("name", ["small", "hostile", "named", "bare", "empty"])
 def test_it_fits_the_window_and_names_stay_text(opened: Open, name: str) -> None:
     one = opened(name)
     for width in (390, 1280):
@@ -365,6 +414,52 @@ def test_it_fits_the_window_and_names_stay_text(opened: Open, name: str) -> None
         assert not any(one.locator(f"#table-0 {part}").is_visible() for part in hidden)
         assert rows(one)[-1] == "r3gan"  # without a number comes last
         assert "letters" not in one.locator("#table-0 .ranking thead").inner_text()
+
+
+def test_names_of_strangers_work_like_others(opened: Open) -> None:
+    one = opened("named")
+    shown = sorted(" ".join(escape.terminal(name).split()) for name in NAMES)
+    assert sorted(" ".join(name.split()) for name in rows(one)) == shown
+    assert seen(one)[:2] == [len(NAMES), len(NAMES) + 1]
+    one.fill("#filter", "alert(1)>")
+    assert rows(one) == [NAMES[0]]
+    one.fill("#filter", "")
+    one.locator("#table-0 .configs summary").click()
+    settings = one.locator("#table-0 .configs tbody tr").all_inner_texts()
+    # Each variant has one of its own; nobody has "constructor" only because objects have it.
+    assert [row.split("\t").count("–") for row in settings] == [len(NAMES) - 1] * len(NAMES)
+    for i in range(len(NAMES)):
+        one.locator("#table-0 .ranking tbody tr").nth(i).locator(".number").first.click()
+        one.get_by_label("Close").click()
+        assert not one.locator("dialog").is_visible()
+    assert one.evaluate("[location.hash, document.links.length]") == ["", 3]
+
+
+def test_no_other_script_runs(browser: Any, files: dict[str, Path], tmp_path: Path) -> None:
+    """As if a name had not been escaped: the policy stops it, and the page works on."""
+    attack = (
+        "<main><script>window.hurt = 1</script><img src=x onerror='window.hurt = 2'>"
+        "<svg onload='window.hurt = 3'></svg><a id=lure href='javascript:window.hurt = 4'>x</a>"
+        "<p id=plain style='position: fixed'>x</p><style>#plain { color: #123456 }</style>"
+        "<base href='https://example.org/'><iframe srcdoc='<script>top.hurt = 5</script>'></iframe>"
+    )
+    text = files["small"].read_text(encoding="utf-8")
+    (tmp_path / "x.html").write_text(text.replace("<main>", attack), encoding="utf-8")
+    one = browser.new_page()
+    one.goto((tmp_path / "x.html").as_uri())
+    one.click("#lure")
+    # The page's own script could not do it either.
+    hurt = """() => ["innerHTML", "outerHTML"].map((name) => {
+      try { document.body[name] = "<img src=x onerror='hurt = 6'>"; } catch (e) { return e.name; }
+    })"""
+    assert one.evaluate(hurt) == ["TypeError"] * 2
+    one.wait_for_timeout(200)
+    assert one.evaluate("window.hurt ?? null") is None
+    look = "p => [getComputedStyle(p).position, getComputedStyle(p).color]"
+    assert one.locator("#plain").evaluate(look) == ["static", "rgb(28, 31, 36)"]
+    assert one.evaluate("document.baseURI").startswith("file:")
+    assert rows(one) == order(METRIC)
+    one.context.close()
 
 
 def test_details_are_printed(opened: Open) -> None:

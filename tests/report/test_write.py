@@ -4,20 +4,36 @@ import base64
 import csv
 import io
 import json
+import math
+import os
 import re
 import resource
+import struct
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import wandb
 from omegaconf import DictConfig
 from PIL import Image
 
 from src import compare as command
+from src import escape
 from src.checks import check_compare
 from src.command import launch
+from src.errors import SettingError
+from src.report import frames, wandb_log, write
+from src.report.against import draw
+from src.report.comparison import Comparison, LeftOut
+from src.report.read import Record
+from tests.report.example import METRIC, example
 from tests.report.synthetic import sweep, write_run
+from tests.test_escape import HOSTILE
 
 
 @pytest.fixture
@@ -171,7 +187,7 @@ def test_200_runs_in_5_seconds_without_torch(tmp_path: Path) -> None:
     # Of the processor: the clock on the wall is that of the neighbours too.
     seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("damaged") == 3
+    assert done.stdout.count("\n  damaged ") == 3
     assert len(json.loads((tmp_path / "x.json").read_text())["runs"]) == 197
     assert seconds < 5
 
@@ -190,3 +206,223 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture) -> None:
     assert max(map(len, told.splitlines())) <= 100
     for name in ("runs:", "out:", ".tex", "no dot", "wandb:", "wandb.log", "mode", "project"):
         assert name in told
+
+
+# What strangers wrote
+
+
+def strange(names: Sequence[str]) -> Comparison:
+    """A comparison in which all text of the runs is one of the names."""
+    made = example(variants=len(names), seeds=2, tables=2, scorings=3, side=8)
+    for table in made.tables:
+        for group, name in zip(table.groups, names, strict=True):
+            group.name, group.config = name, {name: name}
+        table.data = names[4]
+        table.verdict.text = table.verdict.method = f"{' and '.join(names)}."
+        table.warnings = list(names)
+        table.columns = [replace(c, label=n) for c, n in zip(table.columns, names, strict=False)]
+    made.left_out = [LeftOut(name, name, name) for name in names]
+    made.title = names[0]
+    return made
+
+
+ORDINARY = ["x"] * len(HOSTILE)
+
+
+@pytest.mark.parametrize("form", [write.text, write.markdown, write.latex])
+def test_names_stay_on_their_lines(form: Callable[[Comparison], str]) -> None:
+    told = form(strange(HOSTILE))
+    told.encode()
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\ufeff]", told)
+    assert told.count("\n") == form(strange(ORDINARY)).count("\n")
+
+
+def test_colours_are_ours_only() -> None:
+    told = write.text(strange(HOSTILE), colour=True)
+    codes = {write.BOLD, write.GREEN, write.DIM, write.YELLOW, write.PLAIN}
+    assert set(re.findall("\x1b[^m]*m", told)) <= codes
+    assert re.sub("\x1b[^m]*m", "", told).replace("\n", "").isprintable()
+    assert "a\\u202eb" in told
+
+
+def test_markdown_has_no_marks_of_others() -> None:
+    told, expected = (write.markdown(strange(names)) for names in (HOSTILE, ORDINARY))
+    bars = [[len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line[:1] == "|"]
+            for text in (told, expected)]  # fmt: skip
+    assert bars[0] == bars[1]
+    outside = re.sub(r"(`+).*?[^`]\1(?!`)|\\.|</?span>", "", told)
+    assert not re.search(r"[<\[\]`]|https?://|^#+ *$", outside, re.MULTILINE)
+    assert outside.count("**") == expected.count("**")
+
+
+def test_latex_has_no_commands_of_others() -> None:
+    told, expected = (
+        re.sub("^%.*", "", write.latex(strange(names)), flags=re.MULTILINE)
+        for names in (HOSTILE, ORDINARY)
+    )
+    escaped = {rf"\{name}" for name in ("textbackslash", "textless", "textgreater", "textbar",
+                                        "textasciitilde", "textasciicircum")}  # fmt: skip
+    commands = [set(re.findall(r"\\[A-Za-z]+", text)) - escaped for text in (told, expected)]
+    assert commands[0] == commands[1]
+    bare = re.sub(r"\$\\pm\$|\\.", "", told)
+    assert not re.search(r"[$#_^~%]", bare)
+    assert bare.count("{") == bare.count("}")
+    assert not re.search(r"^ *[\[*]", told, re.MULTILINE)
+
+
+def test_csv_has_no_formulas() -> None:
+    made = strange(HOSTILE)
+    for table in made.tables:
+        for i, name in enumerate(("=1+1", "group")):  # names of metrics are headings
+            table.groups[i].values[name] = table.groups[i].values[METRIC]
+            table.columns.append(replace(table.columns[0], key=name))
+    head, *rows = csv.reader(io.StringIO(write.comma_separated(made), newline=""))
+    assert "'=1+1" in head
+    for cell in (cell for row in (head, *rows) for cell in row):
+        assert cell[:1] not in tuple("=+@\t\r")
+        assert not cell.startswith("-") or math.isfinite(float(cell))
+    assert len(rows) == 2 * len(HOSTILE)
+    assert [row[head.index("group")] for row in rows[:2]] == [*map(escape.csv_cell, HOSTILE[:2])]
+
+
+def test_json_is_json() -> None:
+    made = strange(HOSTILE)
+    made.runs[0].metrics[METRIC] = math.nan
+    made.tables[0].groups[0].values[METRIC].values[:] = [math.inf, -math.inf]
+
+    def refuse(name: str) -> float:
+        raise AssertionError(f"{name} is not JSON")
+
+    told = write.as_json(made)
+    told.encode()
+    held = json.loads(told, parse_constant=refuse)
+    assert [group["name"] for group in held["tables"][0]["groups"]] == list(HOSTILE)
+    assert held["runs"][0]["metrics"][METRIC] is None
+    assert held["tables"][0]["groups"][0]["values"][METRIC]["values"] == [None, None]
+
+
+def test_numbers_that_overflow_are_told() -> None:
+    made = strange(ORDINARY)
+    for cell in made.tables[0].groups[0].values.values():
+        cell.mean = cell.sd = math.inf
+    assert "inf" in write.text(made)
+
+
+@pytest.mark.parametrize("kind", [".svg", ".png"])
+@pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout")
+def test_names_are_no_formulas_in_a_figure(kind: str) -> None:
+    names = (*HOSTILE[:4], "$\\frac{$", "$$", "_hidden", "a$b$c")
+    made = strange(names)
+    for group, place in zip(made.tables[0].groups, (1, 2) * 4, strict=True):
+        group.config = {"x": place, "y": group.name}
+    content = draw(made, "x", [METRIC], kind)
+    if kind == ".svg":
+        text = content.decode()
+        assert "<img" not in text
+        for name in ("$\\frac{$", "$$", "_hidden", "a$b$c"):
+            assert f"<!--  {name} -->" in text or f"<!-- {name} -->" in text
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, "x\x1b"])
+def test_what_has_no_place_on_an_axis(value: object) -> None:
+    made = strange(ORDINARY)
+    for group in made.tables[0].groups:
+        group.config = {"x": value}
+    with pytest.raises(SettingError, match=r"only numbers have a place") as caught:
+        draw(made, "x", [METRIC], ".svg")
+    assert "\x1b" not in str(caught.value)
+
+
+def test_names_at_wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A key becomes a file's name there: none leads out of the folder."""
+    logged, begun = {}, {}
+    run = SimpleNamespace(log=logged.update, summary={}, finish=lambda: None, dir=".")
+    monkeypatch.setattr(wandb, "init", lambda **settings: begun.update(settings) or run)
+    made = strange(HOSTILE)
+    evil = "../../../x\x1b"
+    for table in made.tables:
+        table.columns = [replace(table.columns[0], key=evil), *table.columns[1:]]
+        table.metric = evil
+        for group in table.groups:
+            group.values[evil] = group.values[METRIC]
+            group.values["letters"] = group.values[METRIC]
+        table.columns.append(replace(table.columns[0], key="letters"))
+    wandb_log.log(made, {"mode": "offline", "project": "x", "group": None}, tmp_path)
+    assert list(logged) == ["comparison/table0__x_", "comparison/table1__x_"]
+    assert begun["name"].isprintable()
+    table = logged["comparison/table0__x_"]
+    assert [row[0] for row in table.data] == [escape.line(name) for name in HOSTILE]
+    assert len(set(table.columns)) == len(table.columns)
+
+
+# Pictures that strangers drew
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    body = name + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def png(width: int, height: int, *others: bytes, pixels: bytes = b"") -> bytes:
+    """A grey picture that is as large as it says, whatever its pixels are."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(pixels or bytes(min(10**6, (width + 1) * height))))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(others) + body + chunk(b"IEND", b"")
+
+
+def encoded(path: Path) -> str:
+    return frames._encode((path, 58, frames.SIZES[0]))
+
+
+BAD = {
+    "nothing": b"",
+    "text": b"GIF89a or so",
+    "huge": png(8001, 8000),
+    "bomb": png(60_000, 60_000),
+    "two heads": png(4, 4, chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0))),
+    "no pixels": png(0, 5),
+    "cut": png(64, 64)[:-30],
+    "damaged": png(64, 64, pixels=b"\x09" * 20)[:-40] + b"x" * 28,
+    "text that grows": png(4, 4, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8)))),
+    "a palette of nothing": png(4, 4, chunk(b"PLTE", b""), chunk(b"pHYs", b"")),
+    "half a profile": png(4, 4, chunk(b"iCCP", b"abc")),  # an IndexError of Pillow 13
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_pictures_raise_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "1.png").write_bytes(BAD[name])
+    assert encoded(tmp_path / "1.png") == ""
+
+
+def test_pictures_are_png_files_only(tmp_path: Path) -> None:
+    """A pipe does not hang, a link shows nothing of others, other formats are not tried."""
+    (tmp_path / "good.png").write_bytes(png(64, 64))
+    assert picture_of(encoded(tmp_path / "good.png")).size == (64, 64)
+    (tmp_path / "link.png").symlink_to(tmp_path / "good.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for kind in ("GIF", "JPEG", "PPM", "TIFF"):
+        Image.new("L", (8, 8)).save(tmp_path / f"{kind}.png", kind)
+    bad = [path for path in tmp_path.iterdir() if path.name != "good.png"]
+    assert len(bad) == 7
+    assert [encoded(path) for path in (*bad, tmp_path / "none.png")] == [""] * 8
+
+
+def test_damage_of_any_byte_raises_nothing(tmp_path: Path) -> None:
+    whole = png(16, 16, chunk(b"tEXt", b"a\0b"), chunk(b"gAMA", struct.pack(">I", 45455)))
+    path = tmp_path / "1.png"
+    for i in range(len(whole)):
+        for value in (0, 255, whole[i] ^ 1):
+            path.write_bytes(whole[:i] + bytes([value]) + whole[i + 1 :])
+            encoded(path)
+
+
+@pytest.mark.parametrize("shape", [[1, 0, 0], [1, -5, 3], [1, 10**15, 10**15], [3], None])
+def test_any_shape_of_the_data(tmp_path: Path, shape: list[int] | None) -> None:
+    (tmp_path / "1.png").write_bytes(png(64, 64))
+    summary = {"data_id": {"shape": shape}}
+    record = Record("x", {}, summary, frames=lambda: [(1, tmp_path / "1.png")])
+    made = example(variants=1, seeds=1, tables=1, scorings=2, side=8)
+    frames.add_pictures(made, {made.runs[0].folder: record}, 1)
+    assert picture_of(made.runs[0].pictures[0].image).size == (64, 64)
