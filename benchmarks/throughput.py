@@ -30,9 +30,10 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from src.build import build, build_model, build_trainer, device_of, precision_of
+from src.build import build_model, build_trainer, device_of, precision_of
 from src.config import compose, plain
 from src.data.base import DataModule, DataSpec, Split
+from src.instantiate import build
 from src.loggers import CSVMetrics
 from src.models.gan import GAN
 from src.runs import provenance, write_atomically
@@ -79,7 +80,7 @@ def sparring(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
     model = build_model(settings, data.spec)
     watch = Stopwatch(warm_up)
     names = ("budget", "records", "health", "progress", "signals")
-    callbacks = [build(settings["callbacks"][name]) for name in names]
+    callbacks = [build(settings["callbacks"][name], L.Callback, name) for name in names]
     callbacks[0].samples = (iterations + warm_up) * data.batch_size
     callbacks[1].every = settings["budget"] // 200  # as in a run of the preset's own length
     quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())

@@ -1,8 +1,7 @@
-"""From a checked configuration to objects; the only place that instantiates a `_target_`."""
+"""From a checked configuration, or a run folder, to model, data, loggers and trainer."""
 
 import ctypes
 import logging
-import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,21 +11,22 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from src import ranks
 from src.callbacks.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.checks import ADVICE, RECIPE
+from src.checks import RECIPE
 from src.data.base import DataModule, DataSpec
+from src.data.sources import missing
 from src.errors import SettingError
+from src.escape import line
+from src.instantiate import build
 from src.loggers import wandb_mode
 from src.models.base import GenerativeModel
 from src.runs import Run
-from src.signatures import check_targets
+from src.stored import expect, is_amount, is_count
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -38,45 +38,46 @@ for _kind in (np.float32, np.float64):
 torch.set_flush_denormal(True)
 
 
-def without_advice(node: Any) -> Any:
-    """A configuration without the entries that are for other settings and not for constructors."""
-    if isinstance(node, Mapping):
-        return {k: without_advice(v) for k, v in node.items() if k not in ADVICE}
-    return node
-
-
-def build(node: Mapping[str, Any], **arguments: Any) -> Any:
-    """Instantiate a node, with plain lists and dictionaries from its configuration.
-
-    Raises:
-        SettingError: as a constructor raised it, or if a `_target_` may not be built.
-    """
-    check_targets(node)
-    try:
-        # In two steps, since Hydra would turn arguments such as a dataclass into dictionaries.
-        return instantiate(without_advice(node), _partial_=True, _convert_="all")(**arguments)
-    except InstantiationException as error:
-        raise (error.__cause__ if isinstance(error.__cause__, SettingError) else error) from None
-
-
 def build_data(settings: Mapping[str, Any]) -> DataModule:
     """The data module; no file is decoded yet."""
     batch_size = settings["model"]["batch_size"]
-    return build(settings["data"], batch_size=batch_size, seed=settings["seed"])
+    return build(settings["data"], DataModule, "data", batch_size=batch_size, seed=settings["seed"])
 
 
 def build_model(settings: Mapping[str, Any], spec: DataSpec) -> GenerativeModel:
     """The model with the initial weights of its seed."""
     node = {key: value for key, value in settings["model"].items() if key not in RECIPE}
     torch.manual_seed(settings["seed"])
-    model = build(node, spec=spec, seed=settings["seed"])
+    model = build(node, GenerativeModel, "model", spec=spec, seed=settings["seed"])
     model.budget = settings["budget"]
     # Convolutions are faster with channels last, on GPUs and on CPUs; others do not care.
     return model.to(memory_format=torch.channels_last) if spec.kind == "images" else model
 
 
+# What is used of a checkpoint beside its tensors; shapes as `src.stored.expect` takes them.
+SAVED = {
+    "state_dict": dict,
+    "sparring": {
+        "spec": {
+            "kind": str,
+            "shape": tuple,
+            "classes": tuple,
+            "picture_shape?": tuple,
+        },
+        "samples_seen": is_count,
+        "iteration": is_count,
+        "updates": {"*": is_count},
+        "seconds": is_amount,
+        "records": {"*": tuple},
+    },
+}
+
+
 def load_model(run: Run) -> GenerativeModel:
     """The trained model of a run folder, on the CPU. Its data need not be there.
+
+    Anybody may have written the folder: what its checkpoint holds is compared with what its
+    configuration describes before any memory is taken for it.
 
     Of a run that has not reached its end it is the last that was saved, which is said.
 
@@ -86,61 +87,152 @@ def load_model(run: Run) -> GenerativeModel:
     settings, path = run.settings, run.checkpoint
     if path is None:
         raise SettingError(f"run={run.folder} has no checkpoint yet: let it train first.")
+    checkpoint = load_checkpoint(path)
     with _fitting(path):
-        spec = DataSpec(**load_checkpoint(path)["sparring"]["spec"])
+        expect(checkpoint, SAVED, "its content")
+        spec = DataSpec(**checkpoint["sparring"]["spec"])
+        with torch.device("meta"):  # shapes without memory
+            _compare(build_model(settings, spec), checkpoint["state_dict"])
     model = build_model(settings, spec)
-    restore(model, path)
+    restore(model, path, checkpoint)
     status = run.status
     if status != "finished":
         how = f"has failed ({run.summary['error']})" if status == "failed" else f"is {status}"
-        print(f"Note: the run {how}; its model is of {model.samples_seen:,} samples.")
+        print(line(f"Note: the run {how}; its model is of {model.samples_seen:,} samples.", 400))
     return model.eval()
 
 
-def restore(model: GenerativeModel, path: Path) -> None:
+def restore_for_training(model: GenerativeModel, path: Path) -> None:
+    """Put a checkpoint's weights and clock into a model, and see that training can go on.
+
+    Lightning will load the optimisers' state, and takes whatever is there.
+
+    Raises:
+        SettingError: if the checkpoint is damaged, or belongs to another model or other optimisers.
+    """
+    checkpoint = load_checkpoint(path)
+    restore(model, path, checkpoint)
+    with _fitting(path):
+        expect(
+            checkpoint,
+            {"optimizer_states": [{"state": dict, "param_groups": [dict]}]},
+            "its content",
+        )
+        stored, own = checkpoint["optimizer_states"], model.configure_optimizers()
+        if len(stored) != len(own):
+            raise ValueError(f"it has the state of {len(stored)} optimisers, and not of {len(own)}")
+        for state, optimizer in zip(stored, own, strict=True):
+            _compare_optimizer(state, optimizer)
+
+
+def _compare_optimizer(stored: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Check that a stored state has the settings' names and the weights' shapes of an optimiser."""
+    own = optimizer.state_dict()["param_groups"]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if list(map(_kinds, stored["param_groups"])) != list(map(_kinds, own)):
+        raise ValueError("an optimiser's settings are others")
+    for index, entries in stored["state"].items():
+        if type(index) is not int or not 0 <= index < len(weights) or not isinstance(entries, dict):
+            raise ValueError(f"an optimiser's state is of no weight: {index}")
+        for name, value in entries.items():
+            if not isinstance(value, torch.Tensor) or value.shape not in ((), weights[index].shape):
+                raise ValueError(f"an optimiser's {name} does not fit its weight")
+
+
+def _kinds(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Names and types of an optimiser's settings, which schedules change, and its weights."""
+    alike = {int: float, tuple: list}
+    return {
+        name: value if name == "params" else alike.get(type(value), type(value))
+        for name, value in group.items()
+    }
+
+
+def restore(
+    model: GenerativeModel, path: Path, checkpoint: Mapping[str, Any] | None = None
+) -> None:
     """Put a checkpoint's weights and clock into a model.
+
+    Args:
+        model: as its configuration describes it.
+        path: of the checkpoint.
+        checkpoint: what was read there, if it was read already.
 
     Raises:
         SettingError: if it is damaged, or belongs to another model.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path) if checkpoint is None else checkpoint
     with _fitting(path):
+        expect(checkpoint, SAVED, "its content")
+        _compare(model, checkpoint["state_dict"])
+        wrong = [k for k, v in checkpoint["state_dict"].items() if not v.isfinite().all()]
+        if wrong:
+            raise ValueError(f"{wrong[0]} has values that are not finite: the training diverged")
         model.load_state_dict(checkpoint["state_dict"])
         model.on_load_checkpoint(checkpoint)
 
 
-def load_data(run: Run, root: str | None = None) -> DataModule:
+def _compare(model: GenerativeModel, state: Mapping[str, Any]) -> None:
+    """Check that stored tensors are a model's by name, shape and type.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    own = model.state_dict()
+    for name in [*own, *(name for name in state if name not in own)]:
+        if name not in state:
+            raise ValueError(f"it has no {name}")
+        stored, expected = state[name], own.get(name)
+        if expected is None or not isinstance(stored, torch.Tensor):
+            raise ValueError(f"{name} is no part of the model")
+        if (stored.shape, stored.dtype) != (expected.shape, expected.dtype):
+            shapes = [
+                f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (stored, expected)
+            ]
+            raise ValueError(f"{name} is {shapes[0]}, and not {shapes[1]}")
+
+
+def load_data(run: Run, root: str | None, cache: str) -> DataModule:
     """The data that a run was trained on, set up.
 
     Args:
         run: of which the configuration says what they are.
-        root: where they lie now, if they have moved.
+        root: where they lie now; None is where the run had them, from where they are read, but only
+            if their content is the recorded one.
+        cache: of the caller.
 
     Raises:
         SettingError: if they are not there, or these are others.
     """
     settings = run.settings
-    if root is not None:
-        settings["data"]["root"] = root
-    data = build_data(settings)
-    data.setup()
     trained_on = run.summary.get("data_id")
-    if trained_on and trained_on != data.data_id:
+    cure = "Pass data.root=PATH to the original data."
+    data = settings["data"] = settings["data"] | {"cache": cache}
+    if root is not None:
+        data["root"] = root
+    elif data["source"] == "real":
+        if not trained_on:
+            raise SettingError(f"run={run.folder} does not say which its data were.\n{cure}")
+        if reason := missing(data):
+            raise SettingError(f"The run's data.root={data['root']}: {reason}.\n{cure}")
+        print(line(f"Reading the run's data at {data['root']}", 400))
+    module = build_data(settings)
+    module.setup()
+    if trained_on and trained_on != module.data_id:
         raise SettingError(
-            f"These are not the data of the run: hash {data.data_id['hash']}, but the run was "
-            f"trained on {trained_on['hash']}.\nSay data.root=... of the right ones."
+            f"These are not the data of the run: hash {module.data_id['hash']}, but the run was "
+            f"trained on {line(str(trained_on.get('hash')), 20)}.\n{cure}"
         )
-    return data
+    return module
 
 
 @contextmanager
 def _fitting(path: Path) -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SettingError(
-            f"The checkpoint {path} is not of this model:\n{textwrap.shorten(reason, 200)}"
+            f"The checkpoint {path} is not of this model:\n{line(str(error))}"
         ) from error
 
 
@@ -192,12 +284,13 @@ def precision_plugin(precision: str, device: torch.device) -> Precision:
 def build_loggers(settings: Mapping[str, Any], folder: Path) -> Iterator[list[Logger]]:
     """The loggers of a run, closed at the end of the `with` block, as failed after an error."""
     mode = wandb_mode(settings["wandb"]["mode"])
-    loggers = [build(settings["logger"]["csv"], folder=str(folder))]
+    loggers = [build(settings["logger"]["csv"], Logger, "logger.csv", folder=str(folder))]
     if mode != "disabled":
         # Its variant: the seeds of one share it, and W&B groups by name.
         name = "/".join(part for part in folder.parts[-4:] if not part.startswith("seed="))
         node = settings["logger"]["wandb"]
-        loggers.append(build(node, folder=str(folder), mode=mode, name=name, config=settings))
+        given = {"folder": str(folder), "mode": mode, "name": name, "config": settings}
+        loggers.append(build(node, Logger, "logger.wandb", **given))
     failed = True
     try:
         yield loggers

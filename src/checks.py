@@ -1,24 +1,27 @@
 """Checks of every setting against the constructor that will receive it, before torch is imported.
 
+A typed command and a stored configuration, which anybody may have written, pass the same checks.
 Errors are one to three short lines: the setting, its value and the cure.
 """
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import CONF, groups, near, plain
+from src.config import CONF, ROOT, flatten, groups, near, plain
 from src.durations import parse_duration
 from src.errors import SettingError
-from src.signatures import fits, signature, spell
+from src.signatures import Slot, check_kind, fits, signature, slot_of, spell
 
 # Beside the arguments of its class, a model preset carries its recipe, a slot what it needs of the
 # others, and a penalty the norm that D should have beside it.
 RECIPE = {"batch_size": "int", "budget": "int"}
 ADVICE = {"requires", "discriminator_norm"}
-RESERVED = {"_target_", "_partial_", "_convert_", *ADVICE}
+DIRECTIVES = {"_target_", "_partial_", "_convert_"}
+RESERVED = DIRECTIVES | ADVICE
 # What the code itself hands to a constructor; a partial one (a network, an optimiser) waits for it.
 GIVEN = {
     "model": {"spec", "seed"},
@@ -26,6 +29,14 @@ GIVEN = {
     "logger.csv": {"folder"},
     "logger.wandb": {"folder", "mode", "name", "config"},
 }
+# What is built of a configuration, and what it has to be.
+PARTS = {
+    "model": Slot("GenerativeModel", ROOT / "models" / "base.py", partial=False),
+    "data": Slot("DataModule", ROOT / "data" / "base.py", partial=False),
+    "metrics": Slot("Settings", ROOT / "metrics" / "scorers.py", partial=False),
+}
+GROUPS = (*PARTS, "trainer", "callbacks", "logger", "wandb", "hydra")
+Lookup = Callable[[str], Any]  # the value of a dotted key, None if there is none
 
 
 def check(config: DictConfig) -> None:
@@ -35,14 +46,51 @@ def check(config: DictConfig) -> None:
         SettingError: for the first setting that cannot work.
     """
     raw = plain(config, resolve=False)
-    for group in GROUPS:
-        # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
-        _check_requirements(group, raw.get(group), config)
+    # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
+    _check_requirements(raw, lambda key: OmegaConf.select(config, key))
     _check_all(raw)
-    settings = plain(config)
+    _check_values(plain(config))
+
+
+def check_stored(settings: Any) -> None:
+    """Check a configuration that was read from a run folder, or from Weights & Biases.
+
+    Args:
+        settings: plain values, as `src.stored` reads them.
+
+    Raises:
+        SettingError: for the first setting that a typed command could not have, or that would refer
+            to others: ours are stored resolved.
+    """
+    if not isinstance(settings, dict):
+        raise SettingError("it is no configuration")
+    expected = {*signature("src.settings.Train"), *GROUPS} - {"hydra"}
+    for key in sorted(expected - {*settings}):
+        raise SettingError(f"{key} is missing")
+    for text in _texts(settings):
+        if "${" in text or text == "???":
+            raise SettingError(f"{reprlib.repr(text)}: a stored value must not refer to others")
+    _check_values(settings)
+    flat = flatten(settings)
+    _check_requirements(settings, flat.get)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in plain values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _check_values(settings: Mapping[str, Any]) -> None:
+    """Check resolved settings: names, types, and what they mean together."""
     _check_all(settings)
     if settings["budget"] <= 0:
         raise SettingError(f"budget={settings['budget']} must be positive: samples to train on.")
+    if settings["budget"] >= 2**53:
+        raise SettingError(f"budget={settings['budget']} is more than 2^53 samples.")
     if not 0 <= settings["seed"] < 2**32:
         raise SettingError(f"seed={settings['seed']} must be from 0 to 4294967295.")
     if settings["max_time"] is not None:
@@ -83,6 +131,9 @@ def _check_all(settings: Mapping[str, Any]) -> None:
     _check_arguments("", top, signature("src.settings.Train"))
     _check_arguments("wandb.", settings["wandb"], signature("src.settings.Wandb"))
     _check_arguments("trainer.", settings["trainer"], signature("src.settings.Trainer"))
+    for group in ("callbacks", "logger"):
+        if not isinstance(settings[group], Mapping):
+            raise SettingError(f"{group}={reprlib.repr(settings[group])} cannot be.")
     for name, node in settings["callbacks"].items():
         if not isinstance(node, Mapping) or "_target_" not in node:
             raise SettingError(
@@ -90,8 +141,19 @@ def _check_all(settings: Mapping[str, Any]) -> None:
                 f"To leave one out, say ~callbacks.{name}"
             )
     for group in GROUPS:
-        if isinstance(settings.get(group), Mapping):
+        if group in PARTS:
+            _check_part(group, settings[group])
+        elif isinstance(settings.get(group), Mapping):
             _check_node(group, settings[group])
+
+
+def _check_part(group: str, node: Any) -> None:
+    """Check a node of `PARTS`: it must be one of the right kind."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        shown = reprlib.repr(node)
+        raise SettingError(f"{group}={shown} cannot be: choose one, see python -m src.train --help")
+    _check_node(group, node)
+    check_kind(group, node["_target_"], PARTS[group])
 
 
 def check_sample(config: DictConfig) -> None:
@@ -169,38 +231,54 @@ def _with_run(config: DictConfig, command: str) -> dict[str, Any]:
     return plain(config)
 
 
-GROUPS = ("model", "data", "trainer", "metrics", "callbacks", "logger", "wandb", "hydra")
-
-
-def _check_requirements(path: str, node: Any, config: DictConfig) -> None:
+def _check_requirements(node: Any, lookup: Lookup, path: str = "") -> None:
+    """Check that what a part needs of the others is there."""
     if not isinstance(node, Mapping):
         return
-    for key, allowed in node.get("requires", {}).items():
-        value = OmegaConf.select(config, key)
+    needed = node.get("requires") or {}
+    if not isinstance(needed, Mapping) or not all(isinstance(v, list) for v in needed.values()):
+        raise SettingError(f"{path}.requires={reprlib.repr(needed)}: write key: [values].")
+    for key, allowed in needed.items():
+        value = lookup(key)
         if value not in allowed:
             raise SettingError(
                 f"{path} cannot be used with {key}={value}.\n"
                 f"It needs {key} to be {' or '.join(map(str, allowed))}."
             )
     for key, value in node.items():
-        _check_requirements(f"{path}.{key}", value, config)
+        _check_requirements(value, lookup, f"{path}.{key}" if path else key)
 
 
 def _check_node(path: str, node: Mapping[str, Any]) -> None:
     """Check a node and what is inside of it: that names and types of arguments are right."""
     for key, value in node.items():
+        if str(key).startswith("_") and key not in DIRECTIVES:
+            raise SettingError(f"{path}.{key}: there is no such setting.")
         if isinstance(value, Mapping) and key not in RESERVED:
             _check_node(f"{path}.{key}", value)
     if "_target_" in node:
+        if not isinstance(node["_target_"], str):
+            raise SettingError(f"{path}._target_={reprlib.repr(node['_target_'])} is no name.")
         skip = RESERVED | set(RECIPE) if path == "model" else RESERVED
         arguments = {key: value for key, value in node.items() if key not in skip}
         parameters = dict(signature(node["_target_"]))
         for name in GIVEN.get(path, ()):
-            parameters.pop(name)
+            parameters.pop(name, None)
         _check_arguments(f"{path}.", arguments, parameters)
         for name, parameter in parameters.items():
             if parameter.required and name not in arguments and not node.get("_partial_"):
                 raise SettingError(f"{path}.{name} must be given: {node['_target_']} needs it.")
+            if isinstance(value := arguments.get(name), Mapping) and "_target_" in value:
+                _check_slot(f"{path}.{name}", value, slot_of(parameter))
+
+
+def _check_slot(path: str, node: Mapping[str, Any], slot: Slot | None) -> None:
+    """Check that a node makes what its place takes."""
+    if slot is None:
+        raise SettingError(f"{path} takes a plain value, and no _target_.")
+    check_kind(path, node["_target_"], slot)
+    if bool(node.get("_partial_")) != slot.partial:
+        raise SettingError(f"{path}._partial_ must be {str(slot.partial).lower()}.")
 
 
 def _check_arguments(prefix: str, values: Any, parameters: Mapping) -> None:

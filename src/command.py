@@ -18,6 +18,7 @@ from src import config as configuration
 from src import settings
 from src.data.sources import resolve
 from src.errors import SettingError
+from src.escape import line
 
 PATHS = ("run", "runs", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
 
@@ -56,7 +57,7 @@ def launch(name: str, check: Check, run: Run, arguments: list[str] | None = None
         folder = Path(config.hydra.run.dir)
         run(config, folder)
     except SettingError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(told(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -67,9 +68,14 @@ def _sweep(words: list[str], check: Check) -> None:
     try:
         status = sweep(words, check)
     except SettingError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(told(error))
     if status:
         sys.exit(status)
+
+
+def told(error: SettingError) -> str:
+    """An error as it is shown: three lines of bearable length, whoever wrote the words in it."""
+    return "\n".join(line(part, 600) for part in f"error: {error}".splitlines()[:3])
 
 
 def quoted(argument: str) -> str:

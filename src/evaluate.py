@@ -22,7 +22,7 @@ def evaluate(config: DictConfig, _: Path) -> None:
 
     run = runs.Run(Path(config.run))
     model = load_model(run).to(device_of(config.device))
-    data = load_data(run, config.data.root)
+    data = load_data(run, config.data.root, config.data.cache)
     records = []
     for scorer in make_scorers(OmegaConf.to_container(config.metrics, resolve=True), data, model):
         scores = scorer.score(lambda n, seed: model.sample(n, seed=seed))
@@ -36,7 +36,7 @@ def evaluate(config: DictConfig, _: Path) -> None:
         print("Nothing was scored: leave out metrics=none, or choose another.")
         return
     path = run / "evaluations.json"
-    stored = json.loads(path.read_text()) if path.exists() else []
+    stored = run.read_json(path.name, runs.EVALUATIONS, [])
     runs.write_atomically(path, json.dumps(stored + records, indent=2) + "\n")
     print(f"Added to {path}")
 

@@ -10,6 +10,7 @@ import http.client
 import io
 import json
 import os
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -23,7 +24,9 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.errors import SettingError
-from src.runs import unwritable, write_atomically
+from src.escape import line
+from src.runs import MOST_CURVES, unwritable, write_atomically
+from src.stored import read_text
 
 CLOCK = "samples_seen"
 
@@ -38,13 +41,18 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
     A last line without its end, which is being written or was when the process was killed, is left
     out.
+
+    Raises:
+        SettingError: if it is damaged.
     """
-    text = Path(path).read_text()
-    whole = io.StringIO(text[: text.rfind("\n") + 1])
-    return [
-        {name: int(cell) if name == CLOCK else float(cell) for name, cell in row.items() if cell}
-        for row in csv.DictReader(whole)
-    ]
+    try:
+        text = read_text(path, MOST_CURVES)
+        whole = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
+        header = next(whole, [])
+        rows = [{n: cell for n, cell in zip(header, row, strict=False) if cell} for row in whole]
+        return [{n: (int if n == CLOCK else float)(c) for n, c in row.items()} for row in rows]
+    except (OSError, ValueError, csv.Error) as error:
+        raise SettingError(f"{path} is damaged: {line(str(error))}.") from error
 
 
 def cut_back(path: Path, samples_seen: int) -> None:
@@ -218,7 +226,23 @@ def run_id(folder: Path) -> str:
     path = folder / "wandb" / "id"
     if not path.exists():
         write_atomically(path, uuid.uuid4().hex[:12])
-    return path.read_text()
+    return read_id(path)
+
+
+def read_id(path: Path) -> str:
+    """The W&B id in a file, which becomes a part of the names of W&B's own files.
+
+    Raises:
+        SettingError: if it is no such id.
+    """
+    try:
+        text = read_text(path, 100)
+        if re.fullmatch(r"[\w-]{1,64}", text, re.ASCII):
+            return text
+        reason = f"{line(text, 40)} is no id"
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    raise SettingError(f"{path} is damaged: {reason}.\nRemove it, for a new W&B run.")
 
 
 def wandb_mode(mode: Mode, patience: float = 3.0) -> Literal["online", "offline", "disabled"]:

@@ -10,30 +10,80 @@
     wandb/             the W&B run
 
 Every file is written under a temporary name and renamed, so that a reader, or the same command
-after a kill, never finds half of one. This module does not import torch.
+after a kill, never finds half of one. Anybody may have written a folder: what is read of it passes
+`src.stored` and the checks of a typed command, and links that lead out of it are refused. This
+module does not import torch.
 """
 
+import csv
 import fcntl
 import importlib.metadata
+import io
 import json
+import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
 
-import yaml
-
+from src.checks import check_stored
 from src.config import bears_on_result, flatten
 from src.errors import FolderInUseError, SettingError
+from src.escape import line
+from src.folders import walk
+from src.stored import (
+    CONFIG,
+    FILE,
+    NUMBER,
+    check_plain,
+    decode,
+    expect,
+    is_amount,
+    parse_json,
+    parse_yaml,
+    read_bytes,
+    write_yaml,
+)
 
+T = TypeVar("T")
 State = Literal["new", "interrupted", "finished"]
 
+MOST_CURVES = 256 * 2**20  # bytes of a metrics.csv
 GLANCE = 0.2  # seconds for which whoever looks whether a folder is in use may hold it
+
+# The shapes of what is used of a run's files.
+SUMMARY = {
+    "status?": str,
+    "error?": str,
+    "stopped?": str,
+    "headline?": [str],
+    "metrics?": {"*": NUMBER},
+    "protocols?": {"*": dict},
+    "scores?": [{"samples_seen": is_amount, "*": NUMBER}],
+    "data_id?": {"name": str, "hash": str, "shape?": [int], "splits?": {"*": int}},
+    "choices?": {"*": str | None},
+    "samples_seen?": is_amount,
+    "seconds?": is_amount,
+    "parameters?": {"*": is_amount},
+    "peak_memory?": is_amount,
+    "git?": str,
+}
+EVALUATIONS = [{"name": str, "value": NUMBER, "samples_seen": is_amount, "protocol": dict}]
+PROGRESS = {
+    "samples_seen": is_amount,
+    "budget": is_amount,
+    "seconds": is_amount,
+    "rate": is_amount,
+    "time": is_amount,
+    "stage?": str,
+    "scores": [{"*": NUMBER}],
+}
 
 # In the order in which a restart removes them: until the end the folder is that of a run.
 CONTENTS = (
@@ -94,22 +144,70 @@ class Run:
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
 
+    def read(self, name: str, most: int) -> bytes:
+        """The content of a file of the folder.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            SettingError: naming the file, if it cannot be read, or a link leads out of the folder.
+        """
+        path = self / name
+        if not os.path.lexists(path):
+            raise FileNotFoundError(path)
+        _check_inside(path, self.folder)
+        try:
+            return read_bytes(path, most)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SettingError(f"{path} cannot be read: {reason}.") from error
+
+    def read_json(self, name: str, shape: Any, absent: Any, cure: str = "") -> Any:
+        """Plain values of a file of the folder, checked against a shape of `src.stored.expect`.
+
+        Args:
+            name: of the file.
+            shape: what they must be.
+            absent: what stands for a file that is not there.
+            cure: what to do if it is damaged.
+
+        Raises:
+            SettingError: naming the file, if it is damaged.
+        """
+        try:
+            content = self.read(name, FILE.size)
+        except FileNotFoundError:
+            return absent
+        try:
+            found = parse_json(content)
+            expect(found, shape, "its content")
+        except ValueError as error:
+            raise SettingError(
+                f"{self / name} is damaged: {line(str(error)).rstrip('.')}.{cure}"
+            ) from error
+        return found
+
     @property
     def settings(self) -> dict[str, Any]:
         """The stored configuration.
 
         Raises:
-            SettingError: if this is no run folder.
+            SettingError: if this is no run folder, or the configuration is none that could have
+                been typed.
         """
         try:
-            settings = yaml.safe_load((self / "config.yaml").read_text())
-        except (OSError, yaml.YAMLError) as error:
+            content = self.read("config.yaml", CONFIG.size)
+        except FileNotFoundError as error:
             raise SettingError(
-                f"run={self.folder} is not a run folder: its config.yaml cannot be read.\n"
+                f"run={self.folder} is not a run folder: there is no config.yaml.\n"
                 "A run folder is what python -m src.train made, such as outputs/mnist/dcgan/..."
             ) from error
-        if not isinstance(settings, dict) or not settings.keys() >= {"model", "data", "budget"}:
-            raise SettingError(f"{self / 'config.yaml'} is damaged, or not that of a run.")
+        try:
+            settings = parse_yaml(content)
+            check_stored(settings)
+        except ValueError as error:
+            raise SettingError(
+                f"{self / 'config.yaml'} is damaged, or not that of a run:\n{line(str(error), 300)}"
+            ) from error
         return settings
 
     @property
@@ -119,14 +217,7 @@ class Run:
         Raises:
             SettingError: if it is damaged.
         """
-        path = self / "summary.json"
-        try:
-            summary = json.loads(path.read_text()) if path.exists() else {}
-            if not isinstance(summary, dict):
-                raise ValueError(f"it holds {str(summary)[:20]}")
-        except ValueError as error:
-            raise SettingError(f"{path} is damaged: {error}. Use existing=restart.") from error
-        return summary
+        return self.read_json("summary.json", SUMMARY, {}, " Use existing=restart to train anew.")
 
     def update_summary(self, **entries: Any) -> None:
         """Merge entries into summary.json."""
@@ -144,30 +235,78 @@ class Run:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The newest checkpoint, if any."""
+        """The newest checkpoint, if any.
+
+        Raises:
+            SettingError: if a link leads out of the folder.
+        """
         paths = [self / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt")]
-        return next((path for path in paths if path.exists()), None)
+        found = next((path for path in paths if os.path.lexists(path)), None)
+        if found:
+            _check_inside(found, self.folder)
+        return found
 
     @property
     def progress(self) -> dict[str, Any]:
-        """Where the training is or was; empty if it has not said so yet, or the file is damaged."""
-        try:
-            progress = json.loads((self / "progress.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return progress if isinstance(progress, dict) else {}
+        """Where the training is or was; empty if it has not said so yet.
+
+        Raises:
+            SettingError: if the file is damaged.
+        """
+        return self.read_json("progress.json", PROGRESS, {})
+
+    def frames(self) -> list[tuple[int, Path]]:
+        """Samples seen and file of each picture of the fixed codes, in the order of training."""
+        folder = self / "samples"
+        if folder.is_symlink() or not folder.is_dir():
+            return []
+        paths = sorted(folder.glob("*.png"))
+        return [(int(path.stem), path) for path in paths if re.fullmatch("[0-9]{1,18}", path.stem)]
 
     @property
     def in_use(self) -> bool:
         """Whether a process trains here now; of one that was killed nothing is left."""
         try:
-            with (self / ".lock").open() as file:
+            with self._open_lock(os.O_RDONLY) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except BlockingIOError:
             return True
+        except OSError as error:
+            raise SettingError(f"{self / '.lock'} cannot be read: {error.strerror}.") from error
         return False
+
+    def _open_lock(self, flags: int) -> IO:
+        """The lock file itself, never what a link in its place leads to, and no pipe."""
+        never = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(self / ".lock", flags | never, 0o666)
+        return os.fdopen(handle, "w" if flags & os.O_WRONLY else "r")
+
+    @property
+    def clock(self) -> tuple[list[float], list[float]]:
+        """Samples seen and seconds of training, at the times when metrics.csv has both.
+
+        Raises:
+            SettingError: if the file is damaged.
+        """
+        try:
+            text = decode(self.read("metrics.csv", MOST_CURVES))
+            rows = csv.reader(io.StringIO(text))
+            header = next(rows, [])
+            if not {"samples_seen", "seconds"} <= set(header):
+                return [], []
+            a, b = header.index("samples_seen"), header.index("seconds")
+            # The last line may be cut off, in a file that is being written.
+            pairs = [(float(r[a]), float(r[b])) for r in rows if len(r) > max(a, b) and r[b]]
+        except FileNotFoundError:
+            return [], []
+        except SettingError:
+            raise
+        except (ValueError, csv.Error) as error:
+            raise SettingError(f"{self / 'metrics.csv'} is damaged: {line(str(error))}.") from error
+        finite = [pair for pair in pairs if all(map(math.isfinite, pair))]
+        return [seen for seen, _ in finite], [seconds for _, seconds in finite]
 
     def lock(self) -> None:
         """Keep others out until `close`, or until this process ends.
@@ -178,7 +317,7 @@ class Run:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self / ".lock").open("w")
+            self._lock = self._open_lock(os.O_WRONLY | os.O_CREAT)
         except OSError as error:
             raise unwritable(self.folder, error) from error
         deadline = time.monotonic() + GLANCE
@@ -215,6 +354,7 @@ class Run:
             SettingError: if the folder holds a run of another configuration, or other things.
         """
         self._refuse_strangers()
+        self._refuse_links()
         if existing == "restart":
             return "new"
         if self.checkpoint is None and not (self / "summary.json").exists():
@@ -246,6 +386,7 @@ class Run:
             SettingError: as `look` says.
         """
         self._refuse_strangers()  # before a lock is put among their files
+        self._refuse_links()
         self.lock()
         if existing == "restart":
             self.clear()
@@ -267,10 +408,24 @@ class Run:
                     "Choose an empty folder; nothing was changed."
                 )
 
+    def _refuse_links(self) -> None:
+        """Refuse to write where links lead out of the folder."""
+        for place, folders, files in walk(self.folder):
+            folders[:] = [name for name in folders if not (place / name).is_symlink()]
+            for name in (*folders, *files):
+                _check_inside(place / name, self.folder)
+
     def store(self, settings: Mapping[str, Any]) -> None:
-        """Write config.yaml."""
-        text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
-        write_atomically(self / "config.yaml", text)
+        """Write config.yaml.
+
+        Raises:
+            SettingError: if it could not be read back.
+        """
+        try:
+            check_plain(settings, CONFIG)
+        except ValueError as error:
+            raise SettingError(f"The settings cannot be stored: {error}.") from error
+        write_atomically(self / "config.yaml", write_yaml(dict(settings)))
 
     def clear(self) -> None:
         """Remove what a run wrote, and nothing else.
@@ -280,7 +435,7 @@ class Run:
         """
         if (self / "config.yaml").exists() and self.settings:
             for path in map(self.folder.joinpath, CONTENTS):
-                if path.is_dir():
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
@@ -291,11 +446,32 @@ def run_folders(root: Path) -> Iterator[Path]:
 
     What lies inside of one, such as W&B's own config.yaml, is no run; nor is a config.yaml alone.
     """
-    for place, folders, files in os.walk(root, followlinks=True):
+    for place, folders, files in walk(root):
         if "summary.json" in files or {"config.yaml", ".lock"} <= set(files):
             folders.clear()
-            yield Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield place
+        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
+def evenly(entries: Sequence[T], most: int) -> list[T]:
+    """At most so many entries, evenly chosen, with the first and the last."""
+    if len(entries) <= most:
+        return list(entries)
+    return [entries[round(i * (len(entries) - 1) / (most - 1))] for i in range(most)]
+
+
+def _check_inside(path: Path, folder: Path) -> None:
+    """Check that a path, links followed, stays in a folder.
+
+    Raises:
+        SettingError: if it does not.
+    """
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a link that leads to itself
+        inside = False
+    if not inside:
+        raise SettingError(f"{path} is a link that leads out of the run folder.\nRemove it.")
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

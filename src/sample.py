@@ -36,7 +36,7 @@ def write_progress(run: runs.Run, out: Path) -> None:
     from src import pictures
     from src.callbacks.samples import read_frames
 
-    frames = read_frames(run / "samples")
+    frames = list(read_frames(run))
     if not frames:
         raise SettingError(f"run={run.folder} has no pictures in samples/ yet.")
     if out.suffix == ".gif":
@@ -59,7 +59,7 @@ def write_neighbours(config: DictConfig, run: runs.Run, out: Path) -> None:
             f"what=neighbours makes a .png of images; the model of {run.folder} makes "
             f"{model.spec.kind}, and out={out}."
         )
-    data = load_data(run, config.data.root)
+    data = load_data(run, config.data.root, config.data.cache)
     x = model.sample(config.n, labels_of(config, run, model), config.seed)
     pictures.save(out, neighbours.picture(x, data.reals("train").x, flip=data.flip))
 

@@ -70,7 +70,7 @@ class Sample:
             (InfoGAN), or of how many numbers of the code (autoencoders), if it has as many.
         label: class of a conditional model, by name or index.
         seed: of the codes: the same seed gives the same picture.
-        data: `root`, where the data lie now, if they have moved; for `neighbours`.
+        data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours`.
         out: `.png` is a grid, `.gif` a film, `.npz` an array, anything else a folder of PNGs.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from src.errors import SettingError
 
-# What a configuration may build: classes only, and only from here. A run folder can come from a
-# stranger, and with a free choice `_target_: torch.load`, or a function that leads to it, would run
-# whatever its file says.
+# What a configuration may name: classes only, and only from here. What is built of them is narrower
+# still: in each slot, the subclasses of the slot's base (`check_kind`).
 ALLOWED = ("src.", "torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.")
 
 PLAIN = {"bool": bool, "int": int, "float": int | float, "str": str, "dict": Mapping}
@@ -25,10 +25,31 @@ PLAIN = {"bool": bool, "int": int, "float": int | float, "str": str, "dict": Map
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument: its annotation's syntax tree (None if bare), and whether it has a default."""
+    """One argument of a constructor.
+
+    Attributes:
+        annotation: its syntax tree; None if there is none.
+        required: whether it has no default.
+        module: in which the annotation's names have their meaning.
+    """
 
     annotation: ast.expr | None
     required: bool
+    module: Path
+
+
+class Slot(NamedTuple):
+    """What an argument that is built from a node must be.
+
+    Attributes:
+        base: name of the class, in the words of `module`.
+        module: file in which that name has its meaning.
+        partial: whether the argument is what makes such an object, `Callable[..., base]`.
+    """
+
+    base: str
+    module: Path
+    partial: bool
 
 
 @cache
@@ -38,6 +59,11 @@ def signature(target: str) -> Mapping[str, Parameter]:
     Raises:
         SettingError: if the name is not allowed, does not exist, or is not that of a class.
     """
+    if not target.startswith(ALLOWED):
+        raise SettingError(
+            f"_target_={target} may not be built from a configuration.\n"
+            f"Allowed are names that begin with {', '.join(ALLOWED)}"
+        )
     found = _find(target)
     if found is None:
         raise SettingError(f"_target_={target} does not exist.")
@@ -52,7 +78,7 @@ def signature(target: str) -> Mapping[str, Parameter]:
     aliases = _Aliases(module)
     parameters = {
         argument.arg: Parameter(
-            argument.annotation and aliases.visit(argument.annotation), default is None
+            argument.annotation and aliases.visit(argument.annotation), default is None, module
         )
         for argument, default in [
             *zip(positional, defaults, strict=True),
@@ -63,23 +89,48 @@ def signature(target: str) -> Mapping[str, Parameter]:
     return parameters
 
 
-def check_targets(node: object) -> None:
-    """Look through a stored configuration, which anybody may have written, before it is built.
+def slot_of(parameter: Parameter) -> Slot | None:
+    """The slot that an argument is; None if it is one of plain values."""
+    return _slot(parameter.annotation, parameter.module)
+
+
+def _slot(annotation: ast.expr | None, module: Path) -> Slot | None:
+    match annotation:
+        case ast.BinOp(left=left, right=right):  # X | None
+            return _slot(left, module) or _slot(right, module)
+        case ast.Subscript(value=ast.Name(id="Callable"), slice=ast.Tuple(elts=[_, made])):
+            return Slot(ast.unparse(made), module, partial=True)
+        case ast.Name(id=name) if name not in PLAIN:
+            return Slot(name, module, partial=False)
+    return None
+
+
+def check_kind(path: str, target: str, slot: Slot) -> None:
+    """Check that a class is what its slot takes, itself or one of its bases.
+
+    Args:
+        path: of the node, for the message.
+        target: dotted name of the class.
+        slot: where it is to be put.
 
     Raises:
-        SettingError: for a `_target_` that may not be built, or an interpolation, which could
-            resolve to one; ours are stored resolved.
+        SettingError: if it is something else.
     """
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            signature(str(node["_target_"]))
-        for value in node.values():
-            check_targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            check_targets(value)
-    elif isinstance(node, str) and "${" in node:
-        raise SettingError(f"{node}: a stored configuration must not refer to other values.")
+    base = _find_in(slot.module, slot.base)
+    if base is None or base not in _lineage(target):
+        raise SettingError(
+            f"{path}._target_={target} does not fit there: it is no {slot.base.rpartition('.')[2]}."
+        )
+
+
+@cache
+def _lineage(target: str) -> list[tuple[ast.AST, Path]]:
+    """A class and all its bases, as far as they are found."""
+    found = [_find(target)]
+    for node, module in filter(None, found):  # which grows meanwhile
+        bases = node.bases if isinstance(node, ast.ClassDef) else []
+        found += [_find_in(module, ast.unparse(base).split("[")[0]) for base in bases]
+    return [entry for entry in found if entry is not None]
 
 
 def fits(value: object, annotation: ast.expr | None) -> bool:
@@ -168,11 +219,9 @@ class _Aliases(ast.NodeTransformer):
 
 
 def _find(target: str) -> tuple[ast.AST, Path] | None:
+    """The definition of a dotted name, and the file that it stands in; None if there is none."""
     if not target.startswith(ALLOWED):
-        raise SettingError(
-            f"_target_={target} may not be built from a configuration.\n"
-            f"Allowed are names that begin with {', '.join(ALLOWED)}"
-        )
+        return None
     package, *rest = target.split(".")
     spec = importlib.util.find_spec(package)
     path = Path(spec.origin).parent if spec and spec.origin else None
@@ -197,6 +246,8 @@ def _find_in(module: Path, name: str) -> tuple[ast.AST, Path] | None:
     """The definition of `name` in a module, or where its `from ... import` leads."""
     if not module.exists():
         return None
+    if "." in name:  # such as torch.optim.Optimizer, of a module that was imported whole
+        return _find(name)
     for node in _tree(module).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node, module

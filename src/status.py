@@ -4,6 +4,7 @@ Everything is read from the run folders, so it works while they run, after a cra
 machine that sees them.
 """
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,25 +14,17 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from src import escape
 from src.checks import check_status
 from src.command import launch
 from src.durations import format_duration
 from src.errors import SettingError
-from src.report.read import NUMBER, SUMMARY, read_file
 from src.runs import Run, run_folders
+from src.stored import expect, parse_json, read_bytes
 
 RECORDS = ".sweeps"  # below hydra.sweep.dir
 ORDER = ("running", "waiting", "failed", "interrupted")  # others, all of which ended well, follow
 SILENCE = 120.0  # seconds without a word after which a run may hang; scoring can take long too
-PROGRESS = {
-    "samples_seen": int,
-    "budget": int,
-    "seconds": NUMBER,
-    "rate": NUMBER,
-    "time": NUMBER,
-    "stage?": str,
-    "scores": [{"*": NUMBER}],
-}
 SWEEP = {"runs": [{"name": str, "state": str, "note": str}]}
 
 
@@ -66,10 +59,8 @@ def look(folder: Path, name: str) -> Row:
     Raises:
         SettingError: if its files are damaged.
     """
-    summary = read_file(folder / "summary.json", SUMMARY, "{}")
-    beat = folder / "progress.json"
-    progress = read_file(beat, PROGRESS, "") if beat.exists() else {}
-    running = Run(folder).in_use
+    run = Run(folder)
+    summary, progress, running = run.summary, run.progress, run.in_use
     status = "running" if running else summary.get("status", "interrupted")
     scores, note = {}, ""
     if status in ("finished", "failed"):
@@ -91,44 +82,47 @@ def look(folder: Path, name: str) -> Row:
         row.seen, row.seconds = progress["samples_seen"], progress["seconds"]
         last = progress["scores"][-1] if progress["scores"] else {}
         row.scores = {k: v for k, v in last.items() if k != "samples_seen"}
-        row.note = progress["stage"] or ""
+        row.note = progress.get("stage") or ""
     if status == "running" and progress:
         if progress["rate"] > 0:
             row.left = (row.budget - row.seen) / progress["rate"]
         silent = time.time() - progress["time"]
         if silent > SILENCE:
-            row.note = f"{row.note} silent for {format_duration(silent)}".strip()
+            row.note = f"{row.note} silent for {duration(silent)}".strip()
     return row
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Aligned columns, those that hold nothing left out."""
-    names = list(dict.fromkeys(name for row in rows for name in row.scores or {}))
-    head = ["run", "state", "samples", "time", "left", *names, ""]
+    """Aligned columns, those that hold nothing left out; names and notes on one line each."""
+    scores = list(dict.fromkeys(name for row in rows for name in row.scores or {}))
+    head = ["run", "state", "samples", "time", "left", *map(escape.line, scores), ""]
     cells = [
         [
-            row.name,
-            row.state,
+            escape.line(row.name),
+            escape.line(row.state, 40),
             samples(row),
-            "" if row.seconds is None else format_duration(row.seconds),
-            "" if row.left is None else format_duration(row.left),
-            *(f"{row.scores[name]:.4g}" if name in (row.scores or {}) else "" for name in names),
-            row.note,
+            duration(row.seconds),
+            duration(row.left),
+            *(f"{row.scores[name]:.4g}" if name in (row.scores or {}) else "" for name in scores),
+            escape.line(row.note),
         ]
         for row in rows
     ]
-    columns = [column for column in zip(head, *cells, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
+    columns = [c for c in enumerate(zip(head, *cells, strict=True)) if any(c[1][1:])]
+    widths = [max(map(len, column)) for _, column in columns]
     lines = []
-    for line in zip(*columns, strict=True):
+    for line in zip(*(column for _, column in columns), strict=True):
         padded = [
-            cell.rjust(width)
-            if column[0] in ("samples", "time", "left", *names)
-            else f"{cell:<{width}}"
-            for cell, width, column in zip(line, widths, columns, strict=True)
+            cell.rjust(width) if 2 <= i < len(head) - 1 else cell.ljust(width)
+            for cell, width, (i, _) in zip(line, widths, columns, strict=True)
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def duration(seconds: float | None) -> str:
+    """Nothing for what is not known, or is infinite, as a damaged file may say."""
+    return "" if seconds is None or not math.isfinite(seconds) else format_duration(seconds)
 
 
 def samples(row: Row) -> str:
@@ -151,10 +145,11 @@ def rows(outputs: Path) -> list[Row]:
             found[name] = Row(name, "damaged", note=str(error).partition("\n")[0])
     for record in sorted((outputs / RECORDS).glob("*.json")):
         try:
-            entries = read_file(record, SWEEP, "")["runs"]
-        except SettingError:
+            sweep = parse_json(read_bytes(record))
+            expect(sweep, SWEEP, record.name)
+        except (OSError, ValueError):
             continue  # the folders say most of it
-        for entry in entries:
+        for entry in sweep["runs"]:
             name = entry["name"]
             row = found.get(name)
             if row is None:  # not begun, or removed since

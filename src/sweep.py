@@ -18,6 +18,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -299,7 +300,9 @@ class _Sweep:
 
     def _prune(self) -> None:
         for job in self.running.values():
-            scores = Run(Path(job.order.folder)).progress.get("scores", [])
+            scores = []
+            with suppress(SettingError):  # a damaged file, which is that run's own matter
+                scores = Run(Path(job.order.folder)).progress.get("scores", [])
             if not job.stopping and job.trial.prune(scores):
                 job.stopping = True
                 ask_to_stop(job.order)

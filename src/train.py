@@ -16,6 +16,7 @@ from src.checks import check
 from src.command import launch
 from src.config import choices_of, plain
 from src.errors import SettingError
+from src.escape import line
 from src.processes import train_on_ranks
 
 
@@ -96,14 +97,14 @@ def prepare(
         SettingError: if they cannot be built or do not fit the run, which is left as it was.
     """
     from src import ranks
-    from src.build import build_model, restore
+    from src.build import build_model, restore_for_training
     from src.loggers import cut_back
 
     with ranks.in_turn():  # the first may have to fill the cache
         data = load_data(settings, run)
     model = build_model(settings, data.spec)
     if resume:
-        restore(model, run.checkpoint)
+        restore_for_training(model, run.checkpoint)
     if ranks.rank() > 0:
         return data, model
     if resume:
@@ -121,16 +122,21 @@ def fit(
     resume: bool,
 ) -> None:
     """Train, score and write the summary."""
+    from lightning import Callback
+
     from src import ranks
-    from src.build import build, build_loggers, build_trainer
+    from src.build import build_loggers, build_trainer
     from src.callbacks.equilibrium import Equilibrium
     from src.callbacks.quality import Quality
     from src.callbacks.signals import Signals
     from src.callbacks.together import Together
     from src.cost import cost
+    from src.instantiate import build
     from src.metrics.scorers import make_scorers
 
-    callbacks = [build(node) for node in settings["callbacks"].values()]
+    callbacks = [
+        build(node, Callback, f"callbacks.{name}") for name, node in settings["callbacks"].items()
+    ]
     callbacks += [Together()] if ranks.count() > 1 else []
     quality = next((c for c in callbacks if isinstance(c, Quality)), Quality())
     quality.scorers = make_scorers(settings["metrics"], data, model)
@@ -177,8 +183,20 @@ def _run(
     data: "DataModule",  # noqa: F821
     checkpoint: Path | None,
 ) -> None:
+    from lightning.pytorch.callbacks import LambdaCallback
+
+    begun: list[bool] = []
+    trainer.callbacks.append(LambdaCallback(on_train_start=lambda *_: begun.append(True)))
     path = str(checkpoint) if checkpoint else None
-    trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        if begun or checkpoint is None or isinstance(error, SettingError):
+            raise
+        raise SettingError(
+            f"The checkpoint {checkpoint} cannot be resumed from:\n{line(str(error))}\n"
+            "Use existing=restart to train anew."
+        ) from error
 
 
 def report(run: runs.Run, repeated: bool) -> None:

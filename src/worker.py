@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from src.errors import FolderInUseError, SettingError
+from src.escape import terminal
 from src.runs import Run
 
 ENDS = {"new": "finished", "interrupted": "resumed", "finished": "finished before"}
@@ -130,7 +131,7 @@ def _train(order: Order, folder: Path) -> Outcome:
     except FolderInUseError:
         return Outcome("waiting")
     except SettingError as error:
-        print(f"error: {error}")
+        print(terminal(f"error: {error}"))
         return Outcome("failed", str(error).partition("\n")[0])
     except (SystemExit, KeyboardInterrupt):
         return Outcome("interrupted", "stopped")

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from src.errors import SettingError
-from src.signatures import ALLOWED, check_targets, fits, signature, spell
+from src.signatures import ALLOWED, fits, signature, spell
 
 CLASSES = (
     "src.models.gan.GAN",
@@ -67,7 +67,7 @@ def test_what_is_not_allowed(target: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "src.build.instantiate",  # a name that a module of ours has imported
+        "src.build.CPUINFO",  # a name of a module of ours that is no class
         "src.train.DictConfig",
         "src.runs.shutil.rmtree",
         "src.runs.Nothing",
@@ -132,24 +132,3 @@ def test_fits(annotation: str, good: list, bad: list) -> None:
 def test_bare_arguments_take_anything() -> None:
     assert all(fits(value, None) for value in (None, 1, "x", [1], {}))
     assert spell(None) == "anything"
-
-
-def test_check_targets_looks_everywhere() -> None:
-    check_targets({"a": [{"_target_": "src.losses.penalties.R1", "gamma": 1.0}], "b": "$x {y}"})
-    bad = {"_target_": "os.system", "command": "true"}
-    for node in (
-        bad,
-        {"a": bad},
-        {"a": [1, {"b": [bad]}]},
-        {"_target_": "src.losses.penalties.R1", "gamma": bad},
-        {"_target_": ["os.system"]},
-    ):
-        with pytest.raises(SettingError, match="may not be built"):
-            check_targets(node)
-
-
-def test_a_stored_configuration_holds_no_interpolations() -> None:
-    # Hydra would resolve this one to a mapping with a target that nobody has looked at.
-    hidden = "${oc.create:'{_target_: os.system, command: true}'}"
-    with pytest.raises(SettingError, match="must not refer"):
-        check_targets({"_target_": "src.losses.penalties.R1", "gamma": hidden})

@@ -8,8 +8,10 @@ import pytest
 
 from src.checks import check_status
 from src.command import launch
+from src.escape import line
 from src.runs import Run
-from src.status import rows, status, table
+from src.status import Row, rows, status, table
+from tests.test_escape import HOSTILE
 
 SETTINGS = {"model": {}, "data": {"root": None}, "budget": 400}
 
@@ -129,6 +131,30 @@ def test_a_damaged_record_of_a_sweep_is_skipped(tmp_path: Path, content: str | b
     entry = {"name": "b", "state": "waiting", "note": ""}
     (tmp_path / ".sweeps" / "b.json").write_text(json.dumps({"runs": [entry]}))
     assert [row.name for row in rows(tmp_path)] == ["b", "a"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_and_notes_of_strangers_are_one_line_each(name: str) -> None:
+    made = [Row(name, name, 5, 10, 3.0, 4.0, {name: 1.0, "fid": 2.0}, name) for _ in range(2)]
+    head, *lines = table([*made, Row("a" * 300, "running", note="b" * 300)]).split("\n")
+    assert len(lines) == 3
+    assert all(line.isprintable() for line in (head, *lines))
+    assert lines[0].startswith(line(name))
+    assert "fid" in head.split()
+    assert lines[2] == f"{'a' * 196} ...  running{' ' * (len(lines[2]) - 409)}{'b' * 196} ..."
+    assert lines[2].encode()
+
+
+def test_times_that_are_none() -> None:
+    made = Row("a", "running", 5, 10, float("inf"), float("nan"), {"fid": float("nan")})
+    assert table([made]).splitlines()[1].split() == ["a", "running", "50", "%", "of", "10", "nan"]
+
+
+@pytest.mark.parametrize("beat", [{"rate": 5e-324}, {"time": -1e308}, {"seconds": float("nan")}])
+def test_a_clock_that_is_none_ends_no_table(tmp_path: Path, beat: dict) -> None:
+    run = make(tmp_path / "a", beat, status="running")
+    assert len(table(rows(tmp_path)).splitlines()) == 2
+    run.close()
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

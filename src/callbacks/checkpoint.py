@@ -8,11 +8,8 @@ likes, does not change the run: the schedule is in seconds of work that a crash 
 
 import errno
 import os
-import pickle
 import shutil
 import time
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +20,11 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from src.errors import SettingError
 from src.models.base import GenerativeModel
 from src.runs import unwritable
+from src.tensor_files import RefusedError, read_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes atomically, keeps the previous file, and loads weights only."""
+    """Writes atomically, keeps the previous file, and loads tensors and plain values only."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str, storage_options: Any | None = None
@@ -59,11 +57,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str, map_location: Any | None = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        return load_checkpoint(Path(path), map_location)
+        return load_checkpoint(Path(path))
 
 
-def load_checkpoint(path: Path, map_location: Any | None = "cpu") -> dict[str, Any]:
-    """Read a checkpoint: its checksums are verified, and no code in it is ever run.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, whence modules and optimisers copy what is theirs.
+
+    Its checksums are verified, and whoever wrote it, no code in it is ever run.
 
     Raises:
         SettingError: if the file is damaged or holds anything but tensors and plain values.
@@ -74,22 +74,14 @@ def load_checkpoint(path: Path, map_location: Any | None = "cpu") -> dict[str, A
         else "Use existing=restart to train anew."
     )
     try:
-        with zipfile.ZipFile(path) as archive:
-            whole = archive.testzip() is None
-        if whole:
-            return torch.load(path, map_location=map_location, weights_only=True)
-        reason = "its checksums do not agree"
-    except pickle.UnpicklingError as error:
+        return read_checkpoint(path)
+    except RefusedError as error:
         raise SettingError(
-            f"The checkpoint {path} is refused: it holds more than tensors and plain values,\n"
-            f"and loading it would run code. {cure}"
+            f"The checkpoint {path} is refused: it holds more than tensors and plain values\n"
+            f"({error}), and loading it could run code. {cure}"
         ) from error
-    # What zipfile and torch raise where one byte or another of a file is wrong.
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-    except UnicodeDecodeError:
-        reason = "the names in it cannot be read"
-    raise SettingError(f"The checkpoint {path} is damaged: {reason}.\n{cure}")
+    except ValueError as error:
+        raise SettingError(f"The checkpoint {path} is damaged: {error}.\n{cure}") from error
 
 
 class Checkpoint(L.Callback):

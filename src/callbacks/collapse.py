@@ -20,6 +20,7 @@ from src.callbacks.overfitting import imitate, some_reals
 from src.callbacks.schedule import Scheduled, regularly
 from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
+from src.stored import expect, is_count
 
 
 class Collapse(Scheduled):
@@ -84,6 +85,7 @@ class Collapse(Scheduled):
         return {"low": self._low, "warned": self._warned}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        expect(state, {"low": is_count, "warned": bool}, "callbacks.collapse")
         self._low, self._warned = state["low"], state["warned"]
 
 

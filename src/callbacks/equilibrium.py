@@ -24,6 +24,7 @@ from src.callbacks.overfitting import imitate, judge, some_reals
 from src.callbacks.schedule import Scheduled, regularly
 from src.errors import SettingError
 from src.models.base import GenerativeModel
+from src.stored import expect, is_count
 
 
 class Equilibrium(Scheduled):
@@ -88,4 +89,5 @@ class Equilibrium(Scheduled):
         return {"told_apart": self._told_apart, "near": self._near}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        expect(state, {"told_apart": bool, "near": is_count}, "callbacks.equilibrium")
         self._told_apart, self._near = state["told_apart"], state["near"]

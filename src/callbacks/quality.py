@@ -13,6 +13,7 @@ from src.callbacks.schedule import Scheduled, regularly
 from src.callbacks.signals import interrupted
 from src.metrics.base import Scorer, Scores
 from src.models.base import GenerativeModel
+from src.stored import NUMBER, expect, is_count
 
 
 class Quality(Scheduled):
@@ -66,4 +67,6 @@ class Quality(Scheduled):
         return {"history": self.history}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        shape = {"history": [{"samples_seen": is_count, "*": NUMBER}]}
+        expect(state, shape, "callbacks.quality")
         self.history = state["history"]

@@ -7,8 +7,7 @@ samples/final.png, progress.gif, curves.png     at the end
 """
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,9 +20,13 @@ from src import pictures
 from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.callbacks.signals import interrupted
 from src.data.base import Split, to_model
+from src.escape import line
 from src.loggers import read_metrics
 from src.models.base import GenerativeModel
+from src.runs import Run, evenly, write_atomically
+from src.stored import read_png
 
+FRAMES, FRAME = 200, 800  # of an animation, and the longest side in pixels
 MAX_COLUMNS = 16  # of a picture with one class per column
 
 
@@ -78,10 +81,10 @@ class Samples(Scheduled):
             self.act(trainer, model)
         with self.beside(model):
             folder = _folder(trainer)
-            frames = read_frames(folder)
-            pictures.save(folder / "final.png", frames[-1][1])
+            last = _picture_path(trainer, model)
+            write_atomically(folder / "final.png", last.read_bytes())
             width = 400 if _scattered(model) else 256
-            pictures.film(frames, folder / "progress.gif", width)
+            pictures.film(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
             if (metrics := folder.parent / "metrics.csv").exists():
                 pictures.save(folder / "curves.png", pictures.curves(read_metrics(metrics)))
 
@@ -133,10 +136,15 @@ class Samples(Scheduled):
                 logger.log_image(key, [str(path)], step=model.samples_seen)
 
 
-def read_frames(folder: Path) -> list[tuple[str, Image.Image]]:
-    """Labels and pictures of a run's `samples/` folder, in the order of training."""
-    paths = [path for path in sorted(folder.glob("*.png")) if re.fullmatch(r"\d+", path.stem)]
-    return [(f"{int(path.stem):,} samples", Image.open(path)) for path in paths]
+def read_frames(run: Run) -> Iterator[tuple[str, Image.Image]]:
+    """Labels and pictures of a run, in the order of training; at most `FRAMES`."""
+    for seen, path in evenly(run.frames(), FRAMES):
+        try:
+            picture = read_png(path)
+            picture.thumbnail((FRAME, FRAME))
+            yield f"{seen:,} samples", picture
+        except (OSError, ValueError) as error:
+            print(line(f"Left out: {path}: {error}", 400))
 
 
 def _scattered(model: GenerativeModel) -> bool:

@@ -1,14 +1,20 @@
 """What every data set says of itself, and the one place of the [-1, 1] convention."""
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import lightning as L
 import torch
 from torch import Tensor
 
+from src.errors import SettingError
+
 if TYPE_CHECKING:
     from src.data.loader import Stream
+
+Kind = Literal["points", "images", "voxels"]
+MOST_NUMBERS = 2**22  # of one sample: 1024 x 1024 pixels of three channels, 160^3 voxels
 
 
 class Batch(NamedTuple):
@@ -37,10 +43,21 @@ class DataSpec:
             their numbers are pixels, row by row, from 0 (light) to 1 (dark).
     """
 
-    kind: Literal["points", "images", "voxels"]
+    kind: Kind
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     picture_shape: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        sizes = (*self.shape, *(self.picture_shape or ()))
+        whole = all(type(size) is int and size > 0 for size in sizes)
+        if not whole or not self.shape or math.prod(self.shape) > MOST_NUMBERS:
+            raise SettingError(
+                f"data: samples of shape {list(self.shape)} cannot be.\n"
+                f"Sizes are positive, and their product is at most {MOST_NUMBERS:,}."
+            )
+        if self.kind not in get_args(Kind) or not all(type(n) is str for n in self.classes):
+            raise SettingError(f"data: a {self.kind} with such classes cannot be.")
 
 
 class Split(NamedTuple):

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import struct
 import zipfile
@@ -29,7 +30,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from src.errors import SettingError
+from src.stored import RECORD, parse_json, read_bytes
 
+OURS = re.compile(r"[\w.-]+-[0-9a-f]{16}\.(npy|json)\.tmp")  # temporary files of ours
 FORMAT = 1  # of the entries; a change makes all of them anew
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -40,6 +43,8 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 CHUNK = 64  # images per task of the pool
+MOST_BYTES = 256 * 2**20  # of one image file
+MOST_PIXELS = 64_000_000  # of one image
 Write = Callable[[np.ndarray], None]
 
 
@@ -67,6 +72,11 @@ def fingerprint(*parts: object) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_name(text: str) -> str:
+    """A name, which may be a stranger's, as a part of a file's name that stays in its folder."""
+    return re.sub(r"[^\w.-]+", "_", text).strip(".")[:60] or "_"
+
+
 def entry(
     cache: str | Path,
     name: str,
@@ -92,7 +102,7 @@ def entry(
         SettingError: if the cache cannot be written or the disk is full.
     """
     folder = Path(cache).expanduser() / "images"
-    stem = f"{name}-{fingerprint(FORMAT, made_of, shape)}"
+    stem = f"{file_name(name)}-{fingerprint(FORMAT, made_of, shape)}"
     target = folder / f"{stem}.npy"
     if (found := _read(target)) is not None:
         return found
@@ -118,11 +128,16 @@ def entry(
 def _read(target: Path) -> Entry | None:
     """A whole entry, or None: one that is missing, cut short or unreadable is made anew."""
     try:
-        info = json.loads(target.with_suffix(".json").read_text())
+        info = parse_json(read_bytes(target.with_suffix(".json"), RECORD.size), RECORD)
         x = np.load(target, mmap_mode="c")  # torch warns of arrays that are read-only
     except (OSError, ValueError):
         return None
-    return Entry(x, info) if list(x.shape) == info["shape"] and x.dtype == np.uint8 else None
+    known = isinstance(info, dict) and type(info.get("hash")) is str
+    return (
+        Entry(x, info)
+        if known and list(x.shape) == info.get("shape") and x.dtype == np.uint8
+        else None
+    )
 
 
 def _produce(
@@ -168,6 +183,8 @@ def _header(file: io.BufferedWriter, rows: int, shape: tuple[int, int, int]) -> 
 def _sweep(folder: Path, own: str) -> None:
     """Remove what killed producers have left behind: temporary files whose lock nobody holds."""
     for orphan in folder.glob("*.tmp"):
+        if not OURS.fullmatch(orphan.name):
+            continue
         stem = orphan.name.removesuffix(".tmp").rpartition(".")[0]
         lock = folder / f"{stem}.lock"
         if lock.name == own:
@@ -228,7 +245,9 @@ def decode(
     archive = zipfile.ZipFile(root) if root.is_file() else None
 
     def read(file: str) -> bytes:
-        return archive.read(file) if archive else (root / file).read_bytes()
+        if archive:
+            return read_member(archive, file, MOST_BYTES)
+        return read_bytes(root / file, MOST_BYTES)
 
     def decoded(files: Sequence[str]) -> list[np.ndarray | str]:
         return [_decoded(partial(read, f), resolution, channels, crop, resize) for f in files]
@@ -279,6 +298,8 @@ def _decoded(
             if image.mode.startswith(("I", "F")):
                 return f"has more than 8 bits per channel ({image.mode})"
             width, height = image.size
+            if width * height > MOST_PIXELS:
+                return f"has {width} x {height} pixels, more than {MOST_PIXELS:,}"
             side = crop or min(width, height)
             if side > min(width, height):
                 return f"has {width} x {height} pixels, fewer than data.crop={crop}"
@@ -295,6 +316,19 @@ def _decoded(
     return x.transpose(2, 0, 1) if x.ndim == 3 else x[None]
 
 
+def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """The content of a member of an archive, whose stated size is looked at first.
+
+    Raises:
+        ValueError: if it has more than `most` bytes.
+        zipfile.BadZipFile, zlib.error, RuntimeError: if it is damaged or encrypted.
+    """
+    if (size := archive.getinfo(name).file_size) > most:
+        raise ValueError(f"it has {size / 2**20:,.0f} MB, more than {most // 2**20}")
+    with archive.open(name) as file:
+        return file.read(most)
+
+
 def _identities(
     root: Path, archive: zipfile.ZipFile | None, names: Sequence[str]
 ) -> list[tuple[object, ...]]:
@@ -307,7 +341,7 @@ def _identities(
         try:
             status = os.stat(os.path.join(root, name))
             identities.append((name, status.st_size, status.st_mtime_ns))
-        except FileNotFoundError:  # a link to nowhere: decoding will count it as broken
+        except OSError:  # a link to nowhere, or to itself: decoding will count it as broken
             identities.append((name,))
     return identities
 

@@ -10,7 +10,9 @@ The stand-in without files are procedurally drawn faces with attributes of the s
 
 import difflib
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from posixpath import basename
 from typing import Literal
@@ -21,12 +23,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from src.data.base import DataModule, DataSpec, Split, identity
-from src.data.cache import Write, entry, fingerprint
+from src.data.cache import Write, entry, fingerprint, read_member
 from src.data.folder import ImageFiles
 from src.data.procedural import faces, sdf
 from src.data.sources import arrange, image_names, label_classes
 from src.errors import SettingError
+from src.escape import line
+from src.stored import decode, read_text
 
+MOST_TEXT = 256 * 2**20  # bytes of a file of attributes: CelebA's has 27 MB
 PARTITIONS = ("train", "val", "test")  # by their numbers in list_eval_partition.txt
 DRAWN = {"train": (20_000, 0), "test": (2_000, 1)}  # faces and seed of the stand-in
 # Of the binary and continuous factors of drawn faces, the ten that move the image most when one of
@@ -181,12 +186,24 @@ class CelebA(DataModule):
             with zipfile.ZipFile(root) as archive:
                 for name in archive.namelist():
                     if basename(name) in [stem + ending for ending in endings]:
-                        return name, archive.read(name).decode()
+                        with self._reading(name):
+                            return name, decode(read_member(archive, name, MOST_TEXT))
         for folder in (self.given_root, root, root.parent):
             for ending in endings:
                 if (path := folder / f"{stem}{ending}").is_file():
-                    return str(path), path.read_text()
+                    with self._reading(path):
+                        return str(path), read_text(path, MOST_TEXT)
         return "", None
+
+    @contextmanager
+    def _reading(self, path: str | Path) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, zlib.error) as error:
+            raise SettingError(
+                f"data.root={self.given_root}: {path} cannot be read: {line(str(error))}.\n"
+                "Get the file anew, or remove it to train without it."
+            ) from error
 
     def _draw(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         self._know(faces.ATTRIBUTES)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.base import Batch, to_model
+from src.stored import expect, is_count
 
 IN_MEMORY = 4_000_000_000
 
@@ -94,6 +95,7 @@ class Stream:
         return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        expect(state, {"position": is_count}, "the data's place")
         self.position = state["position"]
         self._batches = None
 

@@ -7,6 +7,7 @@ dimensions, the dimensions as big-endian uint32, then the values. Files may be g
 The stand-in without files is UCI's digits as scikit-learn ships them: 1,797 of 8 x 8, enlarged.
 """
 
+import math
 import os
 import struct
 import tempfile
@@ -26,8 +27,10 @@ from src.data.base import DataModule, DataSpec, Split, identity
 from src.data.cache import fingerprint
 from src.data.sources import IDX, IDX_FOLDERS, idx_folder
 from src.errors import SettingError
+from src.stored import read_bytes
 
 SIDE = 28
+MOST_BYTES = 2**30  # of a file, decompressed or not
 
 
 class MNIST(DataModule):
@@ -124,13 +127,13 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise SettingError(f"data.root: {folder} has no {name}(.gz).\nPut it there.")
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        # Unlike gzip.open, this gives what could be read of a file that was cut short.
-        try:
-            data = zlib.decompressobj(wbits=31).decompress(data)
-        except zlib.error as error:
-            raise SettingError(f"data.root: {path} is damaged ({error}). Get it anew.") from error
+    try:
+        data = read_bytes(path, MOST_BYTES)
+        if path.suffix == ".gz":
+            # Unlike gzip.open, this gives what could be read of a file that was cut short.
+            data = zlib.decompressobj(wbits=31).decompress(data, MOST_BYTES)
+    except (OSError, ValueError, zlib.error) as error:
+        raise SettingError(f"data.root: {path} is damaged ({error}). Get it anew.") from error
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
         raise SettingError(
@@ -138,7 +141,7 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
             f"{data[:4].hex() or 'nothing'}, not 000008{dimensions:02x}. Get it anew."
         )
     shape = struct.unpack(f">{dimensions}I", data[4:header])
-    expected = header + int(np.prod(shape, dtype=np.int64))
+    expected = header + math.prod(shape)
     if len(data) != expected:
         raise SettingError(
             f"data.root: {path} is {'cut short' if len(data) < expected else 'too long'}: "

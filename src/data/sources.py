@@ -5,7 +5,6 @@ imported.
 """
 
 import itertools
-import os
 import posixpath
 import queue
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from src.errors import SettingError
+from src.folders import walk
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 IDX = {
@@ -57,8 +57,7 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     Raises:
         SettingError: if real data are asked for, or there is no stand-in, and they are not there.
     """
-    # Stacks of images are made of the single ones.
-    reader = str(data["_target_"]).rpartition(".")[2].removeprefix("Stacked")
+    reader = _reader(data)
     source, name = data["source"], data["name"]
     if data["kind"] == "points":
         return "builtin", ""  # drawn from the exact distribution: there is nothing more real
@@ -70,10 +69,10 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
                 f"Set data.root to a folder or zip of images."
             )
         return "builtin", ""
-    root = None if data["root"] is None else Path(data["root"]).expanduser()
-    reason = _missing(root, name, reader)
+    reason = missing(data)
     if reason is None:
         return "real", ""
+    root = data["root"] and Path(data["root"]).expanduser()
     mirrors = MIRRORS.get(name, ()) if reader == "MNIST" and root else ()
     if mirrors:
         if _answers([f"{mirror}{IDX['train'][1]}.gz" for mirror in mirrors], PATIENCE):
@@ -93,13 +92,23 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     )
 
 
-def _missing(root: Path | None, name: str, reader: str) -> str | None:
-    """Why a reader cannot find its data under the root; None if it can."""
-    if root is None:
+def _reader(data: Mapping[str, Any]) -> str:
+    """The class that reads a data set; stacks of images are made of the single ones."""
+    return str(data["_target_"]).rpartition(".")[2].removeprefix("Stacked")
+
+
+def missing(data: Mapping[str, Any]) -> str | None:
+    """Why real data cannot be read from `data.root`; None if they can. Nothing is downloaded.
+
+    Args:
+        data: the configuration `data`.
+    """
+    if data["root"] is None:
         return "no place is set"
+    root, name = Path(data["root"]).expanduser(), data["name"]
     if not root.exists():
         return "there is no such folder or file"
-    if reader == "MNIST":
+    if _reader(data) == "MNIST":
         return None if idx_folder(root, name) else f"no {name} files there"
     return None if next(_images(image_root(root)), None) else "no images there"
 
@@ -172,8 +181,8 @@ def _images(root: Path) -> Iterator[str]:
             ) from error
         yield from filter(_is_image, names)
         return
-    for folder, _, files in os.walk(root, followlinks=True):
-        inside = Path(folder).relative_to(root).as_posix()
+    for folder, _, files in walk(root):
+        inside = folder.relative_to(root).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
         yield from (f"{prefix}{file}" for file in files if _is_image(f"{prefix}{file}"))
 

@@ -19,6 +19,7 @@ from src.data.mnist import MNIST
 from src.data.sources import stacked_classes
 from src.errors import SettingError
 
+MOST_LABELS = 30  # of single images, of which triples are the classes
 TEST_SIZE = 26_000  # as many as are scored
 
 
@@ -69,6 +70,8 @@ class StackedMNIST(MNIST):
     ) -> None:
         if size < 1:
             raise SettingError(f"data.size={size} must be positive: images to train on.")
+        if len(labels) > MOST_LABELS:
+            raise SettingError(f"data.labels has {len(labels)} entries; {MOST_LABELS} can be.")
         super().__init__(
             name, kind, 1, resolution, labels, source, root, cache, batch_size, seed, flip,
             workers, in_memory,

@@ -30,6 +30,7 @@ from src.data.cache import fingerprint
 from src.errors import SettingError
 
 TEST_SIZE = 10_000
+MOST_DIMENSIONS, MOST_VALUES = 1000, 2**28
 
 
 class Gaussian:
@@ -183,6 +184,8 @@ class Toy(DataModule):
         for setting, value in (("dim", dim), ("size", size)):
             if value <= 0:
                 raise SettingError(f"data.{setting}={value} must be positive.")
+        if dim > MOST_DIMENSIONS or size * dim > MOST_VALUES:
+            raise SettingError(f"data.size={size} points of data.dim={dim} are too many numbers.")
         super().__init__(DataSpec(kind, (dim,)), batch_size, seed)
         self.name, self.definition, self.size = name, definition, size
         self.distribution = known[definition](dim)

@@ -21,17 +21,23 @@ Files are safetensors: the weights, and as metadata what is needed to rebuild th
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from src.data.base import DataModule, Split, to_model
 from src.errors import SettingError
+from src.escape import line
 from src.metrics.base import keep
+from src.stored import Limits, expect, parse_json, read_bytes
+from src.tensor_files import read_safetensors
+
+SIZES = range(8, 65)  # pixels, of which one is left when they are halved three times
+LABELS, NAME = 2**16, 255  # the most labels, and the most characters of one
 
 
 class Classifier(nn.Module):
@@ -202,17 +208,37 @@ def load_classifier(path: Path) -> tuple[Classifier, dict, str]:
     """
     cure = "Give a .safetensors file that this project trained."
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        with safe_open(path, "pt") as file:
-            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        content = read_bytes(path, most=2**26)
+        state, metadata = read_safetensors(content)
+        about = {key: parse_json(text, Limits(nodes=2 * LABELS)) for key, text in metadata.items()}
+        _check_about(about)
         model = Classifier(about["channels"], about["size"], len(about["labels"]))
         model.load_state_dict(state)
     except OSError as error:
         raise SettingError(f"metrics.weights={path} cannot be read: {error}.\n{cure}") from error
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise SettingError(f"metrics.weights={path} is no classifier of ours.\n{cure}") from error
+    except (ValueError, RuntimeError) as error:  # of a tensor that is missing, or of another shape
+        raise SettingError(
+            f"metrics.weights={path} is no classifier of ours: {line(str(error))}\n{cure}"
+        ) from error
+    sha256 = hashlib.sha256(content).hexdigest()
     return model.eval().to(memory_format=torch.channels_last), about, sha256
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    """Check a stranger's description before a network is made of it.
+
+    Raises:
+        ValueError: if something is missing, or is no description of a classifier.
+    """
+    shape = {"channels": int, "size": int, "name": str, "labels": [str], "outputs": str}
+    expect(about, shape, "its description")
+    if about["channels"] not in (1, 3) or about["size"] not in SIZES:
+        raise ValueError(f"it is for {about['channels']} channels of {about['size']} pixels.")
+    if about["outputs"] not in ("classes", "attributes"):
+        raise ValueError("it has neither classes nor attributes.")
+    labels = about["labels"]
+    if not 1 <= len(labels) <= LABELS or max(map(len, [about["name"], *labels])) > NAME:
+        raise ValueError("its labels are too many, or too long.")
 
 
 @torch.no_grad()

@@ -12,7 +12,6 @@ saved from them score the same.
 
 import hashlib
 import io
-import pickle
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,8 @@ from torch import Tensor, nn
 from src.data.base import to_model, to_uint8
 from src.errors import SettingError
 from src.metrics.classifier import fit_to, load_classifier
+from src.stored import read_bytes
+from src.tensor_files import read_checkpoint
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -173,7 +174,7 @@ class ClassifierFeatures(Extractor):
 def shipped(name: str) -> Path | None:
     """The file of the classifier that ships with the project under this name, if there is one."""
     path = SHIPPED / f"{name}.safetensors"
-    return path if path.is_file() else None
+    return path if path.parent == SHIPPED and path.is_file() else None
 
 
 def inception_file(download: bool) -> Path:
@@ -230,20 +231,25 @@ def full_precision(device_type: str) -> Iterator[None]:
 
 def _read_state(path: Path) -> tuple[dict[str, Tensor], str]:
     """A state dict and its file's sha256; code in the pickle is refused, not run."""
+    cure = "Give a file of torch-fidelity's Inception weights."
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SettingError(
-            f"metrics.weights={path} cannot be read: {error.strerror}.\n"
-            "Give a file of torch-fidelity's Inception weights."
-        ) from error
+        content = read_bytes(path, most=2**30)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingError(f"metrics.weights={path} cannot be read: {reason}.\n{cure}") from error
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        if content.startswith(b"PK"):
+            state = read_checkpoint(content)
+        else:  # as torch wrote before 1.6; what torch.load tells of a damaged one has many kinds
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:
         raise SettingError(
-            f"metrics.weights={path} is not a plain state dict and was refused.\n"
-            "Give a file of torch-fidelity's Inception weights."
+            f"metrics.weights={path} is not a plain state dict and was refused.\n{cure}"
         ) from error
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in state.items()
+    ):
+        raise SettingError(f"metrics.weights={path} is not a state dict.\n{cure}")
     return state, hashlib.sha256(content).hexdigest()
 
 

@@ -22,15 +22,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from src.data.base import DataModule
+from src.data.cache import file_name
 from src.errors import SettingError
 from src.metrics.base import Sampler, Scores, count, draw, keep
 from src.metrics.features import Extractor, Features
+from src.stored import NUMBER, expect, parse_json, read_bytes
+from src.tensor_files import read_safetensors
 
 METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
 MANIFOLD = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}  # k nearest neighbours
@@ -290,8 +292,8 @@ class QualityScorer:
             return None
         asked = [self._chosen(), self.n, self.seed]
         path = self._path("floor", asked).with_suffix(".json")
-        if path.exists():
-            return json.loads(path.read_text())
+        if (kept := _read_floor(path, self._chosen())) is not None:
+            return kept
         test = self._reference("test", limit=self.n)
         values = self._measure(Features(test.features, test.logits))
         floor = {"n": len(test.features), "values": values}
@@ -330,11 +332,21 @@ class QualityScorer:
     def _path(self, *asked: object) -> Path:
         key = [FORMAT, self.data.data_id["hash"], self.extractor.protocol, asked]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        name = f"{self.data.data_id['name']}-{asked[0]}-{self.extractor.name}-{digest}"
-        return self.cache / f"{name}.safetensors"
+        data, extractor = map(file_name, (str(self.data.data_id["name"]), self.extractor.name))
+        return self.cache / f"{data}-{asked[0]}-{extractor}-{digest}.safetensors"
 
     def _embed(self, images: Tensor) -> Features:
         return _join([self.extractor(part) for part in images.split(self.batch_size)])
+
+
+def _read_floor(path: Path, metrics: Sequence[str]) -> dict[str, Any] | None:
+    """What was kept of the held-out reals; a file that is missing or damaged is made anew."""
+    try:
+        floor = parse_json(read_bytes(path))
+        expect(floor, {"n": int, "values": dict.fromkeys(metrics, NUMBER)}, path.name)
+    except (OSError, ValueError):
+        return None
+    return floor
 
 
 def _join(parts: Iterable[Features]) -> Features:
@@ -347,10 +359,16 @@ def _join(parts: Iterable[Features]) -> Features:
 def _read(path: Path) -> Reference | None:
     """What was kept of reals; a file that is missing or damaged is made anew."""
     try:
-        with safe_open(path, "pt") as file:
-            kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            size = int(file.metadata()["size"])
-    except (FileNotFoundError, SafetensorError):
+        kept, about = read_safetensors(path)
+        mean, factor, features = (kept[key] for key in ("mean", "factor", "features"))
+        size, logits = int(about["size"]), kept.get("logits")
+    except (ValueError, KeyError):
         return None
-    moments = Moments(kept["mean"], kept["factor"])
-    return Reference(size, moments, kept["features"], kept.get("logits"))
+    n, d = min(size, NEIGHBOURS), mean.numel()
+    expected = [(mean, (d,), torch.float64), (factor, (*factor.shape[:1], d), torch.float64)]
+    expected += [(features, (n, d), torch.float32)]
+    if logits is not None:
+        expected += [(logits, (n, *logits.shape[-1:]), torch.float32)]
+    if any(tensor.shape != shape or tensor.dtype != dtype for tensor, shape, dtype in expected):
+        return None
+    return Reference(size, Moments(mean, factor), features, logits)

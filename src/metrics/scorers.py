@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from src.data.base import DataModule
+from src.data.cache import file_name
 from src.data.stacked_mnist import StackedMNIST
 from src.errors import SettingError
 from src.metrics.base import Scorer
@@ -199,7 +200,8 @@ def _single(settings: Settings, data: StackedMNIST) -> ClassifierFeatures:
 
 def _trained(data: DataModule, cache: Path) -> Path:
     """The classifier of these data, trained now if the cache has none."""
-    path = cache / "classifiers" / f"{data.data_id['name']}-{data.data_id['hash']}.safetensors"
+    name = f"{file_name(str(data.data_id['name']))}-{data.data_id['hash']}.safetensors"
+    path = cache / "classifiers" / name
     if not path.exists():
         accuracy = train_classifier(data, path)
         print(

@@ -224,7 +224,10 @@ class Layerwise(GenerativeModel):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         super().on_load_checkpoint(checkpoint)
-        self._at = checkpoint["sparring"]["stage"]
+        stage = checkpoint["sparring"]["stage"]
+        if type(stage) is not int or not -1 <= stage < len(self._names):
+            raise ValueError(f"its stage {stage} is none of {len(self._names)}")
+        self._at = stage
 
 
 def _gain(reconstruction: Reconstruction) -> float:

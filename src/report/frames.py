@@ -2,20 +2,24 @@
 
 All runs draw from the codes of one seed at the same times of their budget, so that frames of
 different variants can be looked at side by side. Small WebP files as data addresses.
+
+Runs may be those of strangers: only PNG files of a stated, bearable size are decoded, and what is
+shown is always drawn anew.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from src.report.comparison import Comparison, Picture
 from src.report.read import Record, data_address
+from src.runs import evenly
+from src.stored import read_png
 
 TILES = 8  # of a grid, in either direction
+THREADS = 4  # each holds one decoded picture
 
 
 class Size(NamedTuple):
@@ -41,16 +45,16 @@ def add_pictures(comparison: Comparison, records: Mapping[str, Record], megabyte
     runs = [run for run in comparison.runs if run.id in firsts and run.folder in records]
     there = {run.id: records[run.folder].frames() for run in runs}
     pitch = {run.id: _pitch(records[run.folder]) for run in runs}
-    with ThreadPoolExecutor() as pool:  # Pillow works outside of the interpreter's lock
+    with ThreadPoolExecutor(THREADS) as pool:  # Pillow works outside of the interpreter's lock
         for size in SIZES:
             # The last frames have the most to show; the others are about as large.
             lasts = [(there[run.id][-1][1], pitch[run.id], size) for run in runs if there[run.id]]
             bytes_each = sum(map(len, pool.map(_encode, lasts))) / max(len(lasts), 1)
-            n = sum(len(spread(there[run.id], size.frames)) for run in runs)
+            n = sum(len(evenly(there[run.id], size.frames)) for run in runs)
             if bytes_each * n < megabytes * 1e6:
                 break
         for run in runs:
-            chosen = spread(there[run.id], size.frames)
+            chosen = evenly(there[run.id], size.frames)
             images = pool.map(_encode, [(path, pitch[run.id], size) for _, path in chosen])
             run.pictures = [
                 Picture(samples, image)
@@ -59,17 +63,10 @@ def add_pictures(comparison: Comparison, records: Mapping[str, Record], megabyte
             ]
 
 
-def spread(frames: Sequence[tuple[int, Path]], most: int) -> list[tuple[int, Path]]:
-    """At most so many frames, evenly chosen, with the first and the last."""
-    if len(frames) <= most:
-        return list(frames)
-    return [frames[round(i * (len(frames) - 1) / (most - 1))] for i in range(most)]
-
-
 def _pitch(record: Record) -> int | None:
     """Pixels from one tile to the next, as `src.pictures.grid` draws them; None for points."""
     shape = (record.summary.get("data_id") or {}).get("shape") or ()
-    if len(shape) != 3:
+    if len(shape) != 3 or min(shape) < 1:
         return None
     largest = max(shape[1:])
     return max(1, 64 // largest) * largest + 2
@@ -79,14 +76,10 @@ def _encode(frame: tuple[Path, int | None, Size]) -> str:
     """The picture, at most eight tiles wide and high; empty if it cannot be read."""
     path, pitch, size = frame
     try:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
-    except (OSError, SyntaxError):  # Pillow's word for a damaged PNG
+        picture = read_png(path, TILES * pitch + 2 if pitch else None)
+        picture.thumbnail((size.side, size.side))
+        out = io.BytesIO()
+        picture.save(out, "WEBP", quality=size.quality, method=1)
+    except (OSError, ValueError):
         return ""
-    if pitch:
-        edge = TILES * pitch + 2
-        picture = picture.crop((0, 0, min(edge, picture.width), min(edge, picture.height)))
-    picture.thumbnail((size.side, size.side))
-    out = io.BytesIO()
-    picture.save(out, "WEBP", quality=size.quality, method=1)
     return data_address(out.getvalue(), "image/webp")

@@ -5,80 +5,20 @@ that failed, that is damaged or was never scored. Nothing here imports torch.
 """
 
 import base64
-import csv
 import glob
-import io
-import json
 import os
-import re
-import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from src.checks import ADVICE
 from src.config import bears_on_result, flatten
 from src.errors import SettingError
+from src.escape import line
 from src.report.comparison import LeftOut
-from src.runs import Run, run_folders
-
-# The shapes of what is used of a run: a type, [shape of each entry] or {key: shape of its value}.
-# "*" is every key; what has a question mark may be absent or null.
-NUMBER = int | float
-SETTINGS = {"model": dict, "data": dict, "budget": int, "seed": int}
-SUMMARY = {
-    "status?": str,
-    "error?": str,
-    "stopped?": str,
-    "headline?": [str],
-    "metrics?": {"*": NUMBER},
-    "protocols?": {"*": dict},
-    "scores?": [{"samples_seen": NUMBER, "*": NUMBER}],
-    "data_id?": {"shape?": [int], "splits?": {"*": int}},
-    "choices?": {"*": str | None},
-    "samples_seen?": NUMBER,
-    "seconds?": NUMBER,
-    "parameters?": {"*": NUMBER},
-    "peak_memory?": NUMBER,
-}
-EVALUATIONS = [{"name": str, "value": NUMBER, "samples_seen": NUMBER, "protocol": dict}]
-
-
-def expect(value: Any, shape: Any, place: str) -> None:
-    """Check what was read against a shape as above.
-
-    Raises:
-        SettingError: naming the place and what is there instead.
-    """
-    if not isinstance(value, type(shape) if isinstance(shape, dict | list) else shape):
-        raise SettingError(f"{place} is {'missing' if value is None else reprlib.repr(value)}.")
-    inside = f"{place}." if ": " in place else f"{place}: "
-    if isinstance(shape, list):
-        for i, entry in enumerate(value):
-            expect(entry, shape[0], f"{inside}{i}")
-    elif isinstance(shape, dict):
-        for key, inner in shape.items():
-            for name in value if key == "*" else [key.removesuffix("?")]:
-                if not key.endswith("?") or value.get(name) is not None:
-                    expect(value.get(name), inner, f"{inside}{name}")
-
-
-def read_file(path: Path, shape: Any, absent: str, parse: Callable[[str], Any] = json.loads) -> Any:
-    """What is in a file, or in the text that stands for one that is not there.
-
-    Raises:
-        SettingError: naming the file, if it cannot be read or has another shape.
-    """
-    try:
-        found = parse(path.read_text() if path.exists() else absent)
-    except (OSError, ValueError, TypeError, yaml.YAMLError, csv.Error) as error:
-        raise SettingError(f"{path.name}: {error}") from error
-    expect(found, shape, path.name)
-    return found
+from src.runs import EVALUATIONS, Run, run_folders
 
 
 @dataclass
@@ -156,14 +96,14 @@ def find(paths: Iterable[str]) -> list[Path]:
 
 def read_run(folder: Path) -> Record | LeftOut:
     """A finished run, or why there is none."""
+    run = Run(folder)
     try:
-        settings = read_file(folder / "config.yaml", SETTINGS, "", _settings)
-        summary = read_file(folder / "summary.json", SUMMARY, "{}")
-        evaluations = read_file(folder / "evaluations.json", EVALUATIONS, "[]")
-        clock = read_file(folder / "metrics.csv", tuple, "", _clock)
-        summary["status"] = Run(folder).status or "begun"
+        settings, summary, clock = run.settings, run.summary, run.clock
+        evaluations = run.read_json("evaluations.json", EVALUATIONS, [])
+        summary["status"] = run.status
     except (SettingError, OSError) as error:
-        return LeftOut(str(folder), "damaged", " ".join(str(error).split())[:200])
+        reason = str(error).replace(f"{folder}/", "")
+        return LeftOut(str(folder), "damaged", line(reason))
     if reason := unfinished(summary, clock[0][-1] if clock[0] else 0):
         return LeftOut(str(folder), *reason)
     summary |= {key: summary.get(key) or {} for key in ("metrics", "protocols")}
@@ -171,7 +111,7 @@ def read_run(folder: Path) -> Record | LeftOut:
         if entry["samples_seen"] == summary.get("samples_seen"):
             summary["metrics"].setdefault(entry["name"], entry["value"])
             summary["protocols"].setdefault(entry["name"], entry["protocol"])
-    return Record(str(folder), settings, summary, clock, partial(_frames, folder / "samples"))
+    return Record(str(folder), settings, summary, clock, run.frames)
 
 
 def unfinished(summary: dict[str, Any], samples: float) -> tuple[str, str] | None:
@@ -185,29 +125,6 @@ def unfinished(summary: dict[str, Any], samples: float) -> tuple[str, str] | Non
     if status == "running":
         return status, at
     return status, f"{at}; the same command goes on with it"
-
-
-def _settings(text: str) -> Any:
-    settings = yaml.safe_load(text)
-    json.dumps(settings)  # YAML can hold what no setting is: dates, or a list inside of itself
-    return settings
-
-
-def _clock(text: str) -> tuple[list[float], list[float]]:
-    """The columns `samples_seen` and `seconds` of a metrics.csv, of the rows that have both."""
-    rows = csv.reader(io.StringIO(text))
-    header = next(rows, [])
-    if not {"samples_seen", "seconds"} <= set(header):
-        return [], []
-    a, b = header.index("samples_seen"), header.index("seconds")
-    # The last line may be cut off, in a file that is being written.
-    pairs = [(float(row[a]), float(row[b])) for row in rows if len(row) > max(a, b) and row[b]]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-
-
-def _frames(folder: Path) -> list[tuple[int, Path]]:
-    paths = sorted(folder.glob("*.png")) if folder.exists() else []
-    return [(int(path.stem), path) for path in paths if re.fullmatch(r"\d+", path.stem)]
 
 
 def data_address(content: bytes, kind: str) -> str:

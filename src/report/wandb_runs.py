@@ -12,10 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from src.checks import check_stored
 from src.errors import SettingError
+from src.escape import line
 from src.loggers import CLOCK
 from src.report.comparison import LeftOut
-from src.report.read import SETTINGS, SUMMARY, Record, expect, unfinished
+from src.report.read import Record, unfinished
+from src.runs import SUMMARY
+from src.stored import CONFIG, check_plain, expect, parse_json
 
 PICTURES = "samples"  # the name under which the callback of that name logs
 
@@ -55,13 +59,14 @@ def read_wandb(address: str, api: Any = None) -> tuple[list[Record], list[LeftOu
 def _record(run: Any) -> Record | LeftOut:
     place = f"{'/'.join(run.path)}/{run.name}"
     settings = dict(run.config)
-    text = json.dumps(dict(run.summary_metrics))
-    summary = json.loads(re.sub(r'"(NaN|-?Infinity)"', r"\1", text))  # W&B writes them as words
     try:
-        expect(settings, SETTINGS, "config")
+        text = json.dumps(dict(run.summary_metrics))
+        summary = parse_json(re.sub(r'"(NaN|-?Infinity)"', r"\1", text))  # so W&B writes them
+        check_plain(settings, CONFIG)
+        check_stored(settings)
         expect(summary, SUMMARY, "summary")
-    except SettingError as error:
-        return LeftOut(place, "damaged", str(error))
+    except (ValueError, TypeError) as error:
+        return LeftOut(place, "damaged", line(str(error)))
     summary["status"] = summary.get("status") or run.state
     if reason := unfinished(summary, summary.get(CLOCK, 0)):
         return LeftOut(place, *reason)
@@ -87,4 +92,6 @@ _KEPT: list[tempfile.TemporaryDirectory] = []
 
 def _names(logged: Mapping[str, Any]) -> list[str]:
     """Files of what was logged: one image, or a list of them."""
-    return [logged["path"]] if "path" in logged else list(logged.get("filenames", ()))
+    names = [logged["path"]] if "path" in logged else list(logged.get("filenames", ()))
+    # They become paths here, and may be anybody's.
+    return [n for n in names if re.fullmatch(r"[\w./-]+\.png", n) and ".." not in n and n[0] != "/"]

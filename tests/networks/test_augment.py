@@ -7,12 +7,13 @@ import yaml
 from torch import Tensor
 from torch.testing import assert_close
 
-from src.build import build
 from src.config import CONF
 from src.errors import SettingError
+from src.instantiate import build
 from src.networks.augment import (
     ADA,
     TRANSFORMATIONS,
+    Augment,
     DiffAugment,
     NoAugment,
     brightness,
@@ -299,7 +300,8 @@ def test_observing_needs_no_gradient() -> None:
     ("name", "kind"), [("none", NoAugment), ("diffaugment", DiffAugment), ("ada", ADA)]
 )
 def test_presets_are_the_published_ones(name: str, kind: type) -> None:
-    augment = build(yaml.safe_load((CONF / "model" / "augment" / f"{name}.yaml").read_text()))
+    node = yaml.safe_load((CONF / "model" / "augment" / f"{name}.yaml").read_text())
+    augment = build(node, Augment, "model.augment")
     assert type(augment) is kind
     assert getattr(augment, "policy", ALL) == ALL
     if name == "diffaugment":

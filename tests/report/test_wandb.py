@@ -115,7 +115,7 @@ def test_runs_of_another_program_are_damaged(tmp_path: Path) -> None:
     runs[2].summary_metrics |= {"metrics": {"fid10k_mnist": "NaN"}}
     records, left_out = read_wandb("wandb:me/toys", Api(runs))
     assert [(entry.status, entry.reason) for entry in left_out] == [
-        ("damaged", "config: model is 'resnet'."),
+        ("damaged", "callbacks is missing"),
         ("damaged", "summary: metrics.fid10k_mnist is 'abc'."),
     ]
     found = compare(records, left_out)

@@ -1,0 +1,47 @@
+"""A walk through folders that ends, whatever links, loops and depths somebody has made there."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """All folders at or below one: each with the names of the folders and of the files in it.
+
+    Like `os.walk`, links are followed and what the caller takes out of the list of folders is left
+    out; but no folder is visited twice, nor one that holds the root, and depth is no matter.
+    Folders that cannot be read are passed over.
+    """
+    here = Path(os.path.abspath(root))
+    visited = {_identity(place) for place in (*here.parents, *here.resolve().parents)}
+    waiting = [Path(root)]
+    while waiting:
+        place = waiting.pop()
+        if (identity := _identity(place)) in visited:
+            continue
+        visited.add(identity)
+        folders, files = [], []
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    (folders if _is_folder(entry) else files).append(entry.name)
+        except OSError:
+            continue
+        folders.sort()
+        yield place, folders, files
+        waiting += [place / name for name in reversed(folders)]
+
+
+def _identity(place: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(place)
+    except (OSError, ValueError):  # it is gone, a link leads nowhere or to itself
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
