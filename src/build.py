@@ -97,7 +97,7 @@ def load_model(run: Run) -> GenerativeModel:
     restore(model, path, checkpoint)
     status = run.status
     if status != "finished":
-        how = f"has failed ({run.summary['error']})" if status == "failed" else f"is {status}"
+        how = f"has failed ({run.summary.get('error')})" if status == "failed" else f"is {status}"
         print(line(f"Note: the run {how}; its model is of {model.samples_seen:,} samples.", 400))
     return model.eval()
 

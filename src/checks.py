@@ -20,7 +20,7 @@ from src.signatures import Slot, check_kind, fits, signature, slot_of, spell
 # others, and a penalty the norm that D should have beside it.
 RECIPE = {"batch_size": "int", "budget": "int"}
 ADVICE = {"requires", "discriminator_norm"}
-DIRECTIVES = {"_target_", "_partial_", "_convert_"}
+DIRECTIVES = {"_target_", "_partial_"}
 RESERVED = DIRECTIVES | ADVICE
 # What the code itself hands to a constructor; a partial one (a network, an optimiser) waits for it.
 GIVEN = {
@@ -153,7 +153,7 @@ def _check_part(group: str, node: Any) -> None:
         shown = reprlib.repr(node)
         raise SettingError(f"{group}={shown} cannot be: choose one, see python -m src.train --help")
     _check_node(group, node)
-    check_kind(group, node["_target_"], PARTS[group])
+    _check_slot(group, node, PARTS[group])
 
 
 def check_sample(config: DictConfig) -> None:
@@ -277,7 +277,7 @@ def _check_slot(path: str, node: Mapping[str, Any], slot: Slot | None) -> None:
     if slot is None:
         raise SettingError(f"{path} takes a plain value, and no _target_.")
     check_kind(path, node["_target_"], slot)
-    if bool(node.get("_partial_")) != slot.partial:
+    if node.get("_partial_", False) is not slot.partial:
         raise SettingError(f"{path}._partial_ must be {str(slot.partial).lower()}.")
 
 

@@ -75,7 +75,7 @@ def _sweep(words: list[str], check: Check) -> None:
 
 def told(error: SettingError) -> str:
     """An error as it is shown: three lines of bearable length, whoever wrote the words in it."""
-    return "\n".join(line(part, 600) for part in f"error: {error}".splitlines()[:3])
+    return "\n".join(line(part, 400) for part in f"error: {error}".splitlines()[:3])
 
 
 def quoted(argument: str) -> str:

@@ -16,6 +16,7 @@ from src.checks import PICTURES, check_compare
 from src.command import launch
 from src.config import plain
 from src.errors import SettingError
+from src.escape import terminal
 from src.report import write
 from src.report.against import draw
 from src.report.build import compare as build
@@ -48,7 +49,7 @@ def compare(config: DictConfig, _: Path) -> Comparison:
             content = FORMATS[path.suffix](comparison)
         write_atomically(path, content)
     if targets:
-        print(f"\nWritten: {', '.join(map(str, targets))}")
+        print(terminal(f"\nWritten: {', '.join(map(str, targets))}"))
     if logged:
         from src.report.wandb_log import log
 

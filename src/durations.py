@@ -26,7 +26,7 @@ def parse_duration(text: str | float, setting: str = "max_time") -> float:
     seconds = sum(float(n) * unit for n, unit in zip(amounts, _UNITS.values(), strict=True))
     if seconds <= 0:
         raise SettingError(
-            f"{setting}={text} is not a duration.\nWrite it like 90s, 10m, 1h30m or 2d."
+            f"{setting}={str(text)[:60]} is not a duration.\nWrite it like 90s, 10m, 1h30m or 2d."
         )
     return seconds
 

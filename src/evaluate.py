@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from src import runs
 from src.checks import check_evaluate
 from src.command import launch
+from src.escape import line
 
 
 def evaluate(config: DictConfig, _: Path) -> None:
@@ -38,7 +39,7 @@ def evaluate(config: DictConfig, _: Path) -> None:
     path = run / "evaluations.json"
     stored = run.read_json(path.name, runs.EVALUATIONS, [])
     runs.write_atomically(path, json.dumps(stored + records, indent=2) + "\n")
-    print(f"Added to {path}")
+    print(f"Added to {line(str(path), 400)}")
 
 
 if __name__ == "__main__":

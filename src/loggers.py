@@ -29,6 +29,7 @@ from src.runs import MOST_CURVES, unwritable, write_atomically
 from src.stored import read_text
 
 CLOCK = "samples_seen"
+MOST_ROWS = 200_000  # of a metrics.csv, which a run has some hundreds of
 
 # Without it wandb looks up a server even offline; it reads this when it is first used.
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -47,9 +48,13 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """
     try:
         text = read_text(path, MOST_CURVES)
+        if text.count("\n") > MOST_ROWS:
+            raise ValueError(f"it has more than {MOST_ROWS:,} rows")
         whole = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
         header = next(whole, [])
         rows = [{n: cell for n, cell in zip(header, row, strict=False) if cell} for row in whole]
+        if not all(CLOCK in row for row in rows):
+            raise ValueError(f"a row has no {CLOCK}")
         return [{n: (int if n == CLOCK else float)(c) for n, c in row.items()} for row in rows]
     except (OSError, ValueError, csv.Error) as error:
         raise SettingError(f"{path} is damaged: {line(str(error))}.") from error
@@ -76,13 +81,13 @@ def _columns(rows: Sequence[Mapping[str, float]]) -> list[str]:
 
 def _table(rows: Sequence[Mapping[str, float]]) -> str:
     columns = _columns(rows)
-    return _line(columns) + "".join(_line([row.get(name, "") for name in columns]) for row in rows)
+    return _lines([columns, *([row.get(name, "") for name in columns] for row in rows)])
 
 
-def _line(cells: Sequence[float | str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+def _lines(rows: Sequence[Sequence[float | str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 class CSVMetrics(loggers.Logger):
@@ -138,7 +143,7 @@ class CSVMetrics(loggers.Logger):
             return
         try:
             with self.path.open("a") as file:
-                file.write(_line([row.get(name, "") for name in self._columns]))
+                file.write(_lines([[row.get(name, "") for name in self._columns]]))
         except OSError as error:
             raise unwritable(self.path, error) from error
 

@@ -54,17 +54,18 @@ from src.stored import (
 T = TypeVar("T")
 State = Literal["new", "interrupted", "finished"]
 
-MOST_CURVES = 256 * 2**20  # bytes of a metrics.csv
+MOST_CURVES = 32 * 2**20  # bytes of a metrics.csv
 GLANCE = 0.2  # seconds for which whoever looks whether a folder is in use may hold it
 
 # The shapes of what is used of a run's files.
+PROTOCOL = {"real?": NUMBER}
 SUMMARY = {
     "status?": str,
     "error?": str,
     "stopped?": str,
     "headline?": [str],
     "metrics?": {"*": NUMBER},
-    "protocols?": {"*": dict},
+    "protocols?": {"*": PROTOCOL},
     "scores?": [{"samples_seen": is_amount, "*": NUMBER}],
     "data_id?": {"name": str, "hash": str, "shape?": [int], "splits?": {"*": int}},
     "choices?": {"*": str | None},
@@ -74,7 +75,9 @@ SUMMARY = {
     "peak_memory?": is_amount,
     "git?": str,
 }
-EVALUATIONS = [{"name": str, "value": NUMBER, "samples_seen": is_amount, "protocol": dict}]
+EVALUATIONS = [
+    {"name": str, "value": NUMBER, "samples_seen": is_amount, "protocol": {"real?": NUMBER}}
+]
 PROGRESS = {
     "samples_seen": is_amount,
     "budget": is_amount,
@@ -96,6 +99,7 @@ CONTENTS = (
     "wandb",
     "config.yaml",
 )
+FOLDERS = ("checkpoints", "samples", "wandb")  # of these
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -354,7 +358,7 @@ class Run:
             SettingError: if the folder holds a run of another configuration, or other things.
         """
         self._refuse_strangers()
-        self._refuse_links()
+        self._refuse_traps()
         if existing == "restart":
             return "new"
         if self.checkpoint is None and not (self / "summary.json").exists():
@@ -386,7 +390,7 @@ class Run:
             SettingError: as `look` says.
         """
         self._refuse_strangers()  # before a lock is put among their files
-        self._refuse_links()
+        self._refuse_traps()
         self.lock()
         if existing == "restart":
             self.clear()
@@ -408,12 +412,16 @@ class Run:
                     "Choose an empty folder; nothing was changed."
                 )
 
-    def _refuse_links(self) -> None:
-        """Refuse to write where links lead out of the folder."""
+    def _refuse_traps(self) -> None:
+        """Refuse to write where links lead out of the folder, or a file is in a folder's place."""
+        for name in FOLDERS:
+            if os.path.lexists(self / name) and not (self / name).is_dir():
+                raise SettingError(f"{self / name} is no folder.\nRemove it.")
         for place, folders, files in walk(self.folder):
-            folders[:] = [name for name in folders if not (place / name).is_symlink()]
-            for name in (*folders, *files):
+            links = {name for name in (*folders, *files) if os.path.islink(place / name)}
+            for name in links:
                 _check_inside(place / name, self.folder)
+            folders[:] = [name for name in folders if name not in links]
 
     def store(self, settings: Mapping[str, Any]) -> None:
         """Write config.yaml.

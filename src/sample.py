@@ -13,6 +13,7 @@ from src import runs
 from src.checks import check_sample
 from src.command import launch
 from src.errors import SettingError
+from src.escape import terminal
 
 STEPS = 10  # pictures from one end of an interpolation or traversal to the other
 DRAWS = 10_000  # of a code's law, which say where it lies
@@ -28,7 +29,7 @@ def sample(config: DictConfig, _: Path) -> None:
         write_neighbours(config, run, out)
     else:
         draw(config, run, out)
-    print(f"Wrote {out}")
+    print(terminal(f"Wrote {out}"))
 
 
 def write_progress(run: runs.Run, out: Path) -> None:

@@ -8,6 +8,7 @@ lightning takes about ten.
 import ast
 import builtins
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -59,9 +60,9 @@ def signature(target: str) -> Mapping[str, Parameter]:
     Raises:
         SettingError: if the name is not allowed, does not exist, or is not that of a class.
     """
-    if not target.startswith(ALLOWED):
+    if not target.startswith(ALLOWED) or not re.fullmatch(r"[\w.]{1,200}", target, re.ASCII):
         raise SettingError(
-            f"_target_={target} may not be built from a configuration.\n"
+            f"_target_={target[:200]} may not be built from a configuration.\n"
             f"Allowed are names that begin with {', '.join(ALLOWED)}"
         )
     found = _find(target)

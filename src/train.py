@@ -18,6 +18,7 @@ from src.config import choices_of, plain
 from src.errors import SettingError
 from src.escape import line
 from src.processes import train_on_ranks
+from src.stored import expect, is_amount
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -38,7 +39,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     with closing(runs.Run(folder)) as run:
         state = run.open(settings, settings["existing"])
         if state != "finished":
-            print(f"{'Resuming' if state == 'interrupted' else 'Training'} in {folder}")
+            begun = "Resuming" if state == "interrupted" else "Training"
+            print(f"{begun} in {line(str(folder), 400)}")
             resume = state == "interrupted"
             chosen = choices_of(config)
             if settings["trainer"]["devices"] > 1:
@@ -78,7 +80,7 @@ def load_data(settings: dict[str, Any], run: runs.Run) -> "DataModule":  # noqa:
 
     data = build_data(settings)
     data.setup()
-    known = run.summary.get("data_id", data.data_id)
+    known = run.summary.get("data_id") or data.data_id
     if run.checkpoint and known != data.data_id:
         raise SettingError(
             f"data.root={settings['data']['root']} has other data than the run in {run.folder} "
@@ -199,26 +201,37 @@ def _run(
         ) from error
 
 
+REPORTED = {"samples_seen": is_amount, "seconds": is_amount, "metrics": dict, "protocols": dict}
+
+
 def report(run: runs.Run, repeated: bool) -> None:
-    """What was reached, where the pictures are, and what to do next."""
+    """What was reached, where the pictures are, and what to do next.
+
+    Raises:
+        SettingError: if the summary of a finished run lacks what belongs there.
+    """
     summary = run.summary
+    expect(summary, REPORTED, f"{run / 'summary.json'} is damaged")
+    place = line(str(run.folder), 400)
     if repeated:
-        print(f"{run.folder} is finished; existing=restart trains it anew.")
+        print(f"{place} is finished; existing=restart trains it anew.")
         if summary.get("git") != (now := runs.git_commit()):
-            print(f"It was trained by the code of commit {summary.get('git')}; this is {now}.")
+            then = line(str(summary.get("git")))
+            print(f"It was trained by the code of commit {then}; this is {now}.")
     print(f"\n{summary['samples_seen']:,} samples in {summary['seconds']:.0f} s of training")
-    protocols = summary["protocols"]
+    metrics = summary["metrics"]
+    protocols = {k: record for k, record in summary["protocols"].items() if k in metrics}
     width = max(map(len, protocols), default=0)
     for name, record in protocols.items():
         real = record.get("real")
         beside = "" if real is None else f"   (held-out real data: {real:.4g})"
-        print(f"  {name:<{width}}  {summary['metrics'][name]:<8.4g}{beside}")
-    print(f"\nPictures: {run / 'samples'} (final.png, progress.gif, reals.png)")
+        print(f"  {line(name):<{width}}  {metrics[name]:<8.4g}{beside}")
+    print(f"\nPictures: {place}/samples (final.png, progress.gif, reals.png)")
     print("Next:")
-    print(f"  python -m src.sample run={run.folder} n=64 out=grid.png")
-    print(f"  python -m src.evaluate run={run.folder}")
+    print(f"  python -m src.sample run={place} n=64 out=grid.png")
+    print(f"  python -m src.evaluate run={place}")
     if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
-        print(f"  python -m src.compare runs={run.folder.parents[2]}")
+        print(f"  python -m src.compare runs={line(str(run.folder.parents[2]), 400)}")
     print("  the same command with seed=1, or with existing=restart to begin anew")
 
 

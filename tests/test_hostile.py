@@ -15,8 +15,14 @@ from tests.hostile.folders import Case
 from tests.hostile.harness import COMMANDS, drive, prepare, remove, warm
 from tests.hostile.verdicts import of_many, of_process, of_words, tried
 
-# Of one honest run, and none whose harm is in a checkpoint, which neither of the two opens.
-SHOWN = [case for case in CASES if case.base == "gan" and not case.name.startswith(("ckpt", "res"))]
+# Of one honest run; no checkpoints, which neither of the two opens, and nothing that takes seconds.
+SHOWN = [
+    case
+    for case in CASES
+    if case.base == "gan"
+    and not case.name.startswith(("ckpt", "resume"))
+    and not any(word in case.name for word in ("million", "megabyte", "spaces", "comment"))
+]
 TOGETHER = 60.0  # seconds that a command may take for all folders
 
 
@@ -42,13 +48,14 @@ def test_one_bad_folder_never_hides_the_others(work: Path) -> None:
     for command in ("status", "compare"):
         done = drive(command, SHOWN[0], place, TOGETHER)
         wrong = [*done.events, *of_process(done), *of_words(done), *of_many(SHOWN, place, done)]
-        assert wrong == [], command
+        assert not wrong, f"{command}: {wrong}"
 
 
 @pytest.mark.parametrize("name", WORST)
 def test_a_sample_of_it(name: str, work: Path) -> None:
     case = next(case for case in CASES if case.name == name)
-    assert [wrong for _, wrong, _ in tried(case, ["sample"], work)] == [[]]
+    ((_, wrong, _),) = tried(case, ["sample"], work)
+    assert not wrong
 
 
 @pytest.mark.slow

@@ -51,6 +51,8 @@ class DataSpec:
     def __post_init__(self) -> None:
         sizes = (*self.shape, *(self.picture_shape or ()))
         whole = all(type(size) is int and size > 0 for size in sizes)
+        if self.picture_shape and math.prod(self.picture_shape) != math.prod(self.shape):
+            whole = False
         if not whole or not self.shape or math.prod(self.shape) > MOST_NUMBERS:
             raise SettingError(
                 f"data: samples of shape {list(self.shape)} cannot be.\n"

@@ -20,6 +20,8 @@ from tests.hostile.folders import Case
 from tests.hostile.harness import COMMANDS, base, remove, warm
 from tests.hostile.verdicts import first_line, tried
 
+WIDTH = max(len(case.name) for case in CASES)
+
 
 class Line(NamedTuple):
     """What is printed of a command on the folder of a case; all is well without complaints."""
@@ -75,11 +77,14 @@ def main() -> int:
             if options.jobs > 1:  # whose threads a single process is better without
                 pool = stack.enter_context(multiprocessing.get_context("fork").Pool(options.jobs))
                 results = pool.imap_unordered(task, cases)
+            print(HEAD)
             for found in tqdm(results, total=len(cases), desc="folders"):
                 lines += found
+                for line in found:
+                    if line.complaints or not options.failures:
+                        tqdm.write(row(line), file=sys.stdout)
     finally:
         remove(work)
-    show(sorted(lines, key=lambda line: line.command), options.failures)
     failed = [line for line in lines if line.complaints]
     kinds = Counter(case.kind for case in cases)
     print(f"\n{', '.join(f'{n} {kind}' for kind, n in kinds.items())} folders, {len(lines)} calls")
@@ -91,19 +96,17 @@ def main() -> int:
     return int(bool(failed))
 
 
-def show(lines: list[Line], failures: bool) -> None:
-    """The table."""
-    width = max((len(line.case) for line in lines), default=0)
-    print(f"{'case':<{width}}  command   verdict  seconds    MB  message")
-    for line in lines:
-        if failures and not line.complaints:
-            continue
-        verdict = "FAIL" if line.complaints else "pass"
-        said = "; ".join(line.complaints) or ascii(line.message)[1:-1]
-        print(
-            f"{line.case:<{width}}  {line.command:<8}  {verdict:<7}  {line.seconds:>7.2f} "
-            f"{line.megabytes:>5.0f}  {said[:160]}"
-        )
+HEAD = f"{'case':<{WIDTH}}  command   verdict  seconds    MB  message"
+
+
+def row(line: Line) -> str:
+    """A row of the table."""
+    verdict = "FAIL" if line.complaints else "pass"
+    said = "; ".join(line.complaints) or ascii(line.message)[1:-1]
+    return (
+        f"{line.case:<{WIDTH}}  {line.command:<8}  {verdict:<7}  {line.seconds:>7.2f} "
+        f"{line.megabytes:>5.0f}  {said[:160]}"
+    )
 
 
 if __name__ == "__main__":

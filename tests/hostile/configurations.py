@@ -142,7 +142,7 @@ VALUES = [
 # Of these `sample` may take no notice.
 HARMLESS = (
     *("batch-of-a-quintillion", "budget-of-ten-to-the-thirty", "draws-of-a-billion"),
-    *("points-of-a-trillion", "resolution-of-a-billion"),
+    *("points-of-a-trillion", "points-of-a-billion-dimensions", "resolution-of-a-billion"),
 )
 
 # Accidents with the file.
