@@ -192,11 +192,12 @@ def _compare(model: GenerativeModel, state: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {shapes[0]}, and not {shapes[1]}")
 
 
-def load_data(run: Run, root: str | None, cache: str) -> DataModule:
+def load_data(run: Run, spec: DataSpec, root: str | None, cache: str) -> DataModule:
     """The data that a run was trained on, set up.
 
     Args:
         run: of which the configuration says what they are.
+        spec: what its model was made for.
         root: where they lie now; None is where the run had them, from where they are read, but only
             if their content is the recorded one.
         cache: of the caller.
@@ -210,13 +211,19 @@ def load_data(run: Run, root: str | None, cache: str) -> DataModule:
     data = settings["data"] = settings["data"] | {"cache": cache}
     if root is not None:
         data["root"] = root
-    elif data["source"] == "real":
-        if not trained_on:
+    if data["source"] == "real":
+        if root is None and not trained_on:
             raise SettingError(f"run={run.folder} does not say which its data were.\n{cure}")
-        if reason := missing(data):
-            raise SettingError(f"The run's data.root={data['root']}: {reason}.\n{cure}")
-        print(line(f"Reading the run's data at {data['root']}", 400))
+        if reason := missing(data):  # nothing is downloaded on a folder's word
+            raise SettingError(f"data.root={line(str(data['root']))}: {reason}.\n{cure}")
+        if root is None:
+            print(line(f"Reading the run's data at {data['root']}", 400))
     module = build_data(settings)
+    if module.spec != spec:
+        raise SettingError(
+            f"run={run.folder}: the model makes {spec.kind} {list(spec.shape)}, and the data are "
+            f"{module.spec.kind} {list(module.spec.shape)}, or of other classes.\n{cure}"
+        )
     module.setup()
     if trained_on and trained_on != module.data_id:
         raise SettingError(

@@ -36,6 +36,11 @@ PARTS = {
     "metrics": Slot("Settings", ROOT / "metrics" / "scorers.py", partial=False),
 }
 GROUPS = (*PARTS, "trainer", "callbacks", "logger", "wandb", "hydra")
+# Where the classes of what is stored, but never built of a stored configuration, must come from.
+HOMES = {
+    "callbacks": ("src.callbacks.", "lightning.pytorch.callbacks."),
+    "logger": ("src.loggers.",),
+}
 Lookup = Callable[[str], Any]  # the value of a dotted key, None if there is none
 
 
@@ -71,6 +76,12 @@ def check_stored(settings: Any) -> None:
         if "${" in text or text == "???":
             raise SettingError(f"{reprlib.repr(text)}: a stored value must not refer to others")
     _check_values(settings)
+    if settings["data"].get("source") == "auto":  # which is decided before a run begins
+        raise SettingError("data.source=auto is not decided")
+    for group, homes in HOMES.items():
+        for name, node in settings[group].items():
+            if not str(node.get("_target_")).startswith(homes):
+                raise SettingError(f"{group}.{name}._target_={node.get('_target_')} is none there")
     flat = flatten(settings)
     _check_requirements(settings, flat.get)
 
@@ -134,6 +145,9 @@ def _check_all(settings: Mapping[str, Any]) -> None:
     for group in ("callbacks", "logger"):
         if not isinstance(settings[group], Mapping):
             raise SettingError(f"{group}={reprlib.repr(settings[group])} cannot be.")
+    for name, node in settings["logger"].items():
+        if not isinstance(node, Mapping):
+            raise SettingError(f"logger.{name}={reprlib.repr(node)} cannot be.")
     for name, node in settings["callbacks"].items():
         if not isinstance(node, Mapping) or "_target_" not in node:
             raise SettingError(

@@ -23,7 +23,7 @@ def evaluate(config: DictConfig, _: Path) -> None:
 
     run = runs.Run(Path(config.run))
     model = load_model(run).to(device_of(config.device))
-    data = load_data(run, config.data.root, config.data.cache)
+    data = load_data(run, model.spec, config.data.root, config.data.cache)
     records = []
     for scorer in make_scorers(OmegaConf.to_container(config.metrics, resolve=True), data, model):
         scores = scorer.score(lambda n, seed: model.sample(n, seed=seed))

@@ -54,6 +54,7 @@ from src.stored import (
 T = TypeVar("T")
 State = Literal["new", "interrupted", "finished"]
 
+MOST_METRICS = 200  # of a run
 MOST_CURVES = 32 * 2**20  # bytes of a metrics.csv
 GLANCE = 0.2  # seconds for which whoever looks whether a folder is in use may hold it
 
@@ -221,7 +222,13 @@ class Run:
         Raises:
             SettingError: if it is damaged.
         """
-        return self.read_json("summary.json", SUMMARY, {}, " Use existing=restart to train anew.")
+        cure = " Use existing=restart to train anew."
+        summary = self.read_json("summary.json", SUMMARY, {}, cure)
+        if max(len(summary.get(key) or ()) for key in ("metrics", "protocols")) > MOST_METRICS:
+            raise SettingError(
+                f"{self / 'summary.json'} is damaged: more than {MOST_METRICS} numbers.{cure}"
+            )
+        return summary
 
     def update_summary(self, **entries: Any) -> None:
         """Merge entries into summary.json."""
@@ -456,8 +463,9 @@ def run_folders(root: Path) -> Iterator[Path]:
     """
     for place, folders, files in walk(root):
         if "summary.json" in files or {"config.yaml", ".lock"} <= set(files):
-            folders.clear()
             yield place
+            # Another run may lie below: files of that name in a folder of many hide none of them.
+            folders[:] = [name for name in folders if name not in FOLDERS]
         folders[:] = [name for name in folders if not name.startswith(".")]
 
 

@@ -60,7 +60,7 @@ def write_neighbours(config: DictConfig, run: runs.Run, out: Path) -> None:
             f"what=neighbours makes a .png of images; the model of {run.folder} makes "
             f"{model.spec.kind}, and out={out}."
         )
-    data = load_data(run, config.data.root, config.data.cache)
+    data = load_data(run, model.spec, config.data.root, config.data.cache)
     x = model.sample(config.n, labels_of(config, run, model), config.seed)
     pictures.save(out, neighbours.picture(x, data.reals("train").x, flip=data.flip))
 

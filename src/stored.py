@@ -33,8 +33,8 @@ from src.errors import SettingError
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser is several times as fast
 NUMBER = int | float
-MOST_PIXELS = 64_000_000  # of a picture, and bytes of its file
-MOST_SIDE = 2**15
+MOST_PIXELS = 20_000_000  # of a picture, and bytes of its file: 8 x 8 images of 512 pixels have 17
+MOST_SIDE = 2**14
 
 
 class Limits(NamedTuple):

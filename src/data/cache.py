@@ -14,9 +14,7 @@ import json
 import os
 import re
 import shutil
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,8 +27,10 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
+from src.data.sources import open_zip
 from src.errors import SettingError
-from src.stored import RECORD, parse_json, read_bytes
+from src.escape import line
+from src.stored import RECORD, expect, parse_json, read_bytes
 
 OURS = re.compile(r"[\w.-]+-[0-9a-f]{16}\.(npy|json)\.tmp")  # temporary files of ours
 FORMAT = 1  # of the entries; a change makes all of them anew
@@ -42,6 +42,8 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+# Not all that Pillow knows: for some it calls other programs (Ghostscript for EPS).
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 CHUNK = 64  # images per task of the pool
 MOST_BYTES = 256 * 2**20  # of one image file
 MOST_PIXELS = 64_000_000  # of one image
@@ -129,6 +131,9 @@ def _read(target: Path) -> Entry | None:
     """A whole entry, or None: one that is missing, cut short or unreadable is made anew."""
     try:
         info = parse_json(read_bytes(target.with_suffix(".json"), RECORD.size), RECORD)
+        expect(info, {"hash": str, "names?": [str], "broken?": {"*": str}}, "its record")
+        if not target.is_file():
+            return None
         x = np.load(target, mmap_mode="c")  # torch warns of arrays that are read-only
     except (OSError, ValueError):
         return None
@@ -242,7 +247,7 @@ def decode(
     Raises:
         SettingError: if more are broken, or the cache cannot be written.
     """
-    archive = zipfile.ZipFile(root) if root.is_file() else None
+    archive = open_zip(root) if root.is_file() else None
 
     def read(file: str) -> bytes:
         if archive:
@@ -294,7 +299,7 @@ def _decoded(
 ) -> np.ndarray | str:
     """One image as uint8 (c, resolution, resolution), or what is wrong with it."""
     try:
-        with Image.open(io.BytesIO(read())) as image:
+        with Image.open(io.BytesIO(read()), formats=FORMATS) as image:
             if image.mode.startswith(("I", "F")):
                 return f"has more than 8 bits per channel ({image.mode})"
             width, height = image.size
@@ -308,11 +313,11 @@ def _decoded(
                 (left, top, left + side, top + side)
             )
             x = np.asarray(square.resize((resolution, resolution), FILTERS[resize]))
-    # What Pillow's many readers and zipfile raise on damaged files.
-    except (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error) as error:
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
-    except (zlib.error, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-        return str(error)
+    except MemoryError:
+        raise
+    # Pillow's readers raise errors of many kinds, IndexError and AssertionError among them.
+    except Exception as error:
+        return line(str(error)) or type(error).__name__
     return x.transpose(2, 0, 1) if x.ndim == 3 else x[None]
 
 

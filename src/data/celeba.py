@@ -9,7 +9,6 @@ The stand-in without files are procedurally drawn faces with attributes of the s
 """
 
 import difflib
-import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from src.data.base import DataModule, DataSpec, Split, identity
 from src.data.cache import Write, entry, fingerprint, read_member
 from src.data.folder import ImageFiles
 from src.data.procedural import faces, sdf
-from src.data.sources import arrange, image_names, label_classes
+from src.data.sources import arrange, image_names, label_classes, open_zip
 from src.errors import SettingError
 from src.escape import line
 from src.stored import decode, read_text
@@ -183,7 +182,7 @@ class CelebA(DataModule):
         root = self.files.root
         endings = (".txt", ".csv")
         if root.is_file():
-            with zipfile.ZipFile(root) as archive:
+            with open_zip(root) as archive:
                 for name in archive.namelist():
                     if basename(name) in [stem + ending for ending in endings]:
                         with self._reading(name):

@@ -5,6 +5,7 @@ imported.
 """
 
 import itertools
+import os
 import posixpath
 import queue
 import threading
@@ -31,6 +32,7 @@ MIRRORS = {
     "kmnist": ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
 }
 HELD_OUT = ("test", "val", "valid", "validation")
+MOST_DIRECTORY = 128 * 2**20  # bytes of a zip's: some million images
 PATIENCE = 3.0  # seconds for a mirror to answer
 
 # By the class that reads them: what has to lie under the root, and what stands in for it.
@@ -172,7 +174,7 @@ def image_names(root: Path) -> list[str]:
 def _images(root: Path) -> Iterator[str]:
     if root.is_file():
         try:
-            with zipfile.ZipFile(root) as archive:
+            with open_zip(root) as archive:
                 names = archive.namelist()
         except zipfile.BadZipFile as error:
             raise SettingError(
@@ -185,6 +187,24 @@ def _images(root: Path) -> Iterator[str]:
         inside = folder.relative_to(root).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
         yield from (f"{prefix}{file}" for file in files if _is_image(f"{prefix}{file}"))
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """An archive, whose directory is looked at before it is read: one entry is one object.
+
+    Raises:
+        zipfile.BadZipFile: if it is none, or has too many entries.
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2**16 - 22))
+        end = file.read()
+    place = end.rfind(b"PK\x05\x06")
+    directory = int.from_bytes(end[place + 12 : place + 16], "little") if place >= 0 else 0
+    if directory > MOST_DIRECTORY and not (directory == 2**32 - 1 and size < MOST_DIRECTORY):
+        raise zipfile.BadZipFile("it has too many entries")
+    return zipfile.ZipFile(path)
 
 
 def _is_image(name: str) -> bool:

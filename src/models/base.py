@@ -6,6 +6,7 @@ generator that is seeded by (seed, i). So no state of a random generator has to 
 run is exact, and scoring or drawing pictures beside the training cannot change its course.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from src.data.base import Batch, DataSpec
 from src.models.schedules import Schedule
 
 Draw = Callable[[], Batch]
+AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels
 
 
 class Stage(NamedTuple):
@@ -238,8 +240,9 @@ class GenerativeModel(L.LightningModule):
             n: how many.
             labels: (n,), for conditional models; None takes the classes in turn.
             seed: the same seed gives the same latents; None draws afresh.
-            batch_size: decoded at once.
+            batch_size: decoded at once; fewer of samples with millions of numbers.
         """
+        batch_size = min(batch_size, max(1, AT_ONCE // math.prod(self.spec.shape)))
         z = self.latents(n, seed)
         if labels is None and self.conditional:
             labels = self.classes_in_turn(n)

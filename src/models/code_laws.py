@@ -17,6 +17,9 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from src import ranks
+from src.errors import SettingError
+
+MOST_NUMBERS = 2**26  # of all covariances together, and of the codes' shares in the components
 
 
 class CodeLaw(nn.Module):
@@ -37,10 +40,19 @@ class CodeLaw(nn.Module):
         memory: int = 10_000,
     ) -> None:
         super().__init__()
+        for setting, value, most in (("components", components, 1000), ("memory", memory, 10**6)):
+            if not 1 <= value <= most:
+                raise SettingError(f"model.sampler.{setting}={value} must be from 1 to {most:,}.")
+        factors = components if law == "gmm" else int(law == "gaussian")
+        if factors * latent_dim**2 > MOST_NUMBERS or components * memory > MOST_NUMBERS:
+            raise SettingError(
+                f"model.sampler.law={law} of {latent_dim} numbers is too large here.\n"
+                "Use model/sampler=normal, or fewer components."
+            )
         self.law, self.components = law, components
         self.register_buffer("codes", torch.zeros(memory, latent_dim))
         self.register_buffer("seen", torch.tensor(0))
-        self._fitted: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
+        self._fitted: tuple[int, tuple[Tensor, Tensor, Tensor | None]] | None = None
 
     def observe(self, z: Tensor) -> None:
         """Remember codes (n, d), those of all ranks, in the place of the oldest."""
@@ -61,23 +73,30 @@ class CodeLaw(nn.Module):
         noise = torch.randn(n, d, **options).double()
         z = torch.empty(n, d, dtype=torch.double, device=device)
         for k in range(len(weights)):
-            z[which == k] = noise[which == k] @ roots[k].mT + means[k]
+            drawn = noise[which == k]
+            z[which == k] = (drawn if roots is None else drawn @ roots[k].mT) + means[k]
         return z.float()
 
-    def _fit(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights (k,), means (k, d) and roots (k, d, d) of the covariances; of the codes now."""
-        seen = int(self.seen)
+    def _fit(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weights (k,), means (k, d) and roots (k, d, d) of the covariances; of the codes now.
+
+        The roots are None where the only covariance is the identity.
+        """
+        seen = max(int(self.seen), 0)
         if self._fitted is None or self._fitted[0] != seen:
             codes = self.codes[:seen].double()
             one = torch.ones(1, dtype=torch.double, device=codes.device)
             d = codes.shape[1]
             if self.law == "normal" or len(codes) < 2:
-                law = one, torch.zeros_like(self.codes[:1]).double(), torch.eye(d).to(codes)[None]
+                law = one, codes.new_zeros(1, d), None
             elif self.law == "gaussian" or len(codes) < 2 * self.components:
                 law = one, codes.mean(0)[None], _root(torch.cov(codes.mT).view(1, d, d))
             else:
                 mixture = GaussianMixture(self.components, random_state=0, reg_covar=1e-6)
-                mixture.fit(codes.cpu().numpy())
+                try:
+                    mixture.fit(codes.cpu().numpy())
+                except ValueError as error:
+                    raise SettingError(f"model.sampler: {str(error).partition('.')[0]}.") from error
                 fitted = (mixture.weights_, mixture.means_, mixture.covariances_)
                 weights, means, covariances = (torch.from_numpy(a).to(codes) for a in fitted)
                 law = weights, means, _root(covariances)

@@ -33,6 +33,9 @@ def _he(layer: nn.Linear | nn.Conv2d, gain: float = 1.0) -> nn.Module:
     return layer
 
 
+MOST_BLOCKS = 64  # per stage
+
+
 def _widths(widths: Sequence[int] | None, stages: int, player: str) -> list[int]:
     """Of the stages from the image's resolution down to 4 px."""
     if widths is None:
@@ -41,6 +44,11 @@ def _widths(widths: Sequence[int] | None, stages: int, player: str) -> list[int]
     if not widths:
         raise SettingError(f"model.{player}.widths=[] must have a width, or be null.")
     return [*widths, *[widths[-1]] * stages][:stages]
+
+
+def _check_blocks(blocks: int, player: str) -> None:
+    if not 1 <= blocks <= MOST_BLOCKS:
+        raise SettingError(f"model.{player}.blocks={blocks} must be from 1 to {MOST_BLOCKS}.")
 
 
 class Resample(nn.Module):
@@ -119,6 +127,7 @@ class R3GANGenerator(Generator):
     ) -> None:
         super().__init__()
         refuse_classes(classes, "R3GAN's generators")
+        _check_blocks(blocks, "generator")
         chain = sizes(shape[-1])
         first, *widths = _widths(widths, len(chain), "generator")[::-1]
         block = (expansion, group_size, blocks * len(chain))
@@ -163,6 +172,7 @@ class R3GANDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         refuse_classes(classes, "R3GAN's discriminators")
+        _check_blocks(blocks, "discriminator")
         chain = sizes(shape[-1])
         widths = _widths(widths, len(chain), "discriminator")
         block = (expansion, group_size, blocks * len(chain))

@@ -6,7 +6,7 @@ is all that a number depends on beside the model; what held-out real data get un
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -137,12 +137,17 @@ def _scored(records: Sequence[Record], metric: str | None) -> tuple[list[Scored]
                 for entry in found
                 if not math.isfinite(entry.value)
             ]
-    if unranked := next((entry for entry in scored if entry.lower_is_better is None), None):
+    unranked = [entry for entry in scored if entry.lower_is_better is None]
+    if unranked and len(unranked) == len(scored):
         raise SettingError(
-            f"metric={metric or unranked.bare} does not rank: less is neither better nor worse.\n"
-            f"Of these runs' numbers do: {', '.join(_ranked(records))}."
+            f"metric={metric or unranked[0].bare} does not rank: less is neither better nor worse."
+            f"\nOf these runs' numbers do: {', '.join(_ranked(records))}."
         )
-    return scored, left_out
+    left_out += [
+        LeftOut(entry.record.place, "unscored", f"{entry.metric} does not rank")
+        for entry in unranked
+    ]
+    return [entry for entry in scored if entry.lower_is_better is not None], left_out
 
 
 def _ranked(records: Sequence[Record]) -> list[str]:
@@ -152,13 +157,18 @@ def _ranked(records: Sequence[Record]) -> list[str]:
 
 
 def _headline(records: Sequence[Record]) -> str | None:
-    """The bare name that runs on one data set are judged by if nothing is asked for."""
-    have = {
-        str(protocol.get("metric", name))
+    """The bare name that runs on one data set are judged by if nothing is asked for.
+
+    The first that most of them have: what one run alone brings does not decide over the others.
+    """
+    have = Counter(
+        name
         for record in records
-        for name, protocol in _protocols(record).items()
-    }
-    return next((name for name in metrics.HEADLINES if name in have), None)
+        for name in {str(p.get("metric", name)) for name, p in _protocols(record).items()}
+    )
+    known = [name for name in metrics.HEADLINES if name in have]
+    usual = [name for name in known if 2 * have[name] > len(records)]
+    return next(iter(usual or sorted(known, key=lambda name: -have[name])), None)
 
 
 def _fingerprint(entry: Scored) -> str:
@@ -219,7 +229,8 @@ def _table(
         _run(entry, ids, groups, table, {key: flat[id(entry.record)].get(key) for key in varied})
         for entry in entries
     ]
-    real = main.protocol.get("real")
+    real, *others = {entry.protocol.get("real") for entry in entries}
+    real = None if others else real  # one run's word is not that of all
     built = Table(
         id=table,
         data=describe(_data(main.record)),
@@ -246,6 +257,8 @@ def _without_repeats(entries: Sequence[Scored], left_out: list[LeftOut]) -> list
         key = json.dumps([entry.record.variant, entry.record.seed], sort_keys=True)
         if key in seen:
             reason = f"same settings and seed as {seen[key].record.place}"
+            if entry.value != seen[key].value:
+                reason += f", which has {seen[key].value:.4g} and not {entry.value:.4g}"
             left_out.append(LeftOut(entry.record.place, "repeated", reason))
         else:
             seen[key] = entry

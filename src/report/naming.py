@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from src.config import CONF, flatten
+from src.config import CONF
 from src.errors import SettingError
 from src.report.read import Record
 
@@ -74,7 +74,7 @@ def _part(record: Record, slot: str) -> str:
     """What fills a slot of the model: its choice, or the name of its class."""
     if name := choices(record).get(f"model/{slot}"):
         return name
-    target = flatten(record.settings).get(f"model.{slot}._target_")
+    target = record.flat.get(f"model.{slot}._target_")
     return _snake(str(target).rpartition(".")[2]) if target else ABSENT
 
 
@@ -108,7 +108,7 @@ def _words(records: Sequence[Record]) -> list[list[str]]:
     for key in keys:
         if not any(key.startswith(f"model.{slot}.") for slot in slots):
             # Numbers inside of different parts have no common meaning.
-            values = [_spell(flatten(record.settings).get(key, ABSENT)) for record in records]
+            values = [_spell(record.flat.get(key, ABSENT)) for record in records]
             candidates.append([f"{key.removeprefix('model.')}={value}" for value in values])
     words: list[tuple[str, ...]] = [()] * len(records)
     for own in candidates:

@@ -44,10 +44,14 @@ class Record:
         return self.settings["seed"]
 
     @cached_property
+    def flat(self) -> dict[str, Any]:
+        """All settings by dotted keys."""
+        return flatten(self.settings)
+
+    @cached_property
     def variant(self) -> dict[str, Any]:
         """The flat settings that make a variant: without seed, metrics and what does not matter."""
-        flat = flatten(self.settings)
-        return {key: value for key, value in flat.items() if _is_of_variant(key)}
+        return {key: value for key, value in self.flat.items() if _is_of_variant(key)}
 
 
 @cache

@@ -289,25 +289,27 @@ def call(command: str, case: Case, place: Place) -> None:
 
 def drive(command: str, case: Case, place: Place, seconds: float = SECONDS) -> Outcome:
     """Run a command on the folder of a case, with every eye on it."""
+    composed(command, case.base, case.draws)
+    return observed(partial(call, command, case, place), command, place, seconds)
+
+
+def observed(
+    function: Callable[[], None], command: str, place: Place, seconds: float = SECONDS
+) -> Outcome:
+    """Call a function in a child that may do what a command may."""
     writable = [place.root / name for name in ("out", "cache", "tmp")]
+    private = [place.outside]
     if command not in READING:
         writable.append(place.folder)
-    private = [place.outside, place.runs / "honest"] if command not in ("compare", "status") else [
-        place.outside
-    ]  # fmt: skip
+    if command not in ("compare", "status"):
+        private.append(place.runs / "honest")
     watch = partial(Watch, writable, private, [place.outside / "pictures"], place.root)
     before = snapshot(place)
-    composed(command, case.base, case.draws)
-    done = forked(
-        partial(call, command, case, place), place.root, place.root / "cache", watch, seconds
-    )
+    done = forked(function, place.root, place.root / "cache", watch, seconds)
     done.command = command
     after = snapshot(place)
-    done.events += [
-        f"changed {path}"
-        for path in sorted({*before, *after})
-        if before.get(path) != after.get(path)
-    ]
+    paths = sorted({*before, *after})
+    done.events += [f"changed {path}" for path in paths if before.get(path) != after.get(path)]
     if place.proof.exists():
         done.events.insert(0, "the payload ran")
         clear(place.proof)

@@ -69,8 +69,7 @@ def of_words(outcome: Outcome) -> list[str]:
     found = []
     for text in (outcome.stdout, outcome.stderr):
         if "Traceback (most recent call last)" in text:
-            found.append(f"traceback: {text.strip().splitlines()[-1][:200]!a}")
-            return found
+            return [f"traceback: {raised(text)[:200]!a}"]
         if bad := sorted({letter for letter in text if is_control(letter)}):
             found.append(f"shows control characters: {''.join(bad)[:20]!a}")
         if SECRET in text:
@@ -84,6 +83,13 @@ def of_words(outcome: Outcome) -> list[str]:
     elif outcome.status > 1:
         found.append(f"exit status {outcome.status}")
     return found
+
+
+def raised(text: str) -> str:
+    """The error of a traceback, which can have several lines."""
+    lines = text.strip().splitlines()
+    last = max(i for i, line in enumerate(lines) if line.startswith("  File "))
+    return next((line for line in lines[last:] if not line.startswith(" ")), lines[-1])
 
 
 def of_error(text: str) -> list[str]:
