@@ -353,3 +353,11 @@ def test_git_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert git_commit() == git("rev-parse", "--short=12", "HEAD") + "+changes"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_commit() is None
+
+
+def test_a_stray_summary_hides_no_run_below(run: Run) -> None:
+    trained(run)
+    top = run.folder.parent
+    (top / "summary.json").write_text("{}")
+    (run / "samples" / "summary.json").write_text("{}")
+    assert list(runs.run_folders(top)) == [top, run.folder]

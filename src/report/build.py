@@ -229,14 +229,18 @@ def _table(
         _run(entry, ids, groups, table, {key: flat[id(entry.record)].get(key) for key in varied})
         for entry in entries
     ]
-    real, *others = {entry.protocol.get("real") for entry in entries}
-    real = None if others else real  # one run's word is not that of all
+    # One run's word is not that of all.
+    reals = [entry.protocol.get("real") for entry in entries]
+    agreed = all(
+        isinstance(real, float | int) and math.isclose(real, reals[0], rel_tol=0.01)
+        for real in reals
+    )
     built = Table(
         id=table,
         data=describe(_data(main.record)),
         metric=main.metric,
         lower_is_better=bool(main.lower_is_better),
-        real=real if isinstance(real, float | int) and math.isfinite(real) else None,
+        real=reals[0] if agreed and math.isfinite(reals[0]) else None,
         protocol=dict(main.protocol),
         columns=columns,
         groups=groups,

@@ -249,3 +249,14 @@ def test_fingerprints_tell_apart() -> None:
     assert len(set(prints)) == 5
     assert cache.fingerprint(a) == cache.fingerprint(a.copy())
     assert cache.fingerprint(a[::2]) == cache.fingerprint(a[::2].copy())
+
+
+def test_no_other_program_reads_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+    root = tmp_path / "images"
+    root.mkdir()
+    (root / "1.jpg").write_bytes(page)
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program ran"))
+    with pytest.raises(SettingError, match="cannot identify"):
+        decode(root, tmp_path)

@@ -317,3 +317,56 @@ def test_a_difference_below_the_noise_of_one_scoring(tmp_path: Path) -> None:
     (table,) = compared(tmp_path).tables
     assert table.verdict.pairs[0].distinct
     assert any("dcgan and lsgan: a difference of the means, but less" in w for w in table.warnings)
+
+
+def rewritten(folder: Path, **entries: object) -> None:
+    """A summary with other entries, as somebody else may have written it."""
+    path = folder / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def with_number(folder: Path, name: str, value: float, **protocol: object) -> None:
+    """A summary with one number more."""
+    summary = json.loads((folder / "summary.json").read_text())
+    metrics, protocols = summary["metrics"] | {name: value}, summary["protocols"] | {name: protocol}
+    rewritten(folder, metrics=metrics, protocols=protocols)
+
+
+def test_one_run_does_not_choose_the_number_of_all(tmp_path: Path) -> None:
+    """A headline that ranks before theirs, in one run only, hides none of the others."""
+    for seed in range(3):
+        folder = write_run(tmp_path, "dcgan", seed, 5.0)
+        rewritten(folder, metrics={}, protocols={})
+        with_number(folder, "modes10k", 8.0 - seed, metric="modes")
+    with_number(folder, "fid", 1.0, metric="fid")
+    found = compared(tmp_path)
+    assert [table.metric for table in found.tables] == ["modes10k"]
+    assert len(found.runs) == 3
+
+
+def test_a_number_that_does_not_rank_is_left_out_alone(tmp_path: Path) -> None:
+    for seed in range(3):
+        folder = write_run(tmp_path, "dcgan", seed, 5.0)
+    with_number(folder, "fid", 1.0, metric="sharpness")
+    found = compared(tmp_path, metric="fid")
+    assert len(found.runs) == 3
+
+
+def test_thousands_of_numbers_are_one_damaged_run(tmp_path: Path) -> None:
+    for seed in range(3):
+        folder = write_run(tmp_path, "dcgan", seed, 5.0)
+    many = {f"f{i}": {"metric": "fid", "i": i} for i in range(1500)}
+    rewritten(folder, protocols=many, metrics=dict.fromkeys(many, 1.0))
+    found = compared(tmp_path)
+    assert len(found.runs) == 2
+    assert "more than 200 numbers" in reasons(found)[folder.name][1]
+
+
+def test_the_floor_is_what_all_runs_say(tmp_path: Path) -> None:
+    for seed in range(3):
+        folder = write_run(tmp_path, "dcgan", seed, 5.0)
+    summary = json.loads((folder / "summary.json").read_text())
+    for protocol in summary["protocols"].values():
+        protocol["real"] = 50.0
+    rewritten(folder, protocols=summary["protocols"])
+    assert compared(tmp_path).tables[0].real is None
