@@ -461,11 +461,17 @@ def run_folders(root: Path) -> Iterator[Path]:
 
     What lies inside of one, such as W&B's own config.yaml, is no run; nor is a config.yaml alone.
     """
+    runs: set[Path] = set()
     for place, folders, files in walk(root):
         if "summary.json" in files or {"config.yaml", ".lock"} <= set(files):
+            runs.add(place)
             yield place
+        if runs.intersection((place, *place.parents)):
             # Another run may lie below: files of that name in a folder of many hide none of them.
-            folders[:] = [name for name in folders if name not in FOLDERS]
+            # But links in a run's folder are its writer's.
+            folders[:] = [
+                name for name in folders if name not in FOLDERS and not os.path.islink(place / name)
+            ]
         folders[:] = [name for name in folders if not name.startswith(".")]
 
 
