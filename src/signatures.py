@@ -222,6 +222,7 @@ class _Aliases(ast.NodeTransformer):
         return self.meaning.get(node.id, node)
 
 
+@cache
 def _find(target: str) -> tuple[ast.AST, Path] | None:
     """The definition of a dotted name, and the file that it stands in; None if there is none."""
     if not target.startswith(ALLOWED):
@@ -246,6 +247,7 @@ def _tree(module: Path) -> ast.Module:
     return ast.parse(module.read_text())
 
 
+@cache
 def _find_in(module: Path, name: str) -> tuple[ast.AST, Path] | None:
     """The definition of `name` in a module, or where its `from ... import` leads."""
     if not module.exists():

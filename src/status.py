@@ -5,6 +5,7 @@ machine that sees them.
 """
 
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -145,7 +146,7 @@ def rows(outputs: Path) -> list[Row]:
             found[name] = Row(name, "damaged", note=str(error).partition("\n")[0])
     for record in sorted((outputs / RECORDS).glob("*.json")):
         try:
-            sweep = parse_json(read_bytes(record))
+            sweep = parse_json(read_bytes(record, flags=os.O_NOFOLLOW))
             expect(sweep, SWEEP, record.name)
         except (OSError, ValueError):
             continue  # the folders say most of it
