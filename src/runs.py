@@ -241,7 +241,7 @@ class Run:
 
         One that was killed had no time to say so: it is `interrupted` if no process trains here.
         """
-        status = self.summary.get("status", "begun")
+        status = self.summary.get("status") or "begun"
         return "interrupted" if status == "running" and not self.in_use else status
 
     @property
