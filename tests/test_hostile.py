@@ -50,14 +50,14 @@ def test_there_are_many() -> None:
     assert kinds.count("damaged") >= 60
 
 
-def test_one_bad_folder_never_hides_the_others(work: Path) -> None:
+@pytest.mark.parametrize("command", ["status", pytest.param("compare", marks=pytest.mark.slow)])
+def test_one_bad_folder_never_hides_the_others(command: str, work: Path) -> None:
     """All folders side by side, each spoilt in its own way, and an honest run among them."""
     for case in SHOWN:
         place = prepare(case, work / "all", work / "bases", linked=True)
-    for command in ("status", "compare"):
-        done = drive(command, SHOWN[0], place, TOGETHER)
-        wrong = [*done.events, *of_process(done), *of_words(done), *of_many(SHOWN, place, done)]
-        assert not wrong, f"{command}: {wrong}"
+    done = drive(command, SHOWN[0], place, TOGETHER)
+    wrong = [*done.events, *of_process(done), *of_words(done), *of_many(SHOWN, place, done)]
+    assert not wrong, f"{command}: {wrong}"
 
 
 def fill_memory(_: Place) -> None:
