@@ -105,10 +105,10 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNO
 
 
 def csv_cell(value: Any) -> Any:
-    """For a cell of a table in CSV: no text is a formula; numbers stay what they are."""
+    """For a cell of a table in CSV: no text is a formula or has lines; numbers stay as they are."""
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
-    return terminal(_FORMULA.sub(r"\1'", value))
+    return _folded(_FORMULA.sub(r"\1'", value))
 
 
 def plain(value: Any, show: Callable[[str], str] = str) -> Any:

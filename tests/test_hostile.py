@@ -22,7 +22,7 @@ from tests.hostile import verdicts
 from tests.hostile.corpus import CASES, WORST
 from tests.hostile.folders import SECRET, Case, Place
 from tests.hostile.harness import COMMANDS, drive, observed, prepare, remove, warm
-from tests.hostile.verdicts import complaints, of_many, of_process, of_words, tried
+from tests.hostile.verdicts import complaints, of_many, of_process, of_report, of_words, tried
 
 # Of one honest run; no checkpoints, which neither of the two opens, and nothing that takes seconds.
 SHOWN = [
@@ -50,14 +50,31 @@ def test_there_are_many() -> None:
     assert kinds.count("damaged") >= 60
 
 
-@pytest.mark.parametrize("command", ["status", pytest.param("compare", marks=pytest.mark.slow)])
-def test_one_bad_folder_never_hides_the_others(command: str, work: Path) -> None:
+def test_one_bad_folder_never_hides_the_others(work: Path) -> None:
     """All folders side by side, each spoilt in its own way, and an honest run among them."""
     for case in SHOWN:
         place = prepare(case, work / "all", work / "bases", linked=True)
-    done = drive(command, SHOWN[0], place, TOGETHER)
-    wrong = [*done.events, *of_process(done), *of_words(done), *of_many(SHOWN, place, done)]
-    assert not wrong, f"{command}: {wrong}"
+    for command in ("status", "compare"):
+        done = drive(command, SHOWN[0], place, TOGETHER)
+        wrong = [*done.events, *of_process(done), *of_words(done), *of_many(SHOWN, place, done)]
+        assert not wrong, f"{command}: {wrong}"
+
+
+@pytest.mark.parametrize(("name", "harmless", "harmful"), [
+    ("report.html", "<p>&lt;hostile&gt;", "<p><hostile>"),
+    ("table.tex", r"5 \% % \hostile", r"5 \% \hostile"),
+    ("table.md", r"`a <hostile>` \<hostile> [hostile\](a)", r"`a` <hostile>"),
+    ("table.md", r"\`a <b>\`", r"\`a <hostile>\`"),
+    ("table.csv", "a,-1e3,'=1", "a,=1"),
+    ("table.csv", "a", '"a\nLEAVES"'),
+])  # fmt: skip
+def test_what_harms_a_report(name: str, harmless: str, harmful: str, tmp_path: Path) -> None:
+    for each in ("report.html", "table.tex", "table.md", "table.csv"):
+        (tmp_path / each).write_text("")
+    (tmp_path / name).write_text(harmless)
+    assert of_report(tmp_path, policy=False) == []
+    (tmp_path / name).write_text(harmful)
+    assert len(of_report(tmp_path, policy=False)) == 1
 
 
 def fill_memory(_: Place) -> None:

@@ -14,6 +14,8 @@ from tests.hostile.harness import MEGABYTES, READING, SECONDS, Outcome, drive, p
 
 LINES, WIDTH = 3, 400  # of an error
 WIDEST = 4000  # line that a terminal can be asked to show
+# In Markdown: a character behind a backslash, a piece of code.
+LITERAL = r"\\[^\w\s]|(`+)(?!`).*?(?<!`)\1(?!`)"
 OWN = ("LEAVES", "error: all is lost")  # how lines begin that a folder wants to have of its own
 
 
@@ -171,9 +173,10 @@ def of_report(folder: Path, policy: bool) -> list[str]:
     found = [f"report.html: a tag {tag}" for tag in sorted(tags(page)) if "hostile" in tag]
     if policy and "Content-Security-Policy" not in page:
         found.append("report.html: no content security policy")
-    if "\\hostile" in table:
+    if "\\hostile" in re.sub(r"(?<!\\)%.*", "", table):  # in a comment it is no command
         found.append("table.tex: a command of the folder's own")
-    if "<hostile" in notes or "[hostile](" in notes:
+    shown = re.sub(LITERAL, "", notes)
+    if "<hostile" in shown or "[hostile](" in shown:
         found.append("table.md: a tag or a link of the folder's own")
     with (folder / "table.csv").open(newline="") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
