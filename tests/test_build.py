@@ -3,12 +3,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from src import build
-from src.build import precision_of
+from src import build, config
+from src.build import load_data, precision_of
+from src.data.base import DataSpec
+from src.errors import SettingError
+from tests.conftest import composed
 
 
 def test_numbers_too_small_are_zero_in_all_threads() -> None:
@@ -51,3 +55,14 @@ def test_bfloat16_where_the_processor_gains(
     assert precision_of("auto", "images", cpu) == expected
     assert precision_of("auto", "points", cpu) == "32-true"
     assert precision_of("bf16-mixed", "images", cpu) == "bf16-mixed"
+
+
+@pytest.mark.parametrize(("shape", "right"), [((2,), True), ((3,), False)])
+def test_data_of_another_shape_than_the_models(shape: tuple, right: bool, tmp_path: Path) -> None:
+    settings = config.plain(composed("experiment=mixtures", "data=ring"))
+    run = SimpleNamespace(folder=tmp_path, settings=settings, summary={})
+    if right:
+        assert load_data(run, DataSpec("points", shape), None, str(tmp_path)).spec.shape == shape
+    else:
+        with pytest.raises(SettingError, match=r"the model makes points \[3\], and the data are"):
+            load_data(run, DataSpec("points", shape), None, str(tmp_path))

@@ -96,6 +96,20 @@ def test_file_that_is_no_zip(tmp_path: Path) -> None:
         resolve(config("photos", tmp_path / "images.zip"))
 
 
+def test_a_zip_of_too_many_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_images: Callable, zipped: Callable
+) -> None:
+    """The size of the directory is looked at before an object is made for each entry."""
+    names = [f"{i:02}.png" for i in range(12)]
+    archive = zipped(write_images(tmp_path / "images", names), tmp_path / "images.zip")
+    size = len(names) * (46 + len("images/00.png"))  # bytes of the directory
+    monkeypatch.setattr(sources, "MOST_DIRECTORY", 10 * size)
+    assert resolve(config("photos", archive)) == ("real", "")
+    monkeypatch.setattr(sources, "MOST_DIRECTORY", size // 2)
+    with pytest.raises(SettingError, match="too many entries"):
+        resolve(config("photos", archive))
+
+
 def test_messages_are_short(tmp_path: Path, mirror: Callable) -> None:
     mirror(False)
     for name in ("mnist", "celeba", "photos"):

@@ -1,8 +1,10 @@
 """The law of the codes: what is remembered, what is fitted, what is drawn."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
+from src.errors import SettingError
 from src.models.code_laws import CodeLaw
 
 ROOT = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.5, 0.0], [0.0, -0.3, 2.0]])
@@ -77,3 +79,15 @@ def test_the_fit_follows_the_codes() -> None:
     assert law.draw(10, generator()).equal(first)
     law.observe(torch.randn(100, 1) + 50)
     assert law.draw(10, generator()).min() > 40
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"components": 0}, r"model\.sampler\.components=0 must be from 1 to 1,000"),
+    ({"memory": 0}, r"model\.sampler\.memory=0 must be from 1 to 1,000,000"),
+    ({"memory": 10**7}, r"model\.sampler\.memory=10000000 must be"),
+    ({"law": "gmm", "components": 1000, "memory": 10**6}, r"law=gmm of 2 numbers is too large"),
+    ({"law": "gmm", "components": 100, "latent_dim": 2000}, r"law=gmm of 2000 numbers is too"),
+])  # fmt: skip
+def test_sizes_beyond_memory(values: dict, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        CodeLaw(**{"latent_dim": 2, **values})

@@ -46,6 +46,14 @@ def test_widths() -> None:
         R3GANGenerator(5, (1, 28, 28), [])
 
 
+@pytest.mark.parametrize("blocks", [0, -1, 65])
+def test_numbers_of_blocks(blocks: int) -> None:
+    with pytest.raises(SettingError, match=rf"model\.generator\.blocks={blocks} must be"):
+        R3GANGenerator(5, (1, 8, 8), [16], blocks=blocks)
+    with pytest.raises(SettingError, match=rf"model\.discriminator\.blocks={blocks} must be"):
+        R3GANDiscriminator((1, 8, 8), [16], blocks=blocks)
+
+
 def test_groups_that_do_not_divide() -> None:
     with pytest.raises(SettingError, match="group_size=5 does not divide 2 x 8"):
         R3GANDiscriminator((1, 28, 28), [8], group_size=5)
