@@ -201,6 +201,7 @@ def _run(
         ) from error
 
 
+PICTURES = ("final.png", "progress.gif", "curves.png", "neighbours.png", "codes.html", "reals.png")
 REPORTED = {"samples_seen": is_amount, "seconds": is_amount, "metrics": dict, "protocols": dict}
 
 
@@ -226,8 +227,10 @@ def report(run: runs.Run, repeated: bool) -> None:
         real = record.get("real")
         beside = "" if real is None else f"   (held-out real data: {real:.4g})"
         print(f"  {line(name):<{width}}  {metrics[name]:<8.4g}{beside}")
-    print(f"\nPictures: {place}/samples (final.png, progress.gif, reals.png)")
-    print("Next:")
+    shown = [name for name in PICTURES if (run / "samples" / name).is_file()]
+    if shown:
+        print(f"\nPictures: {place}/samples ({', '.join(shown)})")
+    print("\nNext:")
     print(f"  python -m src.sample run={place} n=64 out=grid.png")
     print(f"  python -m src.evaluate run={place}")
     if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
