@@ -30,13 +30,15 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from src.build import build_model, build_trainer, device_of, precision_of
-from src.config import compose, plain
-from src.data.base import DataModule, DataSpec, Split
-from src.instantiate import build
-from src.loggers import CSVMetrics
+from src.config.composition import compose, plain
+from src.data.base import DataModule
+from src.data.spec import DataSpec, Split
 from src.models.gan import GAN
-from src.runs import provenance, write_atomically
+from src.runs.files import write_atomically
+from src.runs.provenance import provenance
+from src.training.instantiate import build, build_model
+from src.training.loggers import CSVMetrics
+from src.training.trainer import build_trainer, device_of, precision_of
 
 RESULTS = Path(__file__).parent / "results"
 

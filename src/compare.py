@@ -12,17 +12,17 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from src.checks import PICTURES, check_compare
-from src.command import launch
-from src.config import plain
+from src.cli import launch
+from src.config.checks import PICTURES, check_compare
+from src.config.composition import plain
 from src.errors import SettingError
-from src.escape import terminal
 from src.report import write
 from src.report.against import draw
 from src.report.build import compare as build
 from src.report.comparison import Comparison, LeftOut
 from src.report.read import Record, read_runs
-from src.runs import write_atomically
+from src.runs.escape import terminal
+from src.runs.files import write_atomically
 
 
 def compare(config: DictConfig, _: Path) -> Comparison:

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from src import runs
-from src.checks import check_evaluate
-from src.command import launch
-from src.escape import line
+from src.cli import launch
+from src.config.checks import check_evaluate
+from src.runs import run as runs
+from src.runs.escape import line
 
 
 def evaluate(config: DictConfig, _: Path) -> None:
     """Load the run's model and data, score, print and store."""
-    from src.build import device_of, load_data, load_model
     from src.metrics.scorers import make_scorers
+    from src.training.trained import load_data, load_model
+    from src.training.trainer import device_of
 
     run = runs.Run(Path(config.run))
     model = load_model(run).to(device_of(config.device))

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src import runs
-from src.checks import check_sample
-from src.command import launch
+from src.cli import launch
+from src.config.checks import check_sample
 from src.errors import SettingError
-from src.escape import terminal
+from src.runs import run as runs
+from src.runs.escape import terminal
 
 STEPS = 10  # pictures from one end of an interpolation or traversal to the other
 DRAWS = 10_000  # of a code's law, which say where it lies
 
 
 def sample(config: DictConfig, _: Path) -> None:
-    """Draw and write what the configuration asks for; see `src.settings.Sample`."""
+    """Draw and write what the configuration asks for; see `src.config.settings.Sample`."""
     run = runs.Run(Path(config.run))
     out = Path(config.out)
     if config.what == "progress":
@@ -34,8 +34,8 @@ def sample(config: DictConfig, _: Path) -> None:
 
 def write_progress(run: runs.Run, out: Path) -> None:
     """The film (.gif) or strip (.png) of the pictures that were drawn while training."""
-    from src import pictures
     from src.callbacks.samples import read_frames
+    from src.pictures import grids as pictures
 
     frames = list(read_frames(run))
     if not frames:
@@ -50,9 +50,10 @@ def write_progress(run: runs.Run, out: Path) -> None:
 
 def write_neighbours(config: DictConfig, run: runs.Run, out: Path) -> None:
     """Samples above the training images nearest to them."""
-    from src import pictures
-    from src.build import device_of, load_data, load_model
     from src.callbacks import neighbours
+    from src.pictures import grids as pictures
+    from src.training.trained import load_data, load_model
+    from src.training.trainer import device_of
 
     model = load_model(run).to(device_of(config.device))
     if model.spec.kind != "images" or out.suffix != ".png":
@@ -69,7 +70,8 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
     """Samples, interpolations between pairs of codes, or numbers of a code through their range."""
     import torch
 
-    from src.build import device_of, load_model
+    from src.training.trained import load_model
+    from src.training.trainer import device_of
 
     model = load_model(run).to(device_of(config.device))
     labels = labels_of(config, run, model)
@@ -109,7 +111,7 @@ def traversal(
     """
     import torch
 
-    from src.models.latents import deviations
+    from src.models.parts.latents import deviations
 
     latent = getattr(model, "latent", None)
     if latent is not None and latent.size > latent.dim:
@@ -166,8 +168,8 @@ def write(
     import numpy as np
     from PIL import Image
 
-    from src import pictures
-    from src.data.base import to_uint8
+    from src.data.spec import to_uint8
+    from src.pictures import grids as pictures
 
     images = x.ndim == 4
     array = to_uint8(x).permute(0, 2, 3, 1).numpy() if images else x.numpy()

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from src import checks, command, config
-from src.runs import Run
-from src.train import train
+from src import cli as command
+from src.config import checks
+from src.config import composition as config
+from src.runs.run import Run
+from src.training.fit import train
 
 # A run of a second: the built-in stand-in, no scores.
 QUICK = ("data.source=builtin", "metrics=none", "wandb.mode=disabled", "trainer=cpu")

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src import runs
 from src.callbacks import checkpoint
-from src.checks import check
-from src.command import launch
-from src.config import CONF
+from src.cli import launch
+from src.config.checks import check
+from src.config.composition import CONF
 from src.data import sources
-from src.loggers import read_metrics
-from src.runs import Run
-from src.train import train
+from src.runs import run as runs
+from src.runs.metrics_file import read_metrics
+from src.runs.run import Run
+from src.training.fit import train
 from tests.conftest import QUICK, contents
 
 TINY = (

@@ -15,14 +15,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch.testing import assert_close
 
-from src import build
-from src.checks import check_evaluate, check_sample
-from src.command import launch
+from src.cli import launch
+from src.config.checks import check_evaluate, check_sample
 from src.errors import SettingError
 from src.evaluate import evaluate
-from src.runs import Run
+from src.runs.run import Run
 from src.sample import class_index, sample, traversal, write
-from src.train import train
+from src.training import trainer as build
+from src.training.fit import train
 from tests.conftest import composed, contents
 
 TINY = {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from src.checks import check, check_compare, check_evaluate, check_sample, check_status
-from src.command import quoted
-from src.config import compose
-from src.search import Grid, Optuna
+from src.cli import quoted
+from src.config.checks import check, check_compare, check_evaluate, check_sample, check_status
+from src.config.composition import compose
+from src.sweeps.search import Grid, Optuna
 
 ROOT = Path(__file__).parent.parent
 CHECKS = {

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from src.checks import check_status
-from src.command import launch
-from src.escape import line
-from src.runs import Run
-from src.status import Row, rows, status, table
-from tests.test_escape import HOSTILE
+from src.cli import launch
+from src.config.checks import check_status
+from src.runs.escape import line
+from src.runs.run import Run
+from src.runs.table import Row, table
+from src.status import rows, status
+from tests.runs.test_escape import HOSTILE
 
 SETTINGS = {"model": {}, "data": {"root": None}, "budget": 400}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from src.runs import Run
-from src.train import report
+from src.runs.run import Run
+from src.training.summary import report
 
 
 def test_only_pictures_that_are_there_are_named(

@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 
 from src.callbacks.schedule import Scheduled
-from src.durations import parse_duration
+from src.config.durations import parse_duration
 from src.models.base import GenerativeModel
 
 

@@ -7,7 +7,7 @@ samples/filters.png          the encoder's first weights, where they are picture
 samples/latent_grid.png      what is decoded over the plane, of codes of two numbers
 samples/interpolation.png    test images, and what is decoded on the line between their codes
 
-They are for every model with `encode(x, labels)`; see `src.code_pictures` for what they show.
+They are for every model with `encode(x, labels)`; see `src.pictures.codes` for what they show.
 """
 
 from pathlib import Path
@@ -17,10 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src import code_pictures, pictures
 from src.callbacks.signals import interrupted
-from src.code_page import page
-from src.data.base import Split, to_model
+from src.data.spec import Split, to_model
 from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal
 from src.metrics.base import PORTION, batches
@@ -28,7 +26,10 @@ from src.metrics.codes import codes_of
 from src.metrics.likelihood import ACTIVE
 from src.models.base import GenerativeModel
 from src.models.vae import VAE
-from src.runs import write_atomically
+from src.pictures import codes as code_pictures
+from src.pictures import grids as pictures
+from src.pictures.code_page import page
+from src.runs.files import write_atomically
 
 SEED = 0  # of the choice of images: the same ones, in the same order, whichever model looks at them
 ROWS = 8  # of interpolations

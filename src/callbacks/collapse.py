@@ -20,7 +20,7 @@ from src.callbacks.overfitting import imitate, some_reals
 from src.callbacks.schedule import Scheduled, regularly
 from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
-from src.stored import expect, is_count
+from src.runs.stored import expect, is_count
 
 
 class Collapse(Scheduled):

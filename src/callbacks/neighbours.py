@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src import pictures
 from src.callbacks.signals import interrupted
-from src.data.base import to_model
+from src.data.spec import to_model
 from src.models.base import GenerativeModel
+from src.pictures import grids as pictures
 
 PORTION = 1000  # training images at a time
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from src.callbacks.schedule import Scheduled, regularly
-from src.data.base import Batch, to_model
+from src.data.spec import Batch, to_model
 from src.errors import SettingError
 from src.models.base import GenerativeModel
 

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from src.callbacks.quality import Quality
 from src.callbacks.records import Records
 from src.callbacks.schedule import budget_of
-from src.durations import format_duration
+from src.config.durations import format_duration
 from src.models.base import GenerativeModel
-from src.runs import write_atomically
+from src.runs.files import write_atomically
 
 
 class Progress(ProgressBar):

@@ -13,7 +13,7 @@ from src.callbacks.schedule import Scheduled, regularly
 from src.callbacks.signals import interrupted
 from src.metrics.base import Scorer, Scores
 from src.models.base import GenerativeModel
-from src.stored import NUMBER, expect, is_count
+from src.runs.stored import NUMBER, expect, is_count
 
 
 class Quality(Scheduled):

@@ -16,15 +16,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src import pictures
 from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.callbacks.signals import interrupted
-from src.data.base import Split, to_model
-from src.escape import line
-from src.loggers import read_metrics
+from src.data.spec import Split, to_model
 from src.models.base import GenerativeModel
-from src.runs import Run, evenly, write_atomically
-from src.stored import read_png
+from src.pictures import grids as pictures
+from src.runs.escape import line
+from src.runs.files import write_atomically
+from src.runs.metrics_file import read_metrics
+from src.runs.run import Run, evenly
+from src.runs.stored import read_png
 
 FRAMES, FRAME = 200, 800  # of an animation, and the longest side in pixels
 MAX_COLUMNS = 16  # of a picture with one class per column

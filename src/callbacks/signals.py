@@ -14,7 +14,7 @@ from typing import Any
 
 import lightning as L
 
-from src import ranks
+from src.distributed import ranks
 from src.models.base import GenerativeModel
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

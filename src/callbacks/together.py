@@ -1,10 +1,10 @@
-"""Keeps the ranks of one model together; see `src/ranks.py`."""
+"""Keeps the ranks of one model together; see `src/distributed/ranks.py`."""
 
 from typing import Any
 
 import lightning as L
 
-from src import ranks
+from src.distributed import ranks
 from src.models.base import GenerativeModel
 
 

@@ -29,9 +29,11 @@ from tqdm import tqdm
 
 from src.data.sources import open_zip
 from src.errors import SettingError
-from src.escape import line
-from src.stored import RECORD, expect, parse_json, read_bytes
+from src.runs.escape import line
+from src.runs.files import write_atomically
+from src.runs.stored import RECORD, expect, parse_json, read_bytes
 
+CURE = "Free space there, or set data.cache (or SPARRING_CACHE) to another folder."
 OURS = re.compile(r"[\w.-]+-[0-9a-f]{16}\.(npy|json)\.tmp")  # temporary files of ours
 FORMAT = 1  # of the entries; a change makes all of them anew
 FILTERS = {
@@ -72,6 +74,15 @@ def fingerprint(*parts: object) -> str:
         else:
             digest.update(json.dumps(part, sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a small file of the cache.
+
+    Raises:
+        SettingError: if it cannot be written.
+    """
+    write_atomically(path, content, CURE)
 
 
 def file_name(text: str) -> str:
@@ -209,8 +220,7 @@ def _writing(cache: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SettingError(
-            f"data.cache={cache} cannot be written: {error.strerror or error}.\n"
-            f"Free space there, or set data.cache (or SPARRING_CACHE) to another folder."
+            f"data.cache={cache} cannot be written: {error.strerror or error}.\n{CURE}"
         ) from error
 
 

@@ -21,14 +21,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from src.data.base import DataModule, DataSpec, Split, identity
+from src.data.base import DataModule, identity
 from src.data.cache import Write, entry, fingerprint, read_member
 from src.data.folder import ImageFiles
 from src.data.procedural import faces, sdf
 from src.data.sources import arrange, image_names, label_classes, open_zip
+from src.data.spec import DataSpec, Split
 from src.errors import SettingError
-from src.escape import line
-from src.stored import decode, read_text
+from src.runs.escape import line
+from src.runs.stored import decode, read_text
 
 MOST_TEXT = 256 * 2**20  # bytes of a file of attributes: CelebA's has 27 MB
 PARTITIONS = ("train", "val", "test")  # by their numbers in list_eval_partition.txt

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.base import DataModule, DataSpec, Split, identity
+from src.data.base import DataModule, identity
 from src.data.cache import decode, fingerprint
 from src.data.sources import NEEDED, arrange, image_names, image_root
+from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from src.data.base import Batch, to_model
-from src.stored import expect, is_count
+from src.data.spec import Batch, to_model
+from src.runs.stored import expect, is_count
 
 IN_MEMORY = 4_000_000_000
 

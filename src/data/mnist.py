@@ -23,11 +23,12 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
 
-from src.data.base import DataModule, DataSpec, Split, identity
+from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
 from src.data.sources import IDX, IDX_FOLDERS, idx_folder
+from src.data.spec import DataSpec, Split
 from src.errors import SettingError
-from src.stored import read_bytes
+from src.runs.stored import read_bytes
 
 SIDE = 28
 MOST_BYTES = 2**30  # of a file, decompressed or not

@@ -15,8 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from src.data.base import DataModule, DataSpec, Split, identity
+from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
+from src.data.spec import DataSpec, Split
 
 PICTURES = (
     (1.0, 0.0, 0.0, 1.0),

@@ -1,6 +1,6 @@
 """Where data come from: what lies under `data.root`, what a mirror serves, what stands in.
 
-Standard library only: commands decide the source, and report a missing folder, before torch is
+Neither torch nor NumPy is imported: commands decide the source, and report a missing folder, before torch is
 imported.
 """
 
@@ -8,6 +8,8 @@ import itertools
 import os
 import posixpath
 import queue
+import sys
+import textwrap
 import threading
 import urllib.error
 import urllib.request
@@ -16,8 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from omegaconf import DictConfig, OmegaConf
+
 from src.errors import SettingError
-from src.folders import walk
+from src.runs.folders import walk
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 IDX = {
@@ -97,6 +101,28 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
 def _reader(data: Mapping[str, Any]) -> str:
     """The class that reads a data set; stacks of images are made of the single ones."""
     return str(data["_target_"]).rpartition(".")[2].removeprefix("Stacked")
+
+
+def resolve_source(config: DictConfig) -> None:
+    """Replace `data.source=auto` by what it means here; say so, once, if it is the stand-in."""
+    data = OmegaConf.to_container(config.data, resolve=True)
+    key = repr(sorted(data.items()))
+    if key not in _sources:
+        _sources[key], notice = resolve(data)
+        if notice:
+            print(box(notice), file=sys.stderr)
+    config.data.source = _sources[key]
+
+
+_sources: dict[str, str] = {}  # a sweep asks for the same data set many times
+
+
+def box(text: str) -> str:
+    """Text in a frame."""
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, 92)]
+    rule = "+" + "-" * (max(map(len, lines)) + 2) + "+"
+    width = len(rule) - 4
+    return "\n".join([rule, *(f"| {line:<{width}} |" for line in lines), rule])
 
 
 def missing(data: Mapping[str, Any]) -> str | None:

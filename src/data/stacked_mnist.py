@@ -13,10 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from src.data.base import Split, identity
+from src.data.base import identity
 from src.data.cache import fingerprint
 from src.data.mnist import MNIST
 from src.data.sources import stacked_classes
+from src.data.spec import Split
 from src.errors import SettingError
 
 MOST_LABELS = 30  # of single images, of which triples are the classes

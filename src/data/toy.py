@@ -25,8 +25,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from src.data.base import DataModule, DataSpec, Split, identity
+from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
+from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
 TEST_SIZE = 10_000

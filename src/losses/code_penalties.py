@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from src import noise, ranks
+from src.distributed import noise, ranks
 from src.errors import SettingError
 
 

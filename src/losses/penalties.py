@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from src import noise, ranks
+from src.distributed import noise, ranks
 from src.errors import SettingError
 from src.losses.convolutions import SlopeConvolutions
 

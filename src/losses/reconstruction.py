@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src import noise
+from src.distributed import noise
 from src.errors import SettingError
 
 

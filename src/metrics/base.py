@@ -1,18 +1,15 @@
 """What a score is: values with their protocols, and which samples and images it is made of."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import repeat
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from src.data.base import DataModule, Split, to_model
-from src.errors import SettingError
+from src.data.base import DataModule
+from src.data.spec import Split, to_model
 
 # sample(n, seed) gives n samples in the data's form, on any device.
 Sampler = Callable[[int, int], Tensor]
@@ -91,23 +88,3 @@ def batches(split: Split, size: int, labelled: bool) -> Iterator[tuple[Tensor, T
     labels = split.y.split(size) if labelled else repeat(None)
     for x, y in zip(split.x.split(size), labels, strict=False):
         yield to_model(x), y
-
-
-def keep(path: Path, content: bytes) -> None:
-    """Write a file of the cache whole or not at all: by way of a temporary name.
-
-    Raises:
-        SettingError: if it cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):  # perhaps it was never made
-            temporary.unlink()
-        raise SettingError(
-            f"data.cache: {path} cannot be written: {error.strerror or error}.\n"
-            "Free space there, or set data.cache (or SPARRING_CACHE) to another folder."
-        ) from error

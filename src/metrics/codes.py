@@ -21,7 +21,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from src.data.base import DataModule, Split
+from src.data.base import DataModule
+from src.data.spec import Split
 from src.metrics.base import PORTION, Sampler, Scores, batches, count, held_out, spaced
 from src.metrics.control import agreement
 from src.models.base import GenerativeModel

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.data.base import DataModule, Split
+from src.data.base import DataModule
+from src.data.spec import Split
 from src.metrics.base import Sampler, Scores, count, draw
-from src.metrics.features import ClassifierFeatures, Extractor
 from src.models.base import GenerativeModel
 from src.models.gan import GAN
+from src.networks.features import ClassifierFeatures, Extractor
 
 
 class ControlScorer:

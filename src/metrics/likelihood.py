@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from src.data.base import DataModule, Split
+from src.data.base import DataModule
+from src.data.spec import Split
 from src.errors import SettingError
 from src.metrics.base import PORTION, Sampler, Scores, batches, count, held_out, spaced
 from src.models.base import GenerativeModel

@@ -21,8 +21,8 @@ from torch import Tensor
 from src.data.stacked_mnist import StackedMNIST, triple_class
 from src.errors import SettingError
 from src.metrics.base import Sampler, Scores, count, draw
-from src.metrics.features import ClassifierFeatures
 from src.metrics.toy import reverse_kl
+from src.networks.features import ClassifierFeatures
 
 
 class ModesScorer:

@@ -27,12 +27,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from src.data.base import DataModule
-from src.data.cache import file_name
+from src.data.cache import file_name, keep
 from src.errors import SettingError
-from src.metrics.base import Sampler, Scores, count, draw, keep
-from src.metrics.features import Extractor, Features
-from src.stored import NUMBER, expect, parse_json, read_bytes
-from src.tensor_files import read_safetensors
+from src.metrics.base import Sampler, Scores, count, draw
+from src.networks.features import Extractor, Features
+from src.runs.stored import NUMBER, expect, parse_json, read_bytes
+from src.runs.tensor_files import read_safetensors
 
 METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
 MANIFOLD = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}  # k nearest neighbours

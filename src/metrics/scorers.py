@@ -29,11 +29,9 @@ from src.data.stacked_mnist import StackedMNIST
 from src.errors import SettingError
 from src.metrics.base import Scorer
 from src.metrics.classification import ClassificationScorer
-from src.metrics.classifier import train_classifier
 from src.metrics.codes import CodeScorer
 from src.metrics.control import ControlScorer, has_control
 from src.metrics.disentanglement import DisentanglementScorer
-from src.metrics.features import ClassifierFeatures, Extractor, Inception, shipped
 from src.metrics.likelihood import LikelihoodScorer
 from src.metrics.modes import ModesScorer
 from src.metrics.quality import QualityScorer
@@ -41,6 +39,8 @@ from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
 from src.models.base import GenerativeModel
+from src.networks.classifier import train_classifier
+from src.networks.features import ClassifierFeatures, Extractor, Inception, shipped
 
 
 @dataclass(kw_only=True)

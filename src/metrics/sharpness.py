@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from src.data.base import DataModule, to_uint8
+from src.data.base import DataModule
+from src.data.spec import to_uint8
 from src.metrics.base import PORTION, Sampler, Scores, count, draw, held_out, spaced
-from src.metrics.classifier import fit_to
+from src.networks.classifier import fit_to
 
 LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 # The mean of 2,000 images is known to about 1 %; ten thousand would cost as much as FID does.

@@ -13,14 +13,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from src.data.base import DataSpec
+from src.data.spec import DataSpec
 from src.losses.code_penalties import CodePenalty
 from src.losses.reconstruction import Reconstruction
 from src.models.base import Draw, GenerativeModel
-from src.models.code_laws import CodeLaw
-from src.models.schedules import Schedule
+from src.models.parts.code_laws import CodeLaw
+from src.models.parts.schedules import Schedule
 from src.networks.base import Decoder, Encoder
-from src.networks.corruptions import Corruption, NoCorruption
+from src.transforms.corruptions import Corruption, NoCorruption
 
 
 class Autoencoder(GenerativeModel):
@@ -33,9 +33,9 @@ class Autoencoder(GenerativeModel):
         encoder: `(shape, outputs) -> network`.
         decoder: `(latent_dim, shape) -> network` with raw outputs.
         reconstruction: what they mean and how they are compared, `src/losses/reconstruction.py`.
-        corruption: of what the encoder sees in training, see `src/networks/corruptions.py`.
+        corruption: of what the encoder sees in training, see `src/transforms/corruptions.py`.
         code_penalty: added to the loss, see `src/losses/code_penalties.py`.
-        sampler: `(latent_dim) -> law of the code`, see `src/models/code_laws.py`.
+        sampler: `(latent_dim) -> law of the code`, see `src/models/parts/code_laws.py`.
         optimizer: `parameters -> optimiser` of both.
         schedule: of the learning rate on the samples seen; None keeps it.
         clip: norm to which the gradient is cut; None leaves it.

@@ -17,9 +17,9 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from src import ranks
-from src.data.base import Batch, DataSpec
-from src.models.schedules import Schedule
+from src.data.spec import Batch, DataSpec
+from src.distributed import ranks
+from src.models.parts.schedules import Schedule
 
 Draw = Callable[[], Batch]
 AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels

@@ -15,18 +15,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from src.data.base import DataSpec
+from src.data.spec import DataSpec
 from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
 from src.losses.penalties import Penalty
-from src.models.auxiliary import Auxiliary
 from src.models.base import Draw, GenerativeModel, freeze
-from src.models.conditions import Condition
-from src.models.ema import EMA
-from src.models.latents import Latent
-from src.models.schedules import Schedule
-from src.networks.augment import Augment, NoAugment
+from src.models.parts.auxiliary import Auxiliary
+from src.models.parts.conditions import Condition
+from src.models.parts.ema import EMA
+from src.models.parts.latents import Latent
+from src.models.parts.schedules import Schedule
 from src.networks.base import Critique, Discriminator, Generator
+from src.transforms.augment import Augment, NoAugment
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 
@@ -57,12 +57,12 @@ class GAN(GenerativeModel):
         seed: of initialisation and noise.
         generator: `(latent_dim, shape) -> network`, from z (n, latent_dim) to samples.
         discriminator: `(shape) -> network`, from samples to a `Critique`.
-        condition: how both are told the class, see `src/models/conditions.py`.
+        condition: how both are told the class, see `src/models/parts/conditions.py`.
         latent: the law of z.
         loss: the adversarial loss, see `src/losses/adversarial.py`.
         penalty: added to D's loss, see `src/losses/penalties.py`.
-        auxiliary: `(features, classes, latent) -> heads`, see `src/models/auxiliary.py`.
-        augment: what D sees samples through, see `src/networks/augment.py`.
+        auxiliary: `(features, classes, latent) -> heads`, see `src/models/parts/auxiliary.py`.
+        augment: what D sees samples through, see `src/transforms/augment.py`.
         g_optimizer: `parameters -> optimiser` of G.
         d_optimizer: the same of D.
         schedule: of learning rates and other strengths on the samples seen; None keeps them.

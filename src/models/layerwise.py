@@ -24,16 +24,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from src.data.base import DataSpec
+from src.data.spec import DataSpec
 from src.errors import SettingError
 from src.losses.reconstruction import Bernoulli, Reconstruction
 from src.models.base import Draw, GenerativeModel, Stage
-from src.models.code_laws import CodeLaw
-from src.models.finetuning import Classify, Finetuning, Reconstruct
-from src.models.schedules import Schedule
-from src.networks.corruptions import Corruption
+from src.models.parts.code_laws import CodeLaw
+from src.models.parts.finetuning import Classify, Finetuning, Reconstruct
+from src.models.parts.schedules import Schedule
 from src.networks.shallow import Shallow
 from src.networks.stack import Stack
+from src.transforms.corruptions import Corruption
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 
@@ -46,10 +46,10 @@ class Layerwise(GenerativeModel):
         seed: of initialisation and noise, and of the labelled images if only some are.
         hidden: widths from the first hidden layer to the code.
         learner: `(visible, hidden, linear) -> layer`, see `src/networks/shallow.py` and `rbm.py`.
-        finetune: `(stack, classes) -> network`, see `src/models/finetuning.py`.
+        finetune: `(stack, classes) -> network`, see `src/models/parts/finetuning.py`.
         reconstruction: what raw outputs mean and how they are compared when all layers learn to
             reconstruct, see `src/losses/reconstruction.py`.
-        corruption: of what a layer sees while it learns alone, see `src/networks/corruptions.py`.
+        corruption: of what a layer sees while it learns alone, see `src/transforms/corruptions.py`.
         sampler: `(latent_dim) -> law of the code`; it sees codes once the last layer learns.
         learner_optimizer: `parameters -> optimiser` of a layer.
         finetune_optimizer: the same of the network at the end.

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src import noise
-from src.networks.corruptions import Corruption
+from src.distributed import noise
 from src.networks.shallow import Shallow
+from src.transforms.corruptions import Corruption
 
 
 class RBM(Shallow):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src.networks.corruptions import Corruption
+from src.transforms.corruptions import Corruption
 
 
 class Shallow(nn.Module, ABC):

@@ -10,10 +10,10 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from src import escape
 from src.errors import SettingError
 from src.report.comparison import Column, Comparison, Group, Table
 from src.report.metrics import begins
+from src.runs import escape
 
 MOST_PANELS = 12
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.config import flatten
+from src.config.composition import flatten
 from src.errors import SettingError
 from src.report import metrics, verdict
 from src.report.comparison import Cell, Column, Comparison, Curve, Group, LeftOut, RunEntry, Table

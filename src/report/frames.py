@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from src.report.comparison import Comparison, Picture
 from src.report.read import Record, data_address
-from src.runs import evenly
-from src.stored import read_png
+from src.runs.run import evenly
+from src.runs.stored import read_png
 
 TILES = 8  # of a grid, in either direction
 THREADS = 4  # each holds one decoded picture
@@ -64,7 +64,7 @@ def add_pictures(comparison: Comparison, records: Mapping[str, Record], megabyte
 
 
 def _pitch(record: Record) -> int | None:
-    """Pixels from one tile to the next, as `src.pictures.grid` draws them; None for points."""
+    """Pixels from one tile to the next, as `src.pictures.grids.grid` draws them; None for points."""
     shape = (record.summary.get("data_id") or {}).get("shape") or ()
     if len(shape) != 3 or min(shape) < 1:
         return None

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from src.config import CONF
+from src.config.composition import CONF
 from src.errors import SettingError
 from src.report.read import Record
 

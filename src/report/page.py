@@ -8,8 +8,8 @@ Names are text nodes, and the page's policy names its script by a hash: no other
 from dataclasses import asdict
 from pathlib import Path
 
-from src import escape
 from src.report.comparison import Comparison
+from src.runs import escape
 
 HERE = Path(__file__).parent
 PARTS = ("page.html", "plots.js", "page.js")

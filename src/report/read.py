@@ -13,12 +13,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from src.checks import ADVICE
-from src.config import bears_on_result, flatten
+from src.config.checks import ADVICE
+from src.config.composition import bears_on_result, flatten
 from src.errors import SettingError
-from src.escape import line
 from src.report.comparison import LeftOut
-from src.runs import EVALUATIONS, Run, run_folders
+from src.runs.escape import line
+from src.runs.records import EVALUATIONS
+from src.runs.run import Run, run_folders
 
 
 @dataclass

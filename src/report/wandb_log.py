@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
-from src import escape
-from src.loggers import wandb_mode
 from src.report.comparison import Comparison, Table
+from src.runs import escape
+from src.runs.wandb_access import wandb_mode
 
 
 def log(comparison: Comparison, settings: Mapping[str, Any], folder: Path) -> None:
@@ -19,7 +19,7 @@ def log(comparison: Comparison, settings: Mapping[str, Any], folder: Path) -> No
 
     Args:
         comparison: with its pictures.
-        settings: `mode`, `project` and `group`, see `src.settings.CompareWandb`.
+        settings: `mode`, `project` and `group`, see `src.config.settings.CompareWandb`.
         folder: where W&B keeps its files.
 
     Raises:

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from src.checks import check_stored
+from src.config.checks import check_stored
 from src.errors import SettingError
-from src.escape import line
-from src.loggers import CLOCK
 from src.report.comparison import LeftOut
 from src.report.read import Record, unfinished
-from src.runs import SUMMARY
-from src.stored import CONFIG, check_plain, expect, parse_json
+from src.runs.escape import line
+from src.runs.metrics_file import CLOCK
+from src.runs.records import SUMMARY
+from src.runs.stored import CONFIG, check_plain, expect, parse_json
 
 PICTURES = "samples"  # the name under which the callback of that name logs
 

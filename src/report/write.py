@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from src import escape
-from src.durations import format_duration
+from src.config.durations import format_duration
 from src.report.comparison import Cell, Column, Comparison, Group, Table
+from src.runs import escape
 
 BOLD, GREEN, DIM, YELLOW, PLAIN = "\033[1m", "\033[32m", "\033[2m", "\033[33m", "\033[0m"
 

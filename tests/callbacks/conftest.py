@@ -8,9 +8,10 @@ import pytest
 from lightning.pytorch.callbacks import ProgressBar
 
 from src.callbacks.budget import Budget
-from src.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint
+from src.callbacks.checkpoint import Checkpoint
 from src.callbacks.signals import Signals
-from src.data.base import DataSpec
+from src.data.spec import DataSpec
+from src.training.checkpoints import AtomicCheckpointIO
 from tests.callbacks.tiny import BATCH, POINTS, StopAt, Tiny, TinyData
 
 

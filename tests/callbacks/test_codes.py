@@ -9,14 +9,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from src import code_pictures, pictures
 from src.callbacks.codes import Codes, choose, draw, ends_of
-from src.data.base import DataSpec, Split, to_model
+from src.data.spec import DataSpec, Split, to_model
 from src.errors import SettingError
-from src.loggers import CSVMetrics
 from src.metrics import codes as module
 from src.metrics.codes import codes_of
-from src.train import train
+from src.pictures import codes as code_pictures
+from src.pictures import grids as pictures
+from src.training.fit import train
+from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import IMAGES, POINTS, SignalAt, Tiny
 from tests.conftest import composed
 from tests.models.conftest import built

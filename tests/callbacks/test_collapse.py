@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from src.callbacks.collapse import Collapse, mean_distance
 from src.errors import SettingError, TrainingError
-from src.loggers import CSVMetrics, read_metrics
+from src.runs.metrics_file import read_metrics
+from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import IMAGES, POINTS, Staged, Tiny
 
 CLOCKS = [14, 28, 42, 56, 63, 77, 91, 105]  # an eighth each

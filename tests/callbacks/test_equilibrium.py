@@ -5,14 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.callbacks.checkpoint import load_checkpoint
 from src.callbacks.equilibrium import Equilibrium
 from src.callbacks.quality import Quality
-from src.checks import check
-from src.config import compose, run_folder
+from src.config.checks import check
+from src.config.composition import compose, run_folder
 from src.errors import SettingError
-from src.loggers import CSVMetrics, read_metrics
 from src.losses.adversarial import NonSaturating
+from src.runs.metrics_file import read_metrics
+from src.training.checkpoints import load_checkpoint
+from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import POINTS, Spread, Tiny
 
 

@@ -7,7 +7,8 @@ import torch
 from src.callbacks.health import Health
 from src.callbacks.records import Records
 from src.errors import SettingError, TrainingError
-from src.loggers import CSVMetrics, read_metrics
+from src.runs.metrics_file import read_metrics
+from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import POINTS, StopAt, Tiny
 
 

@@ -9,11 +9,11 @@ from torch.testing import assert_close
 
 from src.callbacks import neighbours
 from src.callbacks.neighbours import Neighbours, nearest, picture
-from src.checks import check_sample
-from src.command import launch
-from src.data.base import to_model
+from src.cli import launch
+from src.config.checks import check_sample
+from src.data.spec import to_model
 from src.sample import sample
-from src.train import train
+from src.training.fit import train
 from tests.callbacks.tiny import IMAGES, POINTS, SignalAt, Tiny
 from tests.conftest import composed
 

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from src.callbacks.overfitting import Overfitting, imitate, judge, some_reals
-from src.data.base import Batch
+from src.data.spec import Batch
 from src.errors import SettingError
-from src.loggers import CSVMetrics, read_metrics
 from src.losses.adversarial import NonSaturating
+from src.runs.metrics_file import read_metrics
+from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import IMAGES, POINTS, Tiny, TinyData
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from src.callbacks.quality import Quality
-from src.loggers import CSVMetrics, read_metrics
+from src.runs.metrics_file import read_metrics
+from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import SignalAt, Spread
 
 

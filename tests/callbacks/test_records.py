@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from src.callbacks.records import Records
-from src.loggers import CSVMetrics, cut_back, read_metrics
+from src.runs.metrics_file import cut_back, read_metrics
+from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import POINTS, Staged
 
 

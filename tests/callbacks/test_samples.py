@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src import pictures
 from src.callbacks.records import Records
 from src.callbacks.samples import Samples
-from src.data.base import DataSpec, to_model
-from src.loggers import CSVMetrics
+from src.data.spec import DataSpec, to_model
+from src.pictures import grids as pictures
+from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import IMAGES, POINTS, SignalAt, Tiny
 
 CLOCKS = [0, 7, 14, 28, 42, 56, 63, 77, 91, 105]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from src.callbacks.checkpoint import Checkpoint
-from src.data.base import DataModule, DataSpec, Split
+from src.data.base import DataModule
+from src.data.spec import DataSpec, Split
 from src.metrics.base import Sampler, Scores
 from src.models.base import Draw, GenerativeModel, Stage
 

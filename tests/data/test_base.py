@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from src.data.base import MOST_NUMBERS, DataSpec
+from src.data.spec import MOST_NUMBERS, DataSpec
 from src.errors import SettingError
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from src.data.base import Batch, DataModule, DataSpec, Split, to_model, to_uint8
+from src.data.base import DataModule
 from src.data.loader import Stream
+from src.data.spec import Batch, DataSpec, Split, to_model, to_uint8
 
 N, BATCH = 50, 8  # 50 is no multiple of 8: batches run across the edge of an epoch
 

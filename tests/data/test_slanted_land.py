@@ -3,9 +3,9 @@
 import torch
 from torch.testing import assert_close
 
-from src.build import build_data
-from src.config import plain
+from src.config.composition import plain
 from src.data.slanted_land import SlantedLand
+from src.training.instantiate import build_data
 from tests.conftest import composed
 
 

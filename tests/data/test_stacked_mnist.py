@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from src.config import compose, plain
+from src.config.composition import compose, plain
 from src.data import sources
 from src.data.mnist import digits, resized
 from src.data.sources import classes, resolve

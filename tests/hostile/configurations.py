@@ -17,7 +17,7 @@ from tests.hostile.folders import (
 # What runs, or writes, if it is built; Hydra itself refuses to build some others.
 OS_SYSTEM = '{_target_: os.system, command: "touch @PROOF@"}'
 LOAD = '{_target_: torch.load, f: "@OUTSIDE@/bomb.pth", weights_only: false}'
-WRITE = '{_target_: src.runs.write_atomically, path: "@PROOF@", content: x}'
+WRITE = '{_target_: src.runs.files.write_atomically, path: "@PROOF@", content: x}'
 MAKE = '{_target_: os.makedirs, name: "@PROOF@"}'
 
 
@@ -187,7 +187,7 @@ WRONG = [
     ("target-a-number", {"model.loss._target_": 7}),
     ("target-of-nothing", {"model.loss._target_": "src.losses.adversarial.Gone"}),
     ("unknown-key", {"model.generator.depth": 3}),
-    ("unknown-slot", {"model.sharpener": {"_target_": "src.networks.augment.NoAugment"}}),
+    ("unknown-slot", {"model.sharpener": {"_target_": "src.transforms.augment.NoAugment"}}),
     ("key-of-an-older-version", {"model.latent_dim": 4}),
 ]
 

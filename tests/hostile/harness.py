@@ -29,13 +29,14 @@ from omegaconf import DictConfig
 from PIL import Image
 
 import src
-from src import checks, config
-from src.command import launch
+from src.cli import launch
 from src.compare import compare
+from src.config import checks
+from src.config import composition as config
 from src.evaluate import evaluate
 from src.sample import sample
 from src.status import status
-from src.train import train
+from src.training.fit import train
 from tests.hostile.folders import Case, Place, build, clear
 from tests.hostile.watch import Watch
 

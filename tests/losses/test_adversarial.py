@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from src.config import CONF, compose, plain
+from src.config.composition import CONF, compose, plain
+from src.config.signatures import signature
 from src.losses.adversarial import (
     AdversarialLoss,
     Hinge,
@@ -20,7 +21,6 @@ from src.losses.adversarial import (
     Relativistic,
     Wasserstein,
 )
-from src.signatures import signature
 
 REAL = torch.tensor([-3.0, -0.5, 0.0, 0.25, 2.0, 6.0])
 FAKE = torch.tensor([-5.0, -1.0, 0.0, 0.75, 1.5, 0.3])

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from src.checks import check
-from src.config import CONF, compose, plain
+from src.config.checks import check
+from src.config.composition import CONF, compose, plain
+from src.config.signatures import signature
 from src.errors import SettingError
 from src.losses.penalties import (
     DRAGAN,
@@ -26,7 +27,6 @@ from src.losses.penalties import (
     gradient_norm,
     squared_gradient_norm,
 )
-from src.signatures import signature
 
 PENALTIES = (R1(0.3), R2(0.3), R1R2(0.3), WGANGP(0.7), WGANLP(0.7), DRAGAN(0.7))
 PRESETS = sorted(path.stem for path in (CONF / "model" / "penalty").glob("*.yaml"))

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from src.data.base import DataModule, DataSpec, Split, identity, to_model
+from src.data.base import DataModule, identity
 from src.data.mnist import MNIST, digits
+from src.data.spec import DataSpec, Split, to_model
 from src.metrics.base import Sampler
 from src.models.base import GenerativeModel
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from src.data.base import Split
+from src.data.spec import Split
 from src.metrics.base import batches, held_out, spaced
 
 from .conftest import InMemory

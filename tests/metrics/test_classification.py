@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from src.data.base import Split
+from src.data.spec import Split
 from src.metrics.classification import ClassificationScorer
 
 from .conftest import InMemory, noise_images

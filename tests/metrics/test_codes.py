@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
-from src.data.base import Split, to_model
+from src.data.spec import Split, to_model
 from src.metrics.codes import (
     CodeScorer,
     hoyer_sparsity,

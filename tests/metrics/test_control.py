@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.base import to_model
+from src.data.spec import to_model
 from src.metrics.control import ControlScorer, agreement, has_control, purity
-from src.metrics.features import ClassifierFeatures
+from src.networks.features import ClassifierFeatures
 from tests.models.conftest import TINY, built
 
 from .conftest import InMemory

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import mutual_info_score
 from torch import Tensor, nn
 
-from src.data.base import Split
+from src.data.spec import Split
 from src.metrics.disentanglement import (
     DisentanglementScorer,
     binned,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from src.data.base import DataSpec, Split, to_model
+from src.data.spec import DataSpec, Split, to_model
 from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal
 from src.metrics import likelihood

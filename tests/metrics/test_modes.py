@@ -9,9 +9,9 @@ import torch
 from src.data.base import DataModule
 from src.data.stacked_mnist import StackedMNIST
 from src.errors import SettingError
-from src.metrics.classifier import Classifier, save_classifier
-from src.metrics.features import ClassifierFeatures
 from src.metrics.modes import ModesScorer, mode_metrics
+from src.networks.classifier import Classifier, save_classifier
+from src.networks.features import ClassifierFeatures
 
 from .conftest import sampler_of
 

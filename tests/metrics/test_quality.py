@@ -18,10 +18,10 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from src.data.base import Split, to_model
+from src.data.spec import Split, to_model
 from src.errors import SettingError
-from src.metrics.features import ClassifierFeatures, Features, Inception
 from src.metrics.quality import METRICS, QualityScorer, frechet_distance, moments
+from src.networks.features import ClassifierFeatures, Features, Inception
 
 from .conftest import InMemory, noise_images, sampler_of
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from src.data.base import DataModule, Split, to_model
+from src.data.base import DataModule
+from src.data.spec import Split, to_model
 from src.metrics.reconstruction import ReconstructionScorer
 
 from .conftest import InMemory, noise_images

@@ -6,18 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from src.checks import check
-from src.config import compose, plain
-from src.data.base import DataSpec, Split
+from src.config.checks import check
+from src.config.composition import compose, plain
+from src.data.spec import DataSpec, Split
 from src.data.stacked_mnist import StackedMNIST
 from src.data.toy import Toy
 from src.errors import SettingError
 from src.metrics import scorers
 from src.metrics.classification import ClassificationScorer
-from src.metrics.classifier import Classifier, save_classifier
 from src.metrics.codes import CodeScorer
 from src.metrics.disentanglement import DisentanglementScorer
-from src.metrics.features import ClassifierFeatures, Inception, shipped
 from src.metrics.likelihood import LikelihoodScorer
 from src.metrics.modes import ModesScorer
 from src.metrics.quality import METRICS, QualityScorer
@@ -25,6 +23,8 @@ from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.scorers import as_settings, make_scorers
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
+from src.networks.classifier import Classifier, save_classifier
+from src.networks.features import ClassifierFeatures, Inception, shipped
 
 from .conftest import InMemory, noise_images
 

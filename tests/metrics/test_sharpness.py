@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from src.data.base import Split, to_model
+from src.data.spec import Split, to_model
 from src.metrics.sharpness import SharpnessScorer, laplacian_variance
 
 from .conftest import InMemory, noise_images, sampler_of

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.build import build_data, build_model
-from src.config import CONF, plain
-from src.data.base import Batch
+from src.config.composition import CONF, plain
+from src.data.spec import Batch
 from src.models.base import GenerativeModel
+from src.training.instantiate import build_data, build_model
 from tests.conftest import composed
 
 TINY = (
@@ -18,7 +18,7 @@ TINY = (
     "model.discriminator.width=2",
     "model.latent.dim=6",
     "model.batch_size=8",
-    "model.ema={_target_: src.models.ema.EMA, _partial_: true, half_life: 64}",
+    "model.ema={_target_: src.models.parts.ema.EMA, _partial_: true, half_life: 64}",
 )
 TOY = ("model=gaussian_gan", "data=gaussian")
 STAGES = {

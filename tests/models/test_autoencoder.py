@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from src.data.base import Batch
+from src.data.spec import Batch
 from src.losses.reconstruction import SquaredError
 from tests.models.conftest import built, noise, state, steps
 

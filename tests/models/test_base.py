@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from src.build import precision_plugin
 from src.losses.penalties import gradient
 from src.models.base import GenerativeModel
+from src.training.trainer import precision_plugin
 from tests.models.conftest import TINY, TOY, built, noise, state, steps
 
 AE = ("model=ae", "model.encoder.hidden=[16]", "model.decoder.hidden=[16]")

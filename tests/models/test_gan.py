@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from src.data.base import Batch
+from src.data.spec import Batch
 from src.errors import SettingError
 from src.models.base import GenerativeModel, freeze
 from src.models.gan import GAN

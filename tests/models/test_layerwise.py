@@ -6,16 +6,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from src.build import build_data
-from src.callbacks.checkpoint import load_checkpoint
-from src.checks import check
-from src.config import compose, plain
-from src.data.base import Batch, Split
+from src.config.checks import check
+from src.config.composition import compose, plain
+from src.data.spec import Batch, Split
 from src.errors import SettingError
-from src.loggers import read_metrics
 from src.losses.reconstruction import Bernoulli
-from src.models.finetuning import balanced
 from src.models.layerwise import Layerwise
+from src.models.parts.finetuning import balanced
+from src.runs.metrics_file import read_metrics
+from src.training.checkpoints import load_checkpoint
+from src.training.instantiate import build_data
 from tests.conftest import Fit, composed
 from tests.models.conftest import built, noise, state, steps
 

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 
-from src.config import CONF, plain
+from src.config.composition import CONF, plain
 from tests.conftest import composed
 from tests.models.conftest import TINY, assembled, built, steps
 

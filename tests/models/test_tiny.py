@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from src.build import build_data
-from src.config import plain
+from src.config.composition import plain
 from src.losses.adversarial import NonSaturating
 from src.metrics.toy import picture_metrics
 from src.networks.mlp import MLPDiscriminator, MLPGenerator
+from src.training.instantiate import build_data
 from tests.conftest import composed
 from tests.models.conftest import assembled, steps
 

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from src import checks, config
+from src.config import checks
+from src.config import composition as config
+from src.config.signatures import signature
 from src.errors import SettingError
 from src.networks.auto import AutoDiscriminator, AutoGenerator
 from src.networks.base import Critique
@@ -16,7 +18,6 @@ from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from src.networks.mlp import MLPDiscriminator, MLPGenerator
 from src.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from src.networks.resnet import ResNetDiscriminator, ResNetGenerator
-from src.signatures import signature
 
 # Small ones: constructor, settings.
 NETWORKS = {

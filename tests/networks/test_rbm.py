@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from src.networks.corruptions import NoCorruption
 from src.networks.rbm import RBM
+from src.transforms.corruptions import NoCorruption
 
 WEIGHT = [[0.5, -1.0, 0.3], [-0.2, 0.8, 1.5]]
 HIDDEN_BIAS, VISIBLE_BIAS = [0.1, -0.4], [-0.3, 0.2, 0.6]

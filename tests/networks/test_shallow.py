@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from src.networks.corruptions import GaussianNoise, Masking, NoCorruption, SaltAndPepper
 from src.networks.shallow import ShallowAutoencoder
+from src.transforms.corruptions import GaussianNoise, Masking, NoCorruption, SaltAndPepper
 
 
 def layer(linear: bool = False, tied: bool = True) -> ShallowAutoencoder:

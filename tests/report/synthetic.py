@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from src.checks import check
-from src.config import choices_of, compose, plain
+from src.config.checks import check
+from src.config.composition import choices_of, compose, plain
 
 DATA = {
     "name": "mnist", "source": "real", "size": 60000, "shape": [1, 28, 28],

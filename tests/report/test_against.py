@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from src import compare as command
-from src.checks import check_compare
-from src.command import launch
+from src.cli import launch
+from src.config.checks import check_compare
 from tests.report.synthetic import write_run
 
 FIDS = {16: 9.0, 64: 5.0, 256: 7.0}

@@ -13,7 +13,7 @@ from src.report.build import compare
 from src.report.comparison import Comparison
 from src.report.read import read_runs
 from src.report.statistics import Differences
-from src.runs import Run
+from src.runs.run import Run
 from tests.report.synthetic import DATA, sweep, write_run
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from src import escape
-from src.config import compose
+from src.config.composition import compose
 from src.report import page
 from src.report.comparison import Comparison, Curve, LeftOut, Verdict
+from src.runs import escape
 from tests.report.example import METRIC, example
-from tests.test_escape import HOSTILE as NAMES
+from tests.runs.test_escape import HOSTILE as NAMES
 
 HOSTILE = "</script><b id=hurt>&\"'<img src=x onerror=alert(1)> @DATA@ @SCRIPT@"
 

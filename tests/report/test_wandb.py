@@ -13,16 +13,16 @@ import yaml
 from PIL import Image
 
 from src import compare as command
-from src.checks import check_compare
-from src.command import launch
+from src.cli import launch
+from src.config.checks import check_compare
 from src.errors import SettingError
-from src.loggers import CLOCK
 from src.report.build import compare
 from src.report.frames import add_pictures
 from src.report.read import read_runs
 from src.report.wandb_runs import read_wandb
+from src.runs.metrics_file import CLOCK
 from tests.report.synthetic import sweep, write_run
-from tests.test_loggers import inspect, no_account  # noqa: F401
+from tests.training.test_loggers import inspect, no_account  # noqa: F401
 
 
 class Run:

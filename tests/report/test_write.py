@@ -23,17 +23,17 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from src import compare as command
-from src import escape
-from src.checks import check_compare
-from src.command import launch
+from src.cli import launch
+from src.config.checks import check_compare
 from src.errors import SettingError
 from src.report import frames, wandb_log, write
 from src.report.against import draw
 from src.report.comparison import Comparison, LeftOut
 from src.report.read import Record
+from src.runs import escape
 from tests.report.example import METRIC, example
 from tests.report.synthetic import sweep, write_run
-from tests.test_escape import HOSTILE
+from tests.runs.test_escape import HOSTILE
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_200_runs_in_5_seconds_without_torch(tmp_path: Path) -> None:
 
 
 def test_settings_are_what_the_command_takes() -> None:
-    from src.config import compose
+    from src.config.composition import compose
 
     config: DictConfig = compose("compare", [])
     check_compare(config)

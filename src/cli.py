@@ -1,0 +1,186 @@
+"""What all commands share: help, composition, errors in a few lines, one run or many.
+
+A command is called with a single configuration, composed, checked and run here. With `--multirun`
+there are many (`src/sweeps/`); Hydra's other flags go to Hydra itself. Nothing slow is imported
+before the configuration is known to be right.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.config import composition as configuration
+from src.config import settings
+from src.data.sources import resolve_source
+from src.errors import SettingError
+from src.runs.escape import line
+
+PATHS = ("run", "runs", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
+
+Check = Callable[[DictConfig], None]
+Run = Callable[[DictConfig, Path], Any]
+Sweep = Callable[[list[str], Check], int]
+
+
+def launch(
+    name: str,
+    check: Check,
+    run: Run,
+    arguments: list[str] | None = None,
+    sweep: Sweep | None = None,
+) -> None:
+    """Run a command with the words of the command line.
+
+    Args:
+        name: of the command and of its configuration, `conf/<name>.yaml`.
+        check: raises `SettingError` for settings that cannot work; must not import torch.
+        run: does the work, given the configuration and the run's folder.
+        arguments: instead of `sys.argv[1:]`.
+        sweep: does it for many runs at once, given the words of the command line and `check`, and
+            returns the exit status; None if the command cannot.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(name))
+        return
+    arguments = [quoted(argument) for argument in arguments]
+    OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+    if sweep and {"-m", "--multirun"} & set(arguments):
+        words = [word for word in arguments if word not in ("-m", "--multirun")]
+        if not any(word.startswith("-") for word in words):
+            try:
+                status = sweep(words, check)
+            except SettingError as error:
+                status = told(error)
+            if status:
+                sys.exit(status)
+            return
+    if any(argument.startswith("-") for argument in arguments):
+        _hydra_main(name, check, run, arguments)
+        return
+    try:
+        config = configuration.compose(name, arguments)
+        check(config)
+        if name == "train":
+            resolve_source(config)
+        folder = Path(config.hydra.run.dir)
+        run(config, folder)
+    except SettingError as error:
+        sys.exit(told(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def told(error: SettingError) -> str:
+    """An error as it is shown: three lines of bearable length, whoever wrote the words in it."""
+    return "\n".join(line(part, 400) for part in f"error: {error}".splitlines()[:3])
+
+
+def quoted(argument: str) -> str:
+    """A path in quotes if it holds what means something to Hydra, as our run folders' names do."""
+    key, _, path = argument.partition("=")
+    plain = re.fullmatch(r"[\w/\\.:+@%*?|$-]*", path, re.ASCII)
+    if key not in PATHS or plain or path[0] in "'\"[" or "${" in path:
+        return argument
+    escaped = path.replace("'", r"\'")
+    return f"{key}='{escaped}'"
+
+
+def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None:
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    @hydra.main(config_path=str(configuration.CONF), config_name=name, version_base="1.3")
+    def job(config: DictConfig) -> None:
+        full = OmegaConf.merge({"hydra": HydraConfig.get()}, config)
+        check(full)
+        if name == "train":
+            resolve_source(full)
+        run(full, Path(HydraConfig.get().runtime.output_dir))
+
+    # Flags first: between settings Hydra's parser does not take them.
+    sys.argv[1:] = sorted(arguments, key=lambda word: word[0] != "-" and "=" in word)
+    job()
+
+
+def _run_folder(*, _root_: DictConfig) -> str:
+    resolve_source(_root_)
+    return configuration.run_folder(_root_)
+
+
+HELP = {
+    "train": """\
+Train one model on one data set, score it, and keep everything in a run folder.
+
+  python -m src.train                                    DCGAN on MNIST, in a few minutes
+  python -m src.train model=dcgan data=celeba data.root=PATH budget=1000000
+  python -m src.train -m model=gan,dcgan seed=0,1,2      a sweep: one run for each combination
+  python -m src.train -m ... hydra/launcher=joblib       several at a time; or ray, submitit_slurm
+  python -m src.train -m ... hydra/sweeper=optuna        the best of a space; see docs/sweeps.md""",
+    "status": """\
+Show where the runs are: which train, how far they are, their last scores.
+
+  python -m src.status                                   all below outputs/
+  python -m src.status runs=PATH watch=true              again and again""",
+    "sample": """\
+Draw from a trained run.
+
+  python -m src.sample run=outputs/mnist/dcgan/default/seed=0 n=64 out=grid.png
+  python -m src.sample run=... what=interpolation n=8 out=between.png
+  python -m src.sample run=... n=10000 out=samples.npz   for other tools""",
+    "evaluate": """\
+Score a trained run anew, by other metrics or with more samples.
+
+  python -m src.evaluate run=outputs/mnist/dcgan/default/seed=0 metrics.n=50000
+  python -m src.evaluate run=... metrics=inception metrics.weights=PATH
+  python -m src.evaluate run=... metrics.importance_samples=[5000]       likelihood of a VAE""",
+    "compare": """\
+Compare finished runs: which variant is better, by more than the noise of its seeds, at what cost.
+
+  python -m src.compare                                       all runs below outputs/
+  python -m src.compare runs=outputs/mnist by=model metric=fid out=table.tex
+  python -m src.compare runs=outputs/*/dcgan out=report       a page, Markdown, LaTeX, CSV, JSON""",
+}
+
+
+def help_text(name: str) -> str:
+    """What a command does, its choices and its settings, in plain words."""
+    lines = [HELP[name]]
+    for group in ("model", "data", "experiment", "trainer") if name == "train" else ():
+        presets = sorted((configuration.CONF / group).rglob("*.yaml"))
+        if group == "model":  # its folders hold parts, listed below
+            presets = [preset for preset in presets if preset.parent.name == group]
+        if presets:
+            lines += ["", f"{group}="]
+            names = [
+                str(p.relative_to(configuration.CONF / group).with_suffix("")) for p in presets
+            ]
+            width = max(14, *(len(name) + 2 for name in names))
+            lines += [
+                f"  {name:<{width}}{_first_comment(preset)}"
+                for name, preset in zip(names, presets, strict=True)
+            ]
+    if name == "train":
+        lines += ["", "Parts of a model can be exchanged, such as model/penalty=r1:"]
+        for folder in sorted(path for path in (configuration.CONF / "model").glob("*/")):
+            choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+            lines += [f"  model/{folder.name:<14}{choices}"]
+    if name in ("train", "evaluate"):
+        lines += ["", "metrics="]
+        presets = sorted((configuration.CONF / "metrics").glob("*.yaml"))
+        lines += [f"  {preset.stem:<14}{_first_comment(preset)}" for preset in presets]
+    attributes = inspect.getdoc(getattr(settings, name.capitalize())).partition("Attributes:")
+    lines += ["", "Settings:", *attributes[2].strip("\n").splitlines()]
+    lines += ["", "Every setting can be given as key=value; --cfg job shows them all."]
+    return "\n".join(lines)
+
+
+def _first_comment(preset: Path) -> str:
+    lines = preset.read_text().splitlines()
+    # Hydra reads its directive on the first line only.
+    return lines[lines[0].startswith("# @package")].removeprefix("# ")

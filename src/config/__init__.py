@@ -1,0 +1,1 @@
+"""Configurations: how they are composed, what may be set, and which run they are."""

@@ -1,0 +1,314 @@
+"""Checks of every setting against the constructor that will receive it, before torch is imported.
+
+A typed command and a stored configuration, which anybody may have written, pass the same checks.
+Errors are one to three short lines: the setting, its value and the cure.
+"""
+
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.config.composition import CONF, ROOT, flatten, groups, near, plain
+from src.config.durations import parse_duration
+from src.config.signatures import Slot, check_kind, fits, signature, slot_of, spell
+from src.errors import SettingError
+
+# Beside the arguments of its class, a model preset carries its recipe, a slot what it needs of the
+# others, and a penalty the norm that D should have beside it.
+RECIPE = {"batch_size": "int", "budget": "int"}
+ADVICE = {"requires", "discriminator_norm"}
+DIRECTIVES = {"_target_", "_partial_"}
+RESERVED = DIRECTIVES | ADVICE
+# What the code itself hands to a constructor; a partial one (a network, an optimiser) waits for it.
+GIVEN = {
+    "model": {"spec", "seed"},
+    "data": {"batch_size", "seed"},
+    "logger.csv": {"folder"},
+    "logger.wandb": {"folder", "mode", "name", "config"},
+}
+# What is built of a configuration, and what it has to be.
+PARTS = {
+    "model": Slot("GenerativeModel", ROOT / "models" / "base.py", partial=False),
+    "data": Slot("DataModule", ROOT / "data" / "base.py", partial=False),
+    "metrics": Slot("Settings", ROOT / "metrics" / "scorers.py", partial=False),
+}
+GROUPS = (*PARTS, "trainer", "callbacks", "logger", "wandb", "hydra")
+# Where the classes of what is stored, but never built of a stored configuration, must come from.
+HOMES = {
+    "callbacks": ("src.callbacks.", "lightning.pytorch.callbacks."),
+    "logger": ("src.training.loggers.",),
+}
+Lookup = Callable[[str], Any]  # the value of a dotted key, None if there is none
+
+
+def check(config: DictConfig) -> None:
+    """Check all settings of `train` against the constructors that will receive them.
+
+    Raises:
+        SettingError: for the first setting that cannot work.
+    """
+    raw = plain(config, resolve=False)
+    # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
+    _check_requirements(raw, lambda key: OmegaConf.select(config, key))
+    _check_all(raw)
+    _check_values(plain(config))
+
+
+def check_stored(settings: Any) -> None:
+    """Check a configuration that was read from a run folder, or from Weights & Biases.
+
+    Args:
+        settings: plain values, as `src.runs.stored` reads them.
+
+    Raises:
+        SettingError: for the first setting that a typed command could not have, or that would refer
+            to others: ours are stored resolved.
+    """
+    if not isinstance(settings, dict):
+        raise SettingError("it is no configuration")
+    expected = {*signature("src.config.settings.Train"), *GROUPS} - {"hydra"}
+    for key in sorted(expected - {*settings}):
+        raise SettingError(f"{key} is missing")
+    for text in _texts(settings):
+        if "${" in text or text == "???":
+            raise SettingError(f"{reprlib.repr(text)}: a stored value must not refer to others")
+    _check_values(settings)
+    if settings["data"].get("source") == "auto":  # which is decided before a run begins
+        raise SettingError("data.source=auto is not decided")
+    for group, homes in HOMES.items():
+        for name, node in settings[group].items():
+            if not str(node.get("_target_")).startswith(homes):
+                raise SettingError(f"{group}.{name}._target_={node.get('_target_')} is none there")
+    flat = flatten(settings)
+    _check_requirements(settings, flat.get)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in plain values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _check_values(settings: Mapping[str, Any]) -> None:
+    """Check resolved settings: names, types, and what they mean together."""
+    _check_all(settings)
+    if settings["budget"] <= 0:
+        raise SettingError(f"budget={settings['budget']} must be positive: samples to train on.")
+    if settings["budget"] >= 2**53:
+        raise SettingError(f"budget={settings['budget']} is more than 2^53 samples.")
+    if not 0 <= settings["seed"] < 2**32:
+        raise SettingError(f"seed={settings['seed']} must be from 0 to 4294967295.")
+    if settings["max_time"] is not None:
+        parse_duration(settings["max_time"])
+    model = settings["model"]
+    for key, kind in RECIPE.items():
+        if not isinstance(model.get(key), int) or model[key] <= 0:
+            raise SettingError(f"model.{key}={model.get(key)} must be a positive {kind}.")
+    packing = model.get("packing", 1)
+    if packing > 1 and model["batch_size"] % packing:
+        raise SettingError(
+            f"model.batch_size={model['batch_size']} cannot be cut into packs of {packing}.\n"
+            "Choose a multiple of model.packing."
+        )
+    _check_devices(settings["trainer"], model["batch_size"], packing)
+
+
+def _check_devices(trainer: Mapping[str, Any], batch_size: int, packing: int) -> None:
+    devices = trainer["devices"]
+    if devices < 1:
+        raise SettingError(f"trainer.devices={devices} must be positive.")
+    if devices > 1 and trainer["accelerator"] == "mps":
+        raise SettingError(f"trainer.devices={devices}: there is one device of this kind, mps.")
+    if batch_size % (devices * packing):
+        packs = f" in packs of {packing}" if packing > 1 else ""
+        raise SettingError(
+            f"model.batch_size={batch_size} cannot be shared by trainer.devices={devices}{packs}.\n"
+            f"It is the batch of all together: choose a multiple of {devices * packing}."
+        )
+
+
+def _check_all(settings: Mapping[str, Any]) -> None:
+    """Names and types, with interpolations resolved or not.
+
+    If not, a misspelt key is found as such, which later would be one that others refer to in vain.
+    """
+    top = {key: settings[key] for key in settings if key not in GROUPS}
+    _check_arguments("", top, signature("src.config.settings.Train"))
+    _check_arguments("wandb.", settings["wandb"], signature("src.config.settings.Wandb"))
+    _check_arguments("trainer.", settings["trainer"], signature("src.config.settings.Trainer"))
+    for group in ("callbacks", "logger"):
+        if not isinstance(settings[group], Mapping):
+            raise SettingError(f"{group}={reprlib.repr(settings[group])} cannot be.")
+    for name, node in settings["logger"].items():
+        if not isinstance(node, Mapping):
+            raise SettingError(f"logger.{name}={reprlib.repr(node)} cannot be.")
+    for name, node in settings["callbacks"].items():
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise SettingError(
+                f"callbacks.{name}={node} is no callback: it has no _target_.\n"
+                f"To leave one out, say ~callbacks.{name}"
+            )
+    for group in GROUPS:
+        if group in PARTS:
+            _check_part(group, settings[group])
+        elif isinstance(settings.get(group), Mapping):
+            _check_node(group, settings[group])
+
+
+def _check_part(group: str, node: Any) -> None:
+    """Check a node of `PARTS`: it must be one of the right kind."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        shown = reprlib.repr(node)
+        raise SettingError(f"{group}={shown} cannot be: choose one, see python -m src.train --help")
+    _check_node(group, node)
+    _check_slot(group, node, PARTS[group])
+
+
+def check_sample(config: DictConfig) -> None:
+    """Check the settings of `sample`; raises SettingError."""
+    settings = _with_run(config, "sample")
+    _check_arguments("", settings, signature("src.config.settings.Sample"))
+    if settings["n"] <= 0:
+        raise SettingError(f"n={settings['n']} must be positive: samples to draw.")
+
+
+def check_evaluate(config: DictConfig) -> None:
+    """Check the settings of `evaluate`; raises SettingError."""
+    settings = _with_run(config, "evaluate")
+    metrics = settings.pop("metrics")
+    _check_arguments("", settings, signature("src.config.settings.Evaluate"))
+    _check_node("metrics", metrics)
+
+
+def check_status(config: DictConfig) -> None:
+    """Check the settings of `status`; raises SettingError."""
+    _check_arguments("", plain(config), signature("src.config.settings.Status"))
+
+
+def check_sweep(hydra: Mapping[str, Any]) -> None:
+    """Check `launcher` and `sweeper` of a sweep.
+
+    Raises:
+        SettingError: for a setting that they do not have, or one that is not ours.
+    """
+    for kind, module in (("launcher", "src.sweeps.launchers."), ("sweeper", "src.sweeps.search.")):
+        if not str(hydra[kind].get("_target_")).startswith(module):
+            names = ", ".join(
+                sorted(["basic", *(p.stem for p in (CONF / "hydra" / kind).glob("*.yaml"))])
+            )
+            raise SettingError(
+                f"hydra.{kind}: {hydra[kind].get('_target_')} cannot be used.\n"
+                f"Choices of hydra/{kind}: {names}"
+            )
+        _check_node(f"hydra.{kind}", hydra[kind])
+
+
+PICTURES = (".png", ".svg", ".pdf")  # what `compare` can draw
+
+
+def check_compare(config: DictConfig) -> None:
+    """Check the settings of `compare`; raises SettingError."""
+    settings = plain(config)
+    _check_arguments("wandb.", settings["wandb"], signature("src.config.settings.CompareWandb"))
+    _check_arguments("", settings, signature("src.config.settings.Compare"))
+    if settings["pictures_mb"] <= 0:
+        raise SettingError(
+            f"pictures_mb={settings['pictures_mb']} must be positive: megabytes of pictures."
+        )
+    endings = (".html", ".md", ".tex", ".csv", ".json")
+    ending = Path(settings["out"] or "").suffix
+    if settings["y"] is not None and settings["x"] is None:
+        raise SettingError(
+            f"y={settings['y']} is drawn against a setting.\nSay which, such as x=model.batch_size."
+        )
+    if (settings["x"] is not None) != (ending in PICTURES):
+        raise SettingError(
+            f"x={settings['x'] or 'null'} out={settings['out']}: numbers against a setting are a "
+            "picture.\nSay both, such as x=model.objective.beta out=curves.png (or .svg, .pdf)."
+        )
+    if ending and ending not in (*PICTURES, *endings):
+        raise SettingError(
+            f"out={settings['out']}: {ending} is no format.\n"
+            f"There are {', '.join(endings)}; a folder, whose name has no dot, gets all of them."
+        )
+
+
+def _with_run(config: DictConfig, command: str) -> dict[str, Any]:
+    if OmegaConf.is_missing(config, "run"):
+        raise SettingError(f"Which run? python -m src.{command} run=outputs/<data>/<model>/...")
+    return plain(config)
+
+
+def _check_requirements(node: Any, lookup: Lookup, path: str = "") -> None:
+    """Check that what a part needs of the others is there."""
+    if not isinstance(node, Mapping):
+        return
+    needed = node.get("requires") or {}
+    if not isinstance(needed, Mapping) or not all(isinstance(v, list) for v in needed.values()):
+        raise SettingError(f"{path}.requires={reprlib.repr(needed)}: write key: [values].")
+    for key, allowed in needed.items():
+        value = lookup(key)
+        if value not in allowed:
+            raise SettingError(
+                f"{path} cannot be used with {key}={value}.\n"
+                f"It needs {key} to be {' or '.join(map(str, allowed))}."
+            )
+    for key, value in node.items():
+        _check_requirements(value, lookup, f"{path}.{key}" if path else key)
+
+
+def _check_node(path: str, node: Mapping[str, Any]) -> None:
+    """Check a node and what is inside of it: that names and types of arguments are right."""
+    for key, value in node.items():
+        if str(key).startswith("_") and key not in DIRECTIVES:
+            raise SettingError(f"{path}.{key}: there is no such setting.")
+        if isinstance(value, Mapping) and key not in RESERVED:
+            _check_node(f"{path}.{key}", value)
+    if "_target_" in node:
+        if not isinstance(node["_target_"], str):
+            raise SettingError(f"{path}._target_={reprlib.repr(node['_target_'])} is no name.")
+        skip = RESERVED | set(RECIPE) if path == "model" else RESERVED
+        arguments = {key: value for key, value in node.items() if key not in skip}
+        parameters = dict(signature(node["_target_"]))
+        for name in GIVEN.get(path, ()):
+            parameters.pop(name, None)
+        _check_arguments(f"{path}.", arguments, parameters)
+        for name, parameter in parameters.items():
+            if parameter.required and name not in arguments and not node.get("_partial_"):
+                raise SettingError(f"{path}.{name} must be given: {node['_target_']} needs it.")
+            if isinstance(value := arguments.get(name), Mapping) and "_target_" in value:
+                _check_slot(f"{path}.{name}", value, slot_of(parameter))
+
+
+def _check_slot(path: str, node: Mapping[str, Any], slot: Slot | None) -> None:
+    """Check that a node makes what its place takes."""
+    if slot is None:
+        raise SettingError(f"{path} takes a plain value, and no _target_.")
+    check_kind(path, node["_target_"], slot)
+    if node.get("_partial_", False) is not slot.partial:
+        raise SettingError(f"{path}._partial_ must be {str(slot.partial).lower()}.")
+
+
+def _check_arguments(prefix: str, values: Any, parameters: Mapping) -> None:
+    if not isinstance(values, Mapping):
+        raise SettingError(
+            f"{prefix.rstrip('.')}={values} cannot be.\nSettings there: {', '.join(parameters)}"
+        )
+    for key, value in values.items():
+        if key not in parameters:
+            raise SettingError(
+                f"{prefix}{key}: there is no such setting.{near(key, list(parameters))}\n"
+                f"Settings there: {', '.join(parameters)}"
+            )
+        annotation = parameters[key].annotation
+        unresolved = isinstance(value, str) and value.startswith("${")
+        if not unresolved and not fits(value, annotation):
+            group = f"{prefix}{key}".replace(".", "/")
+            cure = f"\nChoose a part with a slash: {group}={value}" if group in groups() else ""
+            raise SettingError(f"{prefix}{key}={value} must be {spell(annotation)}.{cure}")

@@ -1,0 +1,217 @@
+"""Composition of a configuration, and what it says of a run: its identity and its folder.
+
+`conf/<command>.yaml` is composed with the words of the command line, and `src/config/checks.py` then
+checks it. Neither imports torch, so that what is wrong is said at once.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.errors import SettingError
+
+# OmegaConf derives its loader from this name. libyaml, where PyYAML has it, reads the same several
+# times as fast, which every command feels.
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+ROOT = Path(__file__).parents[1]
+# A clone has conf/ beside src/, an installed wheel inside of it.
+CONF = next(path for path in (ROOT / "conf", ROOT.parent / "conf") if path.is_dir())
+
+# What does not bear on the result: not compared, and not in the run folder's name.
+NOT_RESULT = (
+    "wandb",
+    "logger",
+    "existing",
+    "data.root",
+    "data.cache",
+    "data.workers",
+    "data.in_memory",
+    "metrics.cache",
+    "trainer.accelerator",
+    "trainer.devices",
+    "callbacks",  # noise is a function of seed and iteration: what happens beside changes nothing
+)
+RESULT = ("callbacks.equilibrium",)  # but it ends the training
+IN_FOLDER_NAME = ("seed", "data.source")
+
+
+def compose(name: str, overrides: list[str]) -> DictConfig:
+    """The configuration `conf/<name>.yaml` with overrides, Hydra's own node included.
+
+    Raises:
+        SettingError: naming the misspelt key or unknown choice, and the nearest match.
+    """
+    outer = GlobalHydra.instance().hydra  # set inside of a sweep, and only one can be
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            try:
+                return hydra_compose(name, overrides, return_hydra_config=True)
+            except MissingConfigException as error:
+                raise _unknown_choice(error) from error
+            except OverrideParseException as error:
+                raise SettingError(f"Cannot read {error.override!r}: write key=value.") from error
+            except yaml.MarkedYAMLError as error:
+                mark = error.problem_mark
+                where = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}"
+                raise SettingError(f"{where}: {error.problem}.") from error
+            # ValueError: of a group's choice that is null.
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
+                raise _refused_override(name, overrides, error) from error
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def _unknown_choice(error: MissingConfigException) -> SettingError:
+    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    options = sorted(error.options or [])
+    return SettingError(
+        f"{group}={choice}: there is no such choice.{near(choice, options)}\n"
+        f"Choices of {group}: {', '.join(options)}"
+    )
+
+
+def _refused_override(name: str, overrides: list[str], error: Exception) -> SettingError:
+    """Find the override that is at fault: the first that does not compose on the defaults."""
+    keys = [re.split(r"[=@:]", text.lstrip("+~"), maxsplit=1)[0] for text in overrides]
+    choices = [
+        text
+        for text in overrides
+        if (CONF / text.partition("=")[0]).is_dir() and not text.endswith("=null")
+    ]
+    base = hydra_compose(name, choices, return_hydra_config=True)
+    known = [*_leaves(base, nodes=True), *groups()]
+    for key, text in zip(keys, overrides, strict=True):
+        if key not in known and not text.startswith("+") and not key.startswith("hydra."):
+            return SettingError(f"{key}: there is no such setting.{near(key, known)}")
+    first = str(error.__cause__ or error).splitlines()[0]
+    return SettingError(f"{' '.join(overrides)}: {first}")
+
+
+def near(word: str, known: list[str]) -> str:
+    """' Did you mean x?' - by the last part of a dotted key too, where users forget the path."""
+    match = [key for key in known if key.endswith(f".{word}")]
+    match = match or difflib.get_close_matches(word, known, 1, 0.7)
+    if not match:
+        tails = {key.rpartition(".")[2]: key for key in reversed(known)}
+        tail = difflib.get_close_matches(word.rpartition(".")[2], tails, 1, 0.75)
+        match = [tails[tail[0]]] if tail else []
+    return f" Did you mean {match[0]}?" if match else ""
+
+
+def groups() -> list[str]:
+    """Where there are choices: `model`, `model/loss`, `data` ..."""
+    return sorted({str(path.parent.relative_to(CONF)) for path in CONF.rglob("*/*.yaml")})
+
+
+def _leaves(config: DictConfig, nodes: bool = False) -> list[str]:
+    """Dotted keys of a configuration, Hydra's own left out."""
+
+    def walk(node: Mapping, prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            if isinstance(value, Mapping) and value:
+                if nodes:
+                    yield f"{prefix}{key}"
+                yield from walk(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}"
+
+    return list(walk(plain(config, resolve=False), ""))
+
+
+def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
+    """A configuration as plain dictionaries, Hydra's own node left out.
+
+    Raises:
+        SettingError: if an interpolation leads nowhere.
+    """
+    config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    try:
+        return OmegaConf.to_container(config, resolve=resolve)
+    except OmegaConfBaseException as error:
+        raise SettingError(f"{error.full_key}: {str(error).splitlines()[0]}.") from error
+
+
+def choices_of(config: DictConfig) -> dict[str, str]:
+    """The names of presets and parts by their slots, which the settings alone do not say."""
+    chosen = config.hydra.runtime.choices.items()
+    return {slot: choice for slot, choice in chosen if "hydra" not in slot}
+
+
+def bears_on_result(key: str) -> bool:
+    """Whether a dotted key is part of what a run is; the rest may change from call to call."""
+
+    def below(nodes: tuple[str, ...]) -> bool:
+        return any(key == node or key.startswith(f"{node}.") for node in nodes)
+
+    return below(RESULT) or not below(NOT_RESULT)
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries to dotted keys; lists are values."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+@cache
+def _preset(*choices: str) -> DictConfig:
+    """A configuration as its presets say; a sweep asks for the same few many times."""
+    return compose("train", list(choices))
+
+
+def run_folder(config: DictConfig) -> str:
+    """`<data>/<model>/<variant>/seed=<n>`: a run's place below the output folder.
+
+    `<variant>` is the difference between the configuration and its preset, so that two calls that
+    mean the same share a folder, however they are spelt; `default` if there is none.
+    """
+    choices = dict(config.hydra.runtime.choices)
+    named = [f"{group}={choices[group]}" for group in ("model", "data")]
+    if choices.get("experiment"):
+        named.insert(0, f"experiment={choices['experiment']}")
+    base = _preset(*named)
+    default_choices = base.hydra.runtime.choices
+    slots = [
+        f"{group}={choice}"
+        for group, choice in sorted(choices.items())
+        if not group.startswith("hydra") and default_choices.get(group) != choice
+        # The trainer's settings speak for themselves: most do not bear on the result.
+        if (bears_on_result(group) or bears_on_result(f"{group}.{choice}")) and group != "trainer"
+    ]
+    standard = _preset(*named, *slots) if slots else base
+    default = flatten(plain(standard, resolve=False))
+    parts = [choices["experiment"].replace("/", "-")] if choices.get("experiment") else []
+    parts += [part.replace("model/", "").replace("/", ".") for part in slots]
+    parts += [
+        f"{key.removeprefix('model.')}={value}"
+        for key, value in sorted(flatten(plain(config, resolve=False)).items())
+        if key not in IN_FOLDER_NAME and bears_on_result(key)
+        if value != default.get(key, "_absent")
+        # What is spelt out may be what stands there anyway.
+        and OmegaConf.select(config, key) != OmegaConf.select(standard, key)
+    ]
+    variant = re.sub(r"[^\w.=,+-]+", "_", ",".join(parts)) or "default"
+    if len(variant) > 80:
+        variant = f"{variant[:70]}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
+    data = choices["data"]
+    if config.data.source == "builtin" and default["data.source"] != "builtin":
+        data += "-builtin"
+    return f"{data}/{choices['model']}/{variant}/seed={config.seed}".replace("//", "/")

@@ -1,0 +1,162 @@
+"""The settings of each command: their types and what they mean, for every model and data set.
+
+What a model or a data set adds are the arguments of its own constructor (`src/config/checks.py`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(kw_only=True)
+class Wandb:
+    """Weights & Biases.
+
+    Attributes:
+        mode: `auto` goes online with a key and a server that answers, else offline.
+        project: the runs' home.
+        group: what the runs of a sweep share.
+        tags: free words.
+    """
+
+    mode: Literal["auto", "online", "offline", "disabled"]
+    project: str
+    group: str | None
+    tags: list[str]
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """Where and how exactly to compute; what else Lightning's trainer can do is decided for all.
+
+    Attributes:
+        accelerator: `auto` takes a GPU if there is one.
+        devices: how many share each batch, which stays as large: GPUs, or processes on the CPU.
+        precision: `auto` is bfloat16 autocast where that is faster. float16 would need each
+            player's loss scaled.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: int
+    precision: Literal["auto", "32-true", "bf16-mixed"]
+
+
+@dataclass(kw_only=True)
+class Train:
+    """Top-level settings of `python -m src.train`, the same for every model and data set.
+
+    Attributes:
+        seed: of weights, data order and noise.
+        budget: samples to train on; each preset names its own.
+        max_time: stop after this time of training: 90s, 10m, 1h30m. Scoring does not count.
+        existing: what to do with a run folder that exists: `continue` (a finished run returns its
+            summary, an interrupted one goes on, another configuration is refused), `resume` (go on
+            in spite of another configuration) or `restart` (from nothing).
+    """
+
+    seed: int
+    budget: int
+    max_time: str | None
+    existing: Literal["continue", "resume", "restart"]
+
+
+@dataclass(kw_only=True)
+class Sample:
+    """Settings of `python -m src.sample`.
+
+    Attributes:
+        run: the run folder; it says everything about the model.
+        what: to draw.
+        n: samples, or rows of an interpolation; of a traversal, rows of each structured code
+            (InfoGAN), or of how many numbers of the code (autoencoders), if it has as many.
+        label: class of a conditional model, by name or index.
+        seed: of the codes: the same seed gives the same picture.
+        data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours`.
+        out: `.png` is a grid, `.gif` a film, `.npz` an array, anything else a folder of PNGs.
+        device: such as cpu or cuda; `auto` takes a GPU if there is one.
+    """
+
+    run: str
+    what: Literal["samples", "neighbours", "interpolation", "traversal", "progress"]
+    n: int
+    label: str | int | None
+    seed: int
+    data: dict
+    out: str
+    device: str
+
+
+@dataclass(kw_only=True)
+class Evaluate:
+    """Settings of `python -m src.evaluate`.
+
+    Attributes:
+        run: the run folder.
+        data: `root`, where the data lie now, if they have moved; `cache`, of reals' features.
+        device: such as cpu or cuda; `auto` takes a GPU if there is one.
+    """
+
+    run: str
+    data: dict
+    device: str
+
+
+@dataclass(kw_only=True)
+class Status:
+    """Settings of `python -m src.status`.
+
+    Attributes:
+        runs: the folder whose runs are shown.
+        watch: show them again and again.
+        every: seconds between two times.
+    """
+
+    runs: str
+    watch: bool
+    every: float
+
+
+@dataclass(kw_only=True)
+class CompareWandb:
+    """Weights & Biases, of `compare`.
+
+    Attributes:
+        log: write the tables and pictures into a run there.
+        mode: `auto` goes online with a key and a server that answers, else offline.
+        project: its home.
+        group: such as that of the runs.
+    """
+
+    log: bool
+    mode: Literal["auto", "online", "offline", "disabled"]
+    project: str
+    group: str | None
+
+
+@dataclass(kw_only=True)
+class Compare:
+    """Settings of `python -m src.compare`.
+
+    Attributes:
+        runs: a folder with runs below, a pattern such as outputs/*/dcgan, wandb:entity/project or
+            wandb:entity/project/group for runs of Weights & Biases, or a list [a,b] of these.
+        by: what names a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
+            list of these; null puts together what differs in the seed only.
+        metric: `fid`, or `fid10k_mnist`; null takes the headline number of each data set.
+        x: a setting of numbers, such as model.objective.beta, for out=curves.png.
+        y: the numbers to draw against it, such as [mse,kl,mig]; null: the first 12.
+        out: by its ending .html, .md, .tex, .csv or .json; a folder, whose name has no dot, gets
+            all; null writes nothing. With x: .png, .svg or .pdf.
+        pictures_mb: megabytes of the page's pictures; with less they are fewer and smaller, down to
+            two of 160 pixels for each variant.
+        wandb: wandb.log=true writes tables and pictures into a run of wandb.project and
+            wandb.group; wandb.mode is auto, online, offline or disabled.
+    """
+
+    runs: str | list[str]
+    by: str | list[str] | None
+    metric: str | None
+    x: str | None
+    y: str | list[str] | None
+    out: str | None
+    pictures_mb: float
+    wandb: dict

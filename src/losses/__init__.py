@@ -1,0 +1,1 @@
+"""Losses and penalties: functions of tensors."""

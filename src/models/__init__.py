@@ -1,0 +1,1 @@
+"""Training procedures, one file each; what several of them use is in `parts`."""

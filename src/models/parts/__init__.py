@@ -1,0 +1,1 @@
+"""What several procedures use: latents, conditions, auxiliary heads, averages, schedules."""

@@ -1,0 +1,110 @@
+"""The law that an autoencoder's codes are drawn from when it is sampled: a slot.
+
+A plain autoencoder has no law of z. One is fitted to the codes of training images (Ghosh et al.
+2020, "From Variational to Deterministic Autoencoders", sec. 4):
+
+    normal     N(0, I), whatever the codes are
+    gaussian   their mean and full covariance
+    gmm        a mixture of Gaussians with full covariances
+
+The latest codes of the training are kept, so that a checkpoint can be sampled where no data are.
+"""
+
+from typing import Literal
+
+import torch
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+
+from src.distributed import ranks
+from src.errors import SettingError
+
+MOST_NUMBERS = 2**26  # of all covariances together, and of the codes' shares in the components
+
+
+class CodeLaw(nn.Module):
+    """Remembers the latest codes, and fits and draws when asked.
+
+    Args:
+        latent_dim: length of the code.
+        law: see above; before any code has been seen it is `normal`.
+        components: of the mixture.
+        memory: codes that are remembered.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        law: Literal["normal", "gaussian", "gmm"] = "gaussian",
+        components: int = 10,
+        memory: int = 10_000,
+    ) -> None:
+        super().__init__()
+        for setting, value, most in (("components", components, 1000), ("memory", memory, 10**6)):
+            if not 1 <= value <= most:
+                raise SettingError(f"model.sampler.{setting}={value} must be from 1 to {most:,}.")
+        factors = components if law == "gmm" else int(law == "gaussian")
+        if factors * latent_dim**2 > MOST_NUMBERS or components * memory > MOST_NUMBERS:
+            raise SettingError(
+                f"model.sampler.law={law} of {latent_dim} numbers is too large here.\n"
+                "Use model/sampler=normal, or fewer components."
+            )
+        self.law, self.components = law, components
+        self.register_buffer("codes", torch.zeros(memory, latent_dim))
+        self.register_buffer("seen", torch.tensor(0))
+        self._fitted: tuple[int, tuple[Tensor, Tensor, Tensor | None]] | None = None
+
+    def observe(self, z: Tensor) -> None:
+        """Remember codes (n, d), those of all ranks, in the place of the oldest."""
+        z = ranks.gather(z)
+        n, memory = len(z), len(self.codes)
+        place = (self.seen + torch.arange(n, device=z.device)) % memory
+        self.codes[place[-memory:]] = z.detach().float()[-memory:]
+        self.seen += n
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """Codes (n, d), on the device of the weights and of the generator."""
+        weights, means, roots = self._fit()
+        device, d = self.codes.device, self.codes.shape[1]
+        options = {"device": device, "generator": generator}
+        which = torch.zeros(n, dtype=torch.long, device=device)
+        if len(weights) > 1:
+            which = torch.multinomial(weights, n, replacement=True, generator=generator)
+        noise = torch.randn(n, d, **options).double()
+        z = torch.empty(n, d, dtype=torch.double, device=device)
+        for k in range(len(weights)):
+            drawn = noise[which == k]
+            z[which == k] = (drawn if roots is None else drawn @ roots[k].mT) + means[k]
+        return z.float()
+
+    def _fit(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weights (k,), means (k, d) and roots (k, d, d) of the covariances; of the codes now.
+
+        The roots are None where the only covariance is the identity.
+        """
+        seen = max(int(self.seen), 0)
+        if self._fitted is None or self._fitted[0] != seen:
+            codes = self.codes[:seen].double()
+            one = torch.ones(1, dtype=torch.double, device=codes.device)
+            d = codes.shape[1]
+            if self.law == "normal" or len(codes) < 2:
+                law = one, codes.new_zeros(1, d), None
+            elif self.law == "gaussian" or len(codes) < 2 * self.components:
+                law = one, codes.mean(0)[None], _root(torch.cov(codes.mT).view(1, d, d))
+            else:
+                mixture = GaussianMixture(self.components, random_state=0, reg_covar=1e-6)
+                try:
+                    mixture.fit(codes.cpu().numpy())
+                except ValueError as error:
+                    raise SettingError(f"model.sampler: {str(error).partition('.')[0]}.") from error
+                fitted = (mixture.weights_, mixture.means_, mixture.covariances_)
+                weights, means, covariances = (torch.from_numpy(a).to(codes) for a in fitted)
+                law = weights, means, _root(covariances)
+            self._fitted = seen, law
+        return self._fitted[1]
+
+
+def _root(covariances: Tensor) -> Tensor:
+    """A with A A^T = covariance, for each of (k, d, d); of a singular one too."""
+    values, vectors = torch.linalg.eigh(covariances)
+    return vectors * values.clamp(min=0).sqrt()[:, None]

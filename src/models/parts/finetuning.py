@@ -1,0 +1,146 @@
+"""What a stack of layers becomes when all of them are learned, and what it learns then: a slot.
+
+reconstruct   encoder and decoder with weights of their own (Hinton & Salakhutdinov 2006)
+classify      a softmax layer on a copy of the way up (Bengio et al. 2007; Vincent et al. 2010):
+              at first it alone, then with all below it
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src.data.base import DataModule
+from src.data.loader import Stream
+from src.data.spec import Batch, Split
+from src.distributed import ranks
+from src.errors import SettingError
+from src.models.base import Draw
+from src.networks.stack import Stack
+
+
+class Finetuning(nn.Module, ABC):
+    """The deep network that a stack of layers becomes, and the stages in which it learns."""
+
+    @abstractmethod
+    def stages(self) -> dict[str, float]:
+        """Name of each stage, and its share of the fine-tuning."""
+
+    @abstractmethod
+    def unroll(self, stack: Stack) -> None:
+        """Copy the layers' weights."""
+
+    @abstractmethod
+    def weights(self, stage: str) -> list[nn.Parameter]:
+        """What a stage moves."""
+
+
+class Reconstruct(Finetuning):
+    """The unrolled network.
+
+    Args:
+        stack: of the layers.
+        classes: are not used.
+    """
+
+    def __init__(self, stack: Stack, classes: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder = stack.encoder(), stack.decoder()
+
+    def stages(self) -> dict[str, float]:
+        return {"fine-tuning": 1.0}
+
+    def unroll(self, stack: Stack) -> None:
+        self.encoder.load_state_dict(stack.encoder().state_dict())
+        self.decoder.load_state_dict(stack.decoder().state_dict())
+
+    def weights(self, stage: str) -> list[nn.Parameter]:
+        return list(self.parameters())
+
+
+class Classify(Finetuning):
+    """The network that is told the classes; the autoencoder below stays as it was.
+
+    Args:
+        stack: of the layers.
+        classes: number of them.
+        head: share of the fine-tuning in which only the softmax layer, which starts at 0, learns.
+        labelled: number of training images whose labels may be used, as many of each class as can
+            be; None is all. The layers learn from all images in any case.
+    """
+
+    def __init__(
+        self, stack: Stack, classes: int, head: float = 0.1, labelled: int | None = None
+    ) -> None:
+        super().__init__()
+        if not classes:
+            raise SettingError(
+                "model/finetune=classify needs classes and the data have none.\n"
+                "Choose data with labels (data.label=... for attributes), or "
+                "model/finetune=reconstruct."
+            )
+        if not 0 <= head <= 1:
+            raise SettingError(f"model.finetune.head={head} must be from 0 to 1: a share.")
+        if labelled is not None and labelled <= 0:
+            raise SettingError(f"model.finetune.labelled={labelled} must be positive: images.")
+        self.body = stack.encoder()
+        self.head = nn.Linear(stack.layers[-1].hidden_bias.numel(), classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.share, self.labelled = head, labelled
+        self._few: Stream | None = None
+
+    def stages(self) -> dict[str, float]:
+        return {"classifier": self.share, "fine-tuning": 1 - self.share}
+
+    def unroll(self, stack: Stack) -> None:
+        self.body.load_state_dict(stack.encoder().state_dict())
+
+    def weights(self, stage: str) -> list[nn.Parameter]:
+        return list((self.head if stage == "classifier" else self).parameters())
+
+    def begin(self, data: DataModule, seed: int, device: torch.device, batches: int) -> None:
+        """Take the labelled images out of the training split, where only some may be used.
+
+        They come in a stream of their own. Its place follows from the number of batches that were
+        taken before, so that a resumed run goes on with the next one.
+
+        Raises:
+            SettingError: if there are not so many.
+        """
+        if self.labelled is None:
+            return
+        images = data.splits["train"]
+        if self.labelled > len(images.x):
+            raise SettingError(
+                f"model.finetune.labelled={self.labelled}: there are {len(images.x)} images.\n"
+                "Use null for all of them."
+            )
+        few = balanced(images, self.labelled, seed)
+        options = {"seed": seed, "flip": data.flip, "device": device, "part": ranks.place()}
+        self._few = Stream(*few, data.batch_size, **options, in_memory=few.x.nbytes)
+        self._few.load_state_dict({"position": batches * data.batch_size})
+
+    def batch(self, draw: Draw) -> Batch:
+        """Images whose labels may be used."""
+        return draw() if self._few is None else next(self._few)
+
+    def loss(self, stage: str, x: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy of the classes, in nats: a scalar."""
+        with torch.set_grad_enabled(stage != "classifier"):
+            features = self.body(x)
+        return F.cross_entropy(self.head(features).float(), y)
+
+
+def balanced(images: Split, n: int, seed: int) -> Split:
+    """n images, drawn without replacement: of all classes as many, as far as there are so many."""
+    order = torch.randperm(len(images.y), generator=torch.Generator().manual_seed(seed))
+    y = images.y[order]
+    turn = torch.empty_like(y)
+    for label in y.unique():
+        of_class = y == label
+        turn[of_class] = torch.arange(int(of_class.sum()))
+    # The first of each class, then the second of each, and so on.
+    chosen = order[turn.argsort(stable=True)[:n]]
+    return Split(images.x[chosen], images.y[chosen])

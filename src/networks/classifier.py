@@ -1,0 +1,259 @@
+"""A small classifier whose features measure what Inception cannot: grey, small or offline data.
+
+Frechet distances and their kin compare features; which features is a choice. For digits and drawn
+faces ImageNet's are a poor one, so a network of 60k weights is trained once on the labels of the
+data set ("MNIST score", LeNet-FID of Binkowski et al. 2018, arXiv:1801.01401), frozen, hashed, and
+named in every number that it yields. The penultimate layer, 64 units that see the whole image,
+gives the features; the last one p(y | x), for the Inception score.
+
+    conv 24 - pool - conv 48 - pool - conv 48 - pool - linear 64 - linear       (LeNet's plan)
+
+Images above 32 pixels get conv 16 - pool in front.
+
+The plan was measured (docs/metrics.md): averages over space, or batch norm, react first of all to
+texture, so that hardly visible noise of 25/255 weighs more than a missing class. And the training
+images are not deformed: a network that was taught to ignore a shift or a thicker stroke cannot
+score it.
+
+Files are safetensors: the weights, and as metadata what is needed to rebuild the network.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from src.data.base import DataModule
+from src.data.cache import keep
+from src.data.spec import Split, to_model
+from src.errors import SettingError
+from src.runs.escape import line
+from src.runs.stored import Limits, expect, parse_json, read_bytes
+from src.runs.tensor_files import read_safetensors
+
+SIZES = range(8, 65)  # pixels, of which one is left when they are halved three times
+LABELS, NAME = 2**16, 255  # the most labels, and the most characters of one
+
+
+class Classifier(nn.Module):
+    """Images to 64 features and `outputs` logits.
+
+    Args:
+        channels: of the input.
+        size: height and width of the input; above 32 there is a fourth block in front.
+        outputs: classes (softmax) or attributes (sigmoid).
+    """
+
+    def __init__(self, channels: int, size: int, outputs: int) -> None:
+        super().__init__()
+        self.channels, self.size = channels, size
+
+        def block(wide_in: int, wide_out: int) -> list[nn.Module]:
+            conv = nn.Conv2d(wide_in, wide_out, 3, padding=1)
+            return [conv, nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+
+        # A mouth of 64-pixel faces is lost by a stride in the first layer, so they get one more.
+        first, wide = ([], channels) if size <= 32 else (block(channels, 16), 16)
+        self.body = nn.Sequential(*first, *block(wide, 24), *block(24, 48), *block(48, 48))
+        # 28 px arrive as 3 x 3, 64 px as 4 x 4.
+        self.features = nn.Sequential(
+            nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * 48, 64), nn.ReLU(inplace=True)
+        )
+        self.head = nn.Linear(64, outputs)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, channels, size, size) in [-1, 1] to features (n, 64), logits (n, outputs)."""
+        features = self.features(self.body(x.contiguous(memory_format=torch.channels_last)))
+        return features, self.head(features)
+
+
+def fit_to(x: Tensor, channels: int, size: int) -> Tensor:
+    """Bring images to a network's input.
+
+    Colour becomes grey by ITU-R 601 luma (as PIL's "L"), grey becomes colour by repetition, and
+    other sizes are resampled bilinearly with antialiasing.
+
+    Args:
+        x: float (n, 1 or 3, h, w).
+        channels: 1 or 3.
+        size: height and width wanted.
+
+    Returns:
+        (n, channels, size, size).
+    """
+    if x.shape[1] == 3 and channels == 1:
+        x = (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    elif x.shape[1] == 1:
+        x = x.expand(-1, channels, -1, -1)
+    if x.shape[2:] != (size, size):
+        x = F.interpolate(x, (size, size), mode="bilinear", antialias=True)
+    return x
+
+
+def train_classifier(data: DataModule, path: Path, samples: int = 240_000, seed: int = 0) -> float:
+    """Train on all attributes of a data set, or else on its classes, and save the network.
+
+    Args:
+        data: set up. Accuracy is measured on its test split, or on "train" if it has none.
+        path: of the safetensors file to write.
+        samples: images shown, counted with repetition.
+        seed: of the training.
+
+    Returns:
+        The accuracy in [0, 1]: of classes, or the mean of the attributes'.
+
+    Raises:
+        SettingError: if the data are unlabelled.
+    """
+    names = data.attribute_names or data.spec.classes
+    held_out = "test" if "test" in data.splits else "train"
+    train, test = (
+        Split(split.x, data.attributes[key]) if data.attribute_names else split
+        for key, split in (("train", data.splits["train"]), (held_out, data.splits[held_out]))
+    )
+    if train.y is None:
+        raise SettingError(
+            f"metrics.extractor=classifier: data={data.data_id['name']} has no labels to learn.\n"
+            "Use metrics=inception, or give a trained classifier by metrics.weights=PATH."
+        )
+    model = fit(train, len(names), samples, seed)
+    score = accuracy(model, test)
+    save_classifier(
+        model,
+        path,
+        name=data.data_id["name"],
+        labels=list(names),
+        outputs="attributes" if data.attribute_names else "classes",
+        accuracy=round(score, 4),
+        accuracy_on=held_out,
+        samples=samples,
+        seed=seed,
+        data_id=data.data_id,
+    )
+    return score
+
+
+def fit(train: Split, outputs: int, samples: int, seed: int, batch_size: int = 128) -> Classifier:
+    """Train by Adam, its rate falling linearly to 0; the global random state is left alone.
+
+    Args:
+        train: uint8 images (n, c, h, w) and y: class indices (n,), learned by cross-entropy, or
+            0/1 attributes (n, k), learned by binary cross-entropy each.
+        outputs: classes or attributes.
+        samples: images shown, counted with repetition.
+        seed: of weights and order.
+        batch_size: images per step.
+
+    Returns:
+        The network in eval mode.
+    """
+    attributes = train.y.ndim == 2
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Classifier(train.x.shape[1], min(train.x.shape[2], 64), outputs)
+    model.to(memory_format=torch.channels_last)
+    steps = samples // batch_size
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
+    order = torch.empty(0, dtype=torch.long)
+    model.train()
+    for _ in tqdm(range(steps), desc="training the classifier", unit="step", mininterval=5):
+        while len(order) < batch_size:
+            order = torch.cat([order, torch.randperm(len(train.x), generator=generator)])
+        index, order = order[:batch_size], order[batch_size:]
+        x = fit_to(to_model(train.x[index]), model.channels, model.size)
+        logits, y = model(x)[1], train.y[index]
+        if attributes:
+            loss = F.binary_cross_entropy_with_logits(logits, y.float())
+        else:
+            loss = F.cross_entropy(logits, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def save_classifier(model: Classifier, path: Path, **about: object) -> None:
+    """Write weights and description.
+
+    Args:
+        model: to save.
+        path: of the safetensors file.
+        about: at least `name`, `labels` and `outputs` ("classes" or "attributes"), and what else
+            is known: accuracy, data ...
+
+    Raises:
+        SettingError: if it cannot be written.
+    """
+    about = {"channels": model.channels, "size": model.size, **about}
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    keep(path, save(state, {key: json.dumps(value) for key, value in about.items()}))
+
+
+def load_classifier(path: Path) -> tuple[Classifier, dict, str]:
+    """Read a file of `save_classifier`; nothing in it can be run.
+
+    Returns:
+        The network in eval mode, its description, and the file's sha256.
+
+    Raises:
+        SettingError: if there is no such file or it is none of `save_classifier`'s.
+    """
+    cure = "Give a .safetensors file that this project trained."
+    try:
+        content = read_bytes(path, most=2**26)
+        state, metadata = read_safetensors(content)
+        about = {key: parse_json(text, Limits(nodes=2 * LABELS)) for key, text in metadata.items()}
+        _check_about(about)
+        model = Classifier(about["channels"], about["size"], len(about["labels"]))
+        model.load_state_dict(state)
+    except OSError as error:
+        raise SettingError(f"metrics.weights={path} cannot be read: {error}.\n{cure}") from error
+    except (ValueError, RuntimeError) as error:  # of a tensor that is missing, or of another shape
+        raise SettingError(
+            f"metrics.weights={path} is no classifier of ours: {line(str(error))}\n{cure}"
+        ) from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    return model.eval().to(memory_format=torch.channels_last), about, sha256
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    """Check a stranger's description before a network is made of it.
+
+    Raises:
+        ValueError: if something is missing, or is no description of a classifier.
+    """
+    shape = {"channels": int, "size": int, "name": str, "labels": [str], "outputs": str}
+    expect(about, shape, "its description")
+    if about["channels"] not in (1, 3) or about["size"] not in SIZES:
+        raise ValueError(f"it is for {about['channels']} channels of {about['size']} pixels.")
+    if about["outputs"] not in ("classes", "attributes"):
+        raise ValueError("it has neither classes nor attributes.")
+    labels = about["labels"]
+    if not 1 <= len(labels) <= LABELS or max(map(len, [about["name"], *labels])) > NAME:
+        raise ValueError("its labels are too many, or too long.")
+
+
+@torch.no_grad()
+def accuracy(model: Classifier, split: Split, batch_size: int = 500) -> float:
+    """Share of right answers in [0, 1]: of classes (n,), or over all attributes (n, k).
+
+    Args:
+        model: in eval mode.
+        split: uint8 images and their labels.
+        batch_size: images at once.
+    """
+    right = 0.0
+    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+        logits = model(fit_to(to_model(x), model.channels, model.size))[1]
+        answers = logits > 0 if y.ndim == 2 else logits.argmax(1)
+        right += (answers == y).sum().item()
+    return right / split.y.numel()

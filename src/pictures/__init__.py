@@ -1,0 +1,1 @@
+"""Samples, codes and pages to look at."""

@@ -1,0 +1,153 @@
+"""Where metrics go: always a CSV file in the run folder, and Weights & Biases if it is wanted.
+
+Both are on the samples-seen clock. Weights & Biases is one sink among others: nothing waits long
+for its server, asks for a key, or reads a result back from it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import loggers
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+
+from src.runs.files import unwritable, write_atomically
+from src.runs.metrics_file import CLOCK, columns, lines, read_metrics, table
+from src.runs.wandb_access import run_id
+
+
+class CSVMetrics(loggers.Logger):
+    """metrics.csv in the run folder: one row per value of the clock, one column per metric.
+
+    A row is appended; only a new column, or more metrics at the clock of the last row, rewrite the
+    file.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self._rows: list[dict[str, float]] | None = None
+        self._columns: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run folder has the configuration already."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write metrics at the clock `step`, which never runs backwards.
+
+        Raises:
+            SettingError: if the disk is full or the file cannot be written.
+        """
+        if self._rows is None:
+            self._rows = read_metrics(self.path) if self.path.exists() else []
+            self._columns = columns(self._rows)
+        row = {CLOCK: step} | {name: float(value) for name, value in metrics.items()}
+        merge = bool(self._rows) and self._rows[-1][CLOCK] == step
+        if merge:
+            self._rows[-1].update(row)
+        else:
+            self._rows.append(row)
+        if merge or not row.keys() <= set(self._columns):
+            self._columns = columns(self._rows)
+            write_atomically(self.path, table(self._rows))
+            return
+        try:
+            with self.path.open("a") as file:
+                file.write(lines([[row.get(name, "") for name in self._columns]]))
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+
+class WandbLogger(loggers.WandbLogger):
+    """Lightning's logger on our clock, and always the same W&B run for the same run folder.
+
+    Lightning binds every curve to `trainer/global_step`; here both the axis of the charts and
+    W&B's own step are `samples_seen`. So rows that a resumed run repeats, between its checkpoint
+    and the moment when it was killed, fall on the ones that are there.
+
+    Offline, each process leaves a folder `wandb/offline-run-<time>-<id>`; `wandb sync` of all of
+    them makes one run, since they share the id.
+
+    Args:
+        folder: the run folder; the run's id is kept in its `wandb/id`.
+        mode: as `wandb_mode` returns it.
+        project: the runs' home.
+        group: what the runs of a sweep share.
+        name: of this run.
+        tags: free words.
+        config: the settings, as plain values.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        mode: Literal["online", "offline"],
+        project: str = "sparring",
+        group: str | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            name=name,
+            save_dir=folder,
+            project=project,
+            id=run_id(Path(folder)),
+            group=group,
+            tags=list(tags),
+            config=dict(config or {}),
+            mode=mode,
+        )
+        del self._wandb_init["anonymous"]  # wandb warns of it, even of None
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run, opened at the first use."""
+        if self._experiment is None:
+            import wandb
+
+            settings = wandb.Settings(
+                console="off",
+                silent=self._wandb_init["mode"] == "offline",  # `wandb_mode` has said it
+                quiet=True,
+                reinit="finish_previous",  # a sweep has many runs in one process
+                finish_timeout=120,  # what a lost connection may cost; it is on the disk too
+            )
+            self._experiment = wandb.init(**self._wandb_init, settings=settings)
+            self._experiment.define_metric(CLOCK)
+            self._experiment.define_metric("*", step_metric=CLOCK)
+        return self._experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log metrics, or pictures, at the clock `step`."""
+        self.experiment.log({**metrics, CLOCK: step}, step=step)
+
+    @rank_zero_only
+    def log_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write final numbers, protocols and the like into the run's summary."""
+        self.experiment.summary.update(dict(summary))
+
+    @rank_zero_only
+    def finish(self, failed: bool = False) -> None:
+        """Close the run; belongs in a `finally`."""
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=int(failed))

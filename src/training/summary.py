@@ -1,0 +1,42 @@
+"""What is printed at the end of a training."""
+
+from src.runs.escape import line
+from src.runs.provenance import git_commit
+from src.runs.run import Run
+from src.runs.stored import expect, is_amount
+
+PICTURES = ("final.png", "progress.gif", "curves.png", "neighbours.png", "codes.html", "reals.png")
+REPORTED = {"samples_seen": is_amount, "seconds": is_amount, "metrics": dict, "protocols": dict}
+
+
+def report(run: Run, repeated: bool) -> None:
+    """What was reached, where the pictures are, and what to do next.
+
+    Raises:
+        SettingError: if the summary of a finished run lacks what belongs there.
+    """
+    summary = run.summary
+    expect(summary, REPORTED, f"{run / 'summary.json'} is damaged")
+    place = line(str(run.folder), 400)
+    if repeated:
+        print(f"{place} is finished; existing=restart trains it anew.")
+        if summary.get("git") != (now := git_commit()):
+            then = line(str(summary.get("git")))
+            print(f"It was trained by the code of commit {then}; this is {now}.")
+    print(f"\n{summary['samples_seen']:,} samples in {summary['seconds']:.0f} s of training")
+    metrics = summary["metrics"]
+    protocols = {k: record for k, record in summary["protocols"].items() if k in metrics}
+    width = max(map(len, protocols), default=0)
+    for name, record in protocols.items():
+        real = record.get("real")
+        beside = "" if real is None else f"   (held-out real data: {real:.4g})"
+        print(f"  {line(name):<{width}}  {metrics[name]:<8.4g}{beside}")
+    shown = [name for name in PICTURES if (run / "samples" / name).is_file()]
+    if shown:
+        print(f"\nPictures: {place}/samples ({', '.join(shown)})")
+    print("\nNext:")
+    print(f"  python -m src.sample run={place} n=64 out=grid.png")
+    print(f"  python -m src.evaluate run={place}")
+    if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
+        print(f"  python -m src.compare runs={line(str(run.folder.parents[2]), 400)}")
+    print("  the same command with seed=1, or with existing=restart to begin anew")

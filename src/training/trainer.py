@@ -1,0 +1,165 @@
+"""From a checked configuration, or a run folder, to model, data, loggers and trainer."""
+
+import ctypes
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import MixedPrecision, Precision
+
+from src.data.spec import DataSpec
+from src.distributed import ranks
+from src.errors import SettingError
+from src.runs.wandb_access import wandb_mode
+from src.training.checkpoints import AtomicCheckpointIO
+from src.training.instantiate import build
+
+CPUINFO = Path("/proc/cpuinfo")
+
+# Numbers below 1e-38 are 0: processors take a hundred times as long for them. Adam's averages of a
+# gradient that has died out get stuck there, as 0.9 times the smallest number rounds to it. Threads
+# take the mode from the one that starts them, so it is set before there are any.
+for _kind in (np.float32, np.float64):
+    np.finfo(_kind).smallest_subnormal  # noqa: B018  numpy before 2.4 looks once, and complains of 0
+torch.set_flush_denormal(True)
+
+
+def precision_of(setting: str, kind: str, device: torch.device) -> str:
+    """`auto` in words that Lightning knows: bfloat16 autocast where it is faster.
+
+    Points stay in float32: their networks are too small to gain, and eight bits are few for a
+    position.
+    """
+    if setting != "auto":
+        return setting
+    if kind == "points":
+        return "32-true"
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "32-true"
+    return "bf16-mixed" if _fast_bf16_on_cpu() else "32-true"
+
+
+def _fast_bf16_on_cpu() -> bool:
+    """Whether bfloat16 products are faster than float32's here.
+
+    Intel's are with AMX only: AVX-512 alone makes them half as fast (measured: 80 and 150 GFLOPS),
+    and virtual machines often hide AMX. AMD's AVX-512 makes them twice as fast.
+    """
+    if torch.cpu._is_amx_tile_supported():
+        return True
+    intel = CPUINFO.exists() and "GenuineIntel" in CPUINFO.read_text()
+    return torch.cpu._is_avx512_bf16_supported() and not intel
+
+
+class CachedMixedPrecision(MixedPrecision):
+    """Casts each weight once and not once per pass; `GenerativeModel.update` ends the copies' life.
+
+    Lightning keeps no copies, since it cannot know when weights change. D is passed two or three
+    times between two updates.
+    """
+
+    def autocast_context_manager(self) -> torch.autocast:
+        return torch.autocast(self.device, dtype=torch.bfloat16)
+
+
+def precision_plugin(precision: str, device: torch.device) -> Precision:
+    """What Lightning casts with, for a precision in its words."""
+    mixed = precision == "bf16-mixed"
+    return CachedMixedPrecision(precision, device.type) if mixed else Precision()
+
+
+@contextmanager
+def build_loggers(settings: Mapping[str, Any], folder: Path) -> Iterator[list[Logger]]:
+    """The loggers of a run, closed at the end of the `with` block, as failed after an error."""
+    mode = wandb_mode(settings["wandb"]["mode"])
+    loggers = [build(settings["logger"]["csv"], Logger, "logger.csv", folder=str(folder))]
+    if mode != "disabled":
+        # Its variant: the seeds of one share it, and W&B groups by name.
+        name = "/".join(part for part in folder.parts[-4:] if not part.startswith("seed="))
+        node = settings["logger"]["wandb"]
+        given = {"folder": str(folder), "mode": mode, "name": name, "config": settings}
+        loggers.append(build(node, Logger, "logger.wandb", **given))
+    failed = True
+    try:
+        yield loggers
+        failed = False
+    finally:
+        for logger in loggers:
+            if hasattr(logger, "finish"):
+                logger.finish(failed)
+
+
+def build_trainer(
+    settings: Mapping[str, Any], folder: Path, spec: DataSpec, callbacks: list, loggers: list
+) -> L.Trainer:
+    """Lightning's trainer: it moves, casts and calls; clock, schedules and files are ours."""
+    _quieten_lightning()
+    options = dict(settings["trainer"])
+    device = device_of(options["accelerator"])
+    if ranks.count() > 1:
+        # To Lightning each rank is alone on its device; see `src/distributed/ranks.py`.
+        cuda = device.type == "cuda"
+        options |= {"accelerator": device.type, "devices": [ranks.rank()] if cuda else 1}
+    precision = precision_of(options.pop("precision"), spec.kind, device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return L.Trainer(
+        **options,
+        max_epochs=-1,  # the data stream is endless: the budget callback ends it
+        logger=loggers,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO(), precision_plugin(precision, device)],
+        default_root_dir=str(folder),
+        log_every_n_steps=10**9,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what one iteration frees for the next, where it is the allocator.
+
+    It would hand activations back to the system and fetch them anew, page by page, in every
+    iteration: 4 % of DCGAN's time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # names of malloc.h
+        mallopt(mmap_threshold, 32 * 2**20)  # the most that glibc accepts
+        mallopt(trim_threshold, 2**31 - 1)
+
+
+def _quieten_lightning() -> None:
+    """Advertisements, and warnings of what is meant: `dataloader_iter` is tested here."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*dataloader_iter")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start")  # the EMA
+
+
+def device_of(setting: str) -> torch.device:
+    """The device that `auto`, an accelerator's name or a device's name stands for.
+
+    Raises:
+        SettingError: if there is none of that name.
+    """
+    if setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device("cuda" if setting == "gpu" else setting)
+    except RuntimeError as error:
+        raise SettingError(f"device={setting} is unknown. Use auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingError(f"device={setting}: no GPU is found here. Use auto or cpu.")
+    return device

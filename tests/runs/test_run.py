@@ -1,0 +1,365 @@
+"""The run folder: whole files or none, one process at a time, and nothing is lost by a refusal."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from src.config.composition import compose, plain
+from src.errors import SettingError
+from src.runs import run as runs
+from src.runs.files import write_atomically
+from src.runs.provenance import git_commit, provenance
+from src.runs.run import CONTENTS, Run
+from tests.conftest import contents
+
+SETTINGS = plain(
+    compose("train", ["model=tiny", "data=slanted_land", "budget=100", "hydra.run.dir=unused"])
+)
+
+
+def changed(**entries: object) -> dict:
+    return SETTINGS | entries
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "some" / "run")
+
+
+def trained(run: Run, status: str = "running") -> Run:
+    """As a run looks that has a checkpoint; its lock is free again."""
+    assert run.open(SETTINGS, "continue") == "new"
+    run.update_summary(status=status, samples_seen=50)
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "last.ckpt").write_text("weights")
+    (run / "samples").mkdir()
+    (run / "samples" / "final.png").write_text("picture")
+    (run / "metrics.csv").write_text("samples_seen,loss\n50,1.0\n")
+    return reopened(run)
+
+
+def reopened(run: Run) -> Run:
+    """As the next process sees it."""
+    run.close()
+    return Run(run.folder)
+
+
+# Writing
+
+
+@pytest.mark.parametrize("content", ["text é\n", b"\x00\xff"])
+def test_write_atomically(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "new" / "file"
+    for _ in range(2):
+        write_atomically(path, content)
+        assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync", "chmod", "fdopen"])
+def test_a_failed_write_leaves_the_old_file(
+    function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs.os, function, fail)
+    with pytest.raises(SettingError, match="No space left on device") as caught:
+        write_atomically(path, "new")
+    message = str(caught.value)
+    assert str(path) in message
+    assert "hydra.run.dir" in message
+    assert len(message.splitlines()) <= 3
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_kill_while_writing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.os, "replace", kill)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match="Cannot write"):
+        write_atomically(tmp_path / "file" / "below", "x")
+    with pytest.raises(SettingError, match="Cannot write"):
+        Run(tmp_path / "file" / "run").open(SETTINGS, "continue")
+
+
+# States
+
+
+def test_new_interrupted_finished(run: Run) -> None:
+    assert run.open(SETTINGS, "continue") == "new"
+    assert run.settings == SETTINGS
+    run = trained(reopened(run))
+    assert run.open(SETTINGS, "continue") == "interrupted"
+    run.update_summary(status="finished")
+    assert Run(run.folder).summary == {"status": "finished", "samples_seen": 50}
+    assert reopened(run).open(SETTINGS, "continue") == "finished"
+
+
+def test_killed_before_the_first_checkpoint(run: Run) -> None:
+    run.open(SETTINGS, "continue")
+    run.update_summary(status="running")
+    assert Run(run.folder).checkpoint is None
+    assert reopened(run).open(SETTINGS, "continue") == "new"
+
+
+def test_a_call_that_failed_before_it_began_is_forgotten(run: Run) -> None:
+    run.open(SETTINGS, "continue")
+    run = reopened(run)
+    assert run.open(changed(budget=7), "continue") == "new"
+    assert run.settings["budget"] == 7
+
+
+def test_the_checkpoint_before_the_last(run: Run) -> None:
+    run = trained(run)
+    last, previous = (run / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt"))
+    previous.write_text("older")
+    assert run.checkpoint == last
+    last.unlink()
+    assert run.checkpoint == previous
+    assert run.open(SETTINGS, "continue") == "interrupted"
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted", "failed", "finished"])
+def test_a_changed_configuration_is_refused(run: Run, status: str) -> None:
+    run = trained(run, status)
+    before = contents(run.folder)
+    other = changed(budget=200, model=SETTINGS["model"] | {"batch_size": 2})
+    with pytest.raises(SettingError) as caught:
+        run.open(other, "continue")
+    message = str(caught.value)
+    assert "budget: 100 -> 200" in message
+    assert "model.batch_size: 1 -> 2" in message
+    assert "model.clip" not in message
+    assert "existing=restart" in message
+    assert len(message.splitlines()) <= 3
+    assert contents(run.folder) == before
+
+
+def test_added_and_removed_settings_are_differences(run: Run) -> None:
+    run = trained(run)
+    model = {key: value for key, value in SETTINGS["model"].items() if key != "clip"}
+    with pytest.raises(
+        SettingError, match=r"model\.beta: absent -> 2; model\.clip: None -> absent"
+    ):
+        run.open(changed(model=model | {"beta": 2}), "continue")
+
+
+def test_what_does_not_bear_on_the_result_may_change(run: Run) -> None:
+    run = trained(run)
+    data = SETTINGS["data"] | {"root": "/elsewhere"}
+    other = changed(wandb=SETTINGS["wandb"] | {"mode": "disabled"}, data=data, existing="resume")
+    assert run.open(other, "continue") == "interrupted"
+
+
+def test_resume_in_spite_of_a_change(run: Run) -> None:
+    run = trained(run, "finished")
+    before = contents(run.folder)
+    assert run.open(changed(budget=200), "resume") == "interrupted"
+    assert contents(run.folder) == before  # it may still prove impossible
+    run.store(changed(budget=200))
+    assert reopened(run).open(changed(budget=200), "continue") == "finished"
+
+
+def test_restart_removes_what_the_run_wrote(run: Run) -> None:
+    run = trained(run, "finished")
+    (run / "wandb").mkdir()
+    (run / "notes.txt").write_text("mine")
+    assert run.open(changed(budget=7), "restart") == "new"
+    assert sorted(contents(run.folder)) == ["config.yaml", "notes.txt"]
+    assert run.settings["budget"] == 7
+
+
+def test_restart_of_nothing_is_new(run: Run) -> None:
+    assert run.open(SETTINGS, "restart") == "new"
+
+
+@pytest.mark.parametrize("existing", ["continue", "resume", "restart"])
+def test_a_folder_of_other_things_is_refused(tmp_path: Path, existing: str) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_text("somebody else's")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SettingError, match="holds files, but no run"):
+        Run(tmp_path).open(SETTINGS, existing)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("text", ["model: {name: resnet}\nepochs: 3\n", "", "- 1\n", "a: [", "\0"])
+def test_somebody_elses_config_yaml(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_text("somebody else's")
+    before = contents(tmp_path)
+    for existing in ("continue", "resume", "restart"):
+        with pytest.raises(SettingError, match=r"config\.yaml"):
+            Run(tmp_path).open(SETTINGS, existing)
+    assert contents(tmp_path) == before
+
+
+def test_a_restart_that_is_killed_leaves_a_run_folder(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(run, "finished")
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.shutil, "rmtree", kill)
+    with pytest.raises(KeyboardInterrupt):
+        run.open(SETTINGS, "restart")
+    monkeypatch.undo()
+    assert reopened(run).open(SETTINGS, "continue") == "interrupted"
+
+
+def test_contents_end_with_what_makes_it_a_run() -> None:
+    assert CONTENTS[-1] == "config.yaml"
+
+
+# Reading
+
+
+def test_not_a_run_folder(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing", Path(__file__)):
+        with pytest.raises(SettingError, match=r"run=.* is not a run folder") as caught:
+            _ = Run(folder).settings
+        assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_a_configuration_with_objects_in_it_is_not_read(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    bomb = f"model: !!python/object/apply:os.mkdir ['{marker}']\ndata: {{}}\nbudget: 1\n"
+    (tmp_path / "config.yaml").write_text(bomb)
+    yaml.unsafe_load(bomb)
+    marker.rmdir()  # so the bomb would work
+    with pytest.raises(SettingError):
+        _ = Run(tmp_path).settings
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("text", ['{"status": "fini', "[]", ""])
+def test_a_damaged_summary(text: str, run: Run) -> None:
+    run = trained(run, "finished")
+    (run / "summary.json").write_text(text)
+    before = contents(run.folder)
+    with pytest.raises(SettingError, match=r"summary\.json is damaged.*existing=restart"):
+        run.open(SETTINGS, "continue")
+    assert contents(run.folder) == before
+    assert reopened(run).open(SETTINGS, "restart") == "new"
+
+
+def test_the_summary_grows(run: Run) -> None:
+    run.update_summary(status="running", metrics={"fid": 3.5})
+    run.update_summary(status="finished", name="é")
+    expected = {"status": "finished", "metrics": {"fid": 3.5}, "name": "é"}
+    assert run.summary == expected
+    assert json.loads((run / "summary.json").read_text()) == expected
+
+
+# The lock
+
+
+def test_two_in_one_process(run: Run) -> None:
+    run.open(SETTINGS, "continue")
+    with pytest.raises(SettingError, match="in use"):
+        Run(run.folder).open(SETTINGS, "continue")
+
+
+def test_two_processes(run: Run) -> None:
+    code = """
+import sys
+from pathlib import Path
+from src.runs.run import Run
+run = Run(Path(sys.argv[1]))
+run.lock()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(run.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(runs.__file__).parent.parent,
+    )
+    try:
+        assert other.stdout.readline() == b"locked\n"
+        before = contents(run.folder)
+        for existing in ("continue", "restart"):
+            with pytest.raises(SettingError, match=r"in use.*\n.*hydra\.run\.dir"):
+                run.open(SETTINGS, existing)
+        assert contents(run.folder) == before
+    finally:
+        other.kill()  # as hard as it gets: the lock is free at once
+        other.wait()
+    assert Run(run.folder).open(SETTINGS, "continue") == "new"
+
+
+# Where it comes from
+
+
+def test_provenance() -> None:
+    record = provenance()
+    assert {"python", "torch", "lightning"} <= record["versions"].keys()
+    assert json.loads(json.dumps(record)) == record
+
+
+def _git(folder: Path) -> Callable[..., str]:
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        command = ["git", *identity, *words]
+        done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    return git
+
+
+def test_git_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("src", "conf"):
+        (tmp_path / name).mkdir()
+    module = tmp_path / "src" / "runs.py"
+    module.write_text("")
+    (tmp_path / "conf" / "train.yaml").write_text("")
+    monkeypatch.setattr(runs, "__file__", str(module))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit() is None  # outside of git
+    git = _git(tmp_path)
+    git("init")
+    assert git_commit() is None  # somebody else's repository, as around an installed copy
+    git("add", ".")
+    git("commit", "-m", "x")
+    assert git_commit() == git("rev-parse", "--short=12", "HEAD")
+    (tmp_path / "conf" / "train.yaml").write_text("seed: 1")
+    assert git_commit() == git("rev-parse", "--short=12", "HEAD") + "+changes"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_commit() is None
+
+
+def test_a_stray_summary_hides_no_run_below(run: Run) -> None:
+    trained(run)
+    top = run.folder.parent
+    (top / "summary.json").write_text("{}")
+    (run / "samples" / "summary.json").write_text("{}")
+    assert list(runs.run_folders(top)) == [top, run.folder]
