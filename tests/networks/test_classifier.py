@@ -13,7 +13,6 @@ from src.errors import SettingError
 from src.networks import classifier
 from src.networks.classifier import Classifier, fit, fit_to, load_classifier
 from src.networks.features import shipped
-
 from tests.metrics.conftest import InMemory
 
 

@@ -15,7 +15,6 @@ from src.errors import SettingError
 from src.networks import features
 from src.networks.classifier import Classifier, save_classifier
 from src.networks.features import ClassifierFeatures, Inception, inception_file
-
 from tests.metrics.conftest import noise_images
 
 

@@ -42,7 +42,7 @@ def test_parts_and_makers_of_parts() -> None:
     node = model_node("model/loss=hinge", "model.generator.hidden=[7]")
     model = build(node, GenerativeModel, "model", spec=SPEC, seed=0)
     assert type(model) is GAN
-    assert type(model.loss) is Hinge
+    assert type(model.adversary.loss) is Hinge
     assert type(model.generator) is MLPGenerator
     assert model.generator.body[0].out_features == 7
     (d, g) = model.configure_optimizers()
