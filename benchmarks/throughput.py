@@ -97,7 +97,7 @@ def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float
     """Seconds for the iterations in a loop without a framework."""
     model = build_model(settings, data.spec)
     device = device_of(settings["trainer"]["accelerator"])
-    generator, discriminator = model.generator.to(device), model.discriminator.to(device)
+    generator, discriminator = model.generator.to(device), model.adversary.discriminator.to(device)
     ema = model.ema.to(device) if model.ema else None
     d_adam, g_adam = (partial(network.parameters()) for partial, network in zip(
         model._optimizer_partials, (discriminator, generator), strict=True
@@ -115,15 +115,15 @@ def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float
             fake = generator(torch.randn(n, model.latent.dim, device=device))
             d_real = discriminator(x).logits.float()
             d_fake = discriminator(fake.detach()).logits.float()
-            d_loss = model.loss.d(d_real, d_fake)
-        if model.penalty.every and i % model.penalty.every == 0:
-            d_loss = d_loss + model.penalty.d(lambda y: discriminator(y).logits, x, fake)
+            d_loss = model.adversary.loss.d(d_real, d_fake)
+        if model.adversary.penalty.every and i % model.adversary.penalty.every == 0:
+            d_loss = d_loss + model.adversary.penalty.d(lambda y: discriminator(y).logits, x, fake)
         d_loss.backward()
         d_adam.step()
         d_adam.zero_grad()
         discriminator.requires_grad_(False)
         with cast:
-            g_loss = model.loss.g(discriminator(fake).logits.float())
+            g_loss = model.adversary.loss.g(discriminator(fake).logits.float())
         g_loss.backward()
         g_adam.step()
         g_adam.zero_grad()
@@ -138,7 +138,7 @@ def textbook(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
     """Seconds for the iterations in the loop of the usual tutorial."""
     device = device_of(settings["trainer"]["accelerator"])
     model = build_model(settings, data.spec).to(memory_format=torch.contiguous_format)
-    generator, discriminator = model.generator.to(device), model.discriminator.to(device)
+    generator, discriminator = model.generator.to(device), model.adversary.discriminator.to(device)
     betas = (0.5, 0.999)
     g_adam = torch.optim.Adam(generator.parameters(), 2e-4, betas)
     d_adam = torch.optim.Adam(discriminator.parameters(), 2e-4, betas)

@@ -111,13 +111,13 @@ def traversal(
     """
     import torch
 
+    from src.models.capabilities import HasLatent, Reconstructs
     from src.models.parts.latents import deviations
 
-    latent = getattr(model, "latent", None)
-    if latent is not None and latent.size > latent.dim:
-        rows = latent.traversals(model.latents(config.n, config.seed), STEPS)
+    if isinstance(model, HasLatent) and model.latent.size > model.latent.dim:
+        rows = model.latent.traversals(model.latents(config.n, config.seed), STEPS)
         return torch.cat([model.decode(row) for row in rows]), rows.shape[1]
-    if not hasattr(model, "reconstruct"):
+    if not isinstance(model, Reconstructs):
         raise SettingError(
             f"what=traversal: the model of {run.folder} has no codes to follow.\n"
             "Autoencoders have, and GANs with structured codes, such as model=infogan."
@@ -139,7 +139,7 @@ def labels_of(config: DictConfig, run: runs.Run, model: "GenerativeModel") -> "T
 
     if config.label is None:
         return None
-    if not getattr(model, "conditional", False):
+    if not model.conditional:
         raise SettingError(f"label={config.label}: the model of {run.folder} knows no classes.")
     return torch.full((config.n,), class_index(config.label, model.spec.classes))
 

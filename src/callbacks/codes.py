@@ -25,6 +25,7 @@ from src.metrics.base import PORTION, batches
 from src.metrics.codes import codes_of
 from src.metrics.likelihood import ACTIVE
 from src.models.base import GenerativeModel
+from src.models.capabilities import Encodes
 from src.models.vae import VAE
 from src.pictures import codes as code_pictures
 from src.pictures import grids as pictures
@@ -48,7 +49,7 @@ class Codes(L.Callback):
         self.n = n
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        if model.spec.kind != "images" or not hasattr(model, "encode") or interrupted(trainer):
+        if model.spec.kind != "images" or not isinstance(model, Encodes) or interrupted(trainer):
             return
         folder = Path(trainer.default_root_dir) / "samples"
         images = choose(trainer.datamodule.reals("test"), self.n)

@@ -24,6 +24,7 @@ from src.callbacks.overfitting import imitate, judge, some_reals
 from src.callbacks.schedule import Scheduled, regularly
 from src.errors import SettingError
 from src.models.base import GenerativeModel
+from src.models.capabilities import Judges
 from src.runs.stored import expect, is_count
 
 
@@ -63,15 +64,21 @@ class Equilibrium(Scheduled):
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         super().on_train_start(trainer, model)
+        if isinstance(model, Judges) and model.judge.loss.undecided is None:
+            raise SettingError(
+                "callbacks=equilibrium: with model.loss="
+                f"{type(model.judge.loss).__name__} D has no output that means 1/2.\n"
+                "Use model/loss=non_saturating or least_squares, or callbacks=default."
+            )
         if self.reason:  # killed between the stop and the end of the scores
             trainer.should_stop = True
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        if not hasattr(model, "critic_logits"):
+        if not isinstance(model, Judges):
             return
         with self.beside(model):
             real = some_reals(trainer, "train", self.n)
-            half = (model.loss.real_label + getattr(model.loss, "fake_label", 0.0)) / 2
+            half = model.judge.loss.undecided
             distances = [
                 (judge(model, batch) - half).abs().mean() for batch in (real, imitate(model, real))
             ]

@@ -23,6 +23,7 @@ from src.callbacks.schedule import Scheduled, regularly
 from src.data.spec import Batch, to_model
 from src.errors import SettingError
 from src.models.base import GenerativeModel
+from src.models.capabilities import Judges
 
 SEED = 0  # of codes and choice: the same each time, so that a curve moves with the model alone
 
@@ -45,7 +46,7 @@ class Overfitting(Scheduled):
         return regularly(budget, self.every, 8, "overfitting")
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        if not hasattr(model, "critic_logits"):
+        if not isinstance(model, Judges):
             return
         with self.beside(model):
             real = some_reals(trainer, "train", self.n)
@@ -67,24 +68,23 @@ def some_reals(trainer: L.Trainer, split: str, n: int) -> Batch:
 
 def imitate(model: GenerativeModel, real: Batch) -> Batch:
     """As many samples as reals, with their labels if the model is conditional."""
-    labels = real.y if getattr(model, "conditional", False) else None
+    labels = real.y if model.conditional else None
     return Batch(model.sample(len(real.x), labels, seed=SEED), labels)
 
 
-def judge(model: GenerativeModel, batch: Batch) -> Tensor:
+def judge(model: Judges, batch: Batch) -> Tensor:
     """D(x) (n,), of a batch that is judged as in training and leaves no trace in D.
 
     Args:
-        model: with `critic_logits`; its loss says what a logit means.
+        model: its loss says what a logit means.
         batch: all real or all fake; what does not fill a last pack is left out if D judges packs.
     """
-    whole = len(batch.x) - len(batch.x) % getattr(model, "packing", 1)
-    labelled = getattr(model, "conditional", False) and batch.y is not None
+    whole = len(batch.x) - len(batch.x) % model.judge.packing
+    labelled = model.conditional and batch.y is not None
     columns = [batch.x, batch.y] if labelled else [batch.x]
     with batch_statistics(model):
         logits = model.critic_logits(*(column[:whole].to(model.device) for column in columns))
-    output = getattr(getattr(model, "loss", None), "output", torch.sigmoid)
-    return output(logits.float())
+    return model.judge.loss.output(logits.float())
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.callbacks.signals import interrupted
 from src.data.spec import Split, to_model
 from src.models.base import GenerativeModel
+from src.models.capabilities import Judges, Reconstructs
 from src.pictures import grids as pictures
 from src.runs.escape import line
 from src.runs.files import write_atomically
@@ -67,7 +68,7 @@ class Samples(Scheduled):
         with self.beside(model):
             picture = self._draw(model)
             self._write(trainer, model, _picture_path(trainer, model), picture, "samples")
-            if hasattr(model, "reconstruct") and model.spec.kind == "images":
+            if isinstance(model, Reconstructs) and model.spec.kind == "images":
                 n = max(1, self._n(model) // 2)
                 x, y = self._choose(trainer, "test", n)
                 x = x.to(model.device)
@@ -107,9 +108,8 @@ class Samples(Scheduled):
         n, classes = self._n(model), len(model.spec.classes)
         if _scattered(model):
             # A discriminator of packs has no opinion of a point.
-            alone = getattr(model, "packing", 1) == 1
-            critic = getattr(model, "critic_logits", None) if alone else None
-            device = model.device
+            alone = isinstance(model, Judges) and model.judge.packing == 1
+            critic, device = model.critic_logits if alone else None, model.device
             return pictures.scatter(
                 model.sample(n, seed=self.seed),
                 self._reals,

@@ -1,20 +1,23 @@
 """Adversarial losses: pure functions of the discriminator's logits, each a minimisation.
 
-A loss has two sides, `d(d_real, d_fake)` and `g(d_fake, d_real)`, that map logits (n,) to a scalar;
-`needs_real` says whether G's side compares with fresh reals, and `output` turns a logit into what
-is shown of D: a probability where the loss makes it one. Batch means, in the logits' precision,
-which is float32 in training. With s the sigmoid, and x and G for D's logits of reals and fakes:
+A loss says what D minimises, `d(d_real, d_fake)`, and what G does, `g(d_fake, d_real)`: logits, one
+for each sample (n,) or each patch of it (n, h, w), to a scalar. `needs_real` says whether G's loss
+compares with fresh reals, and `output` turns a logit into what is shown of D: a probability where
+the loss makes it one. Means over all logits, in their precision, which is float32 in training. With
+s the sigmoid, and D(x) and D(G(z)) the logits of reals and of fakes:
 
-                     D                                       G
-    minimax          -E log s(x) - E log(1 - s(G))           E log(1 - s(G))
-    non-saturating   the same                                -E log s(G)
-    least squares    E (x - real)^2 + E (G - fake)^2         E (G - g)^2
-    Wasserstein      E G - E x                               -E G
-    hinge            E max(0, 1 - x) + E max(0, 1 + G)       -E G
-    relativistic     -E log s(x - G)                         -E log s(G - x)
+                    D minimises                                          G minimises
+    minimax         -E log s(D(x)) - E log(1 - s(D(G(z))))               E log(1 - s(D(G(z))))
+    non-saturating  the same                                             -E log s(D(G(z)))
+    least squares   E (D(x) - real)^2 + E (D(G(z)) - fake)^2             E (D(G(z)) - g)^2
+    Wasserstein     E D(G(z)) - E D(x)                                   -E D(G(z))
+    hinge           E max(0, 1 - D(x)) + E max(0, 1 + D(G(z)))           -E D(G(z))
+    relativistic    -E log s(D(x) - D(G(z)))                             -E log s(D(G(z)) - D(x))
 """
 
 from abc import ABC, abstractmethod
+from functools import reduce
+from operator import add
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,14 +27,24 @@ class AdversarialLoss(ABC):
     """Base: the two sides, and what a logit means.
 
     Attributes:
-        needs_real: whether G's side compares with fresh reals.
+        needs_real: whether G's loss compares with fresh reals.
+        undecided: D's output of a sample that is as likely a real as a fake; None if the loss knows
+            no such value.
     """
 
     needs_real = False
+    undecided: float | None = None
 
     @abstractmethod
+    def d_sides(self, d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+        """Terms of D's loss, of its logits of reals and of fakes, which have one shape (n, ...).
+
+        Named `real` and `fake`; a single one if the two cannot be told apart.
+        """
+
     def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        """What D minimises, of the logits (n,) of reals and of fakes."""
+        """What D minimises: the sum of the terms."""
+        return reduce(add, self.d_sides(d_real, d_fake).values())
 
     @abstractmethod
     def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
@@ -56,11 +69,13 @@ class NonSaturating(AdversarialLoss):
 
     def __init__(self, real_label: float = 1.0, d_weight: float = 1.0) -> None:
         self.real_label, self.d_weight = real_label, d_weight
+        self.undecided = real_label / 2
 
-    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+    def d_sides(self, d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
         # -t log s(x) - (1 - t) log(1 - s(x)) = softplus(-x) + (1 - t) x
         real = F.softplus(-d_real) + (1 - self.real_label) * d_real
-        return self.d_weight * (real.mean() + F.softplus(d_fake).mean())
+        fake = F.softplus(d_fake)
+        return {"real": self.d_weight * real.mean(), "fake": self.d_weight * fake.mean()}
 
     def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
         return F.softplus(-d_fake).mean()
@@ -101,11 +116,12 @@ class LeastSquares(AdversarialLoss):
         d_weight: float = 1.0,
     ) -> None:
         self.real_label, self.fake_label, self.g_label = real_label, fake_label, g_label
+        self.undecided = (real_label + fake_label) / 2
         self.d_weight = d_weight
 
-    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        real, fake = d_real - self.real_label, d_fake - self.fake_label
-        return self.d_weight * (real.square().mean() + fake.square().mean())
+    def d_sides(self, d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+        real, fake = (d_real - self.real_label).square(), (d_fake - self.fake_label).square()
+        return {"real": self.d_weight * real.mean(), "fake": self.d_weight * fake.mean()}
 
     def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
         return (d_fake - self.g_label).square().mean()
@@ -118,8 +134,8 @@ class Wasserstein(AdversarialLoss):
     penalty: weight clipping, WGAN-GP or WGAN-LP.
     """
 
-    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        return d_fake.mean() - d_real.mean()
+    def d_sides(self, d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+        return {"real": -d_real.mean(), "fake": d_fake.mean()}
 
     def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
         return -d_fake.mean()
@@ -131,8 +147,8 @@ class Hinge(Wasserstein):
     Lim & Ye 2017 ("Geometric GAN"); Miyato et al. 2018 (SNGAN), eq. 16-17.
     """
 
-    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        return F.relu(1 - d_real).mean() + F.relu(1 + d_fake).mean()
+    def d_sides(self, d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+        return {"real": F.relu(1 - d_real).mean(), "fake": F.relu(1 + d_fake).mean()}
 
 
 class Relativistic(AdversarialLoss):
@@ -143,8 +159,8 @@ class Relativistic(AdversarialLoss):
 
     needs_real = True
 
-    def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        return F.softplus(d_fake - d_real).mean()
+    def d_sides(self, d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+        return {"pairs": F.softplus(d_fake - d_real).mean()}
 
     def g(self, d_fake: Tensor, d_real: Tensor) -> Tensor:
         return self.d(d_fake, d_real)  # the roles exchanged

@@ -16,7 +16,7 @@ from src.data.base import DataModule
 from src.data.spec import Split
 from src.metrics.base import Sampler, Scores, count, draw
 from src.models.base import GenerativeModel
-from src.models.gan import GAN
+from src.models.capabilities import HasLatent
 from src.networks.features import ClassifierFeatures, Extractor
 
 
@@ -102,7 +102,7 @@ class ControlScorer:
         return agreement(test.y, self.classify(test.x))
 
 
-def categories(model: GAN, z: Tensor) -> list[Tensor]:
+def categories(model: HasLatent, z: Tensor) -> list[Tensor]:
     """The categories (n,) that codes z (n, size) hold."""
     *codes, _ = model.latent.split(z[:, model.latent.dim :])
     return [code.argmax(1) for code in codes]
@@ -122,8 +122,8 @@ def purity(category: Tensor, shown: Tensor) -> float:
 
 def has_control(model: GenerativeModel | None, data: DataModule, extractor: Extractor) -> bool:
     """Whether there is something to ask the model for, and an extractor that can judge it."""
-    codes = isinstance(model, GAN) and bool(model.latent.categories)
-    if not (codes or getattr(model, "conditional", False)):
+    codes = isinstance(model, HasLatent) and bool(model.latent.categories)
+    if model is None or not (codes or model.conditional):
         return False
     if not isinstance(extractor, ClassifierFeatures):
         return False

@@ -39,6 +39,7 @@ from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
 from src.models.base import GenerativeModel
+from src.models.capabilities import Classifies, Encodes, HasLikelihood, Reconstructs
 from src.networks.classifier import train_classifier
 from src.networks.features import ClassifierFeatures, Extractor, Inception, shipped
 
@@ -115,15 +116,15 @@ def _of_encoders(settings: Settings, data: DataModule, model: GenerativeModel) -
     """The scorers of what a model does with images that it is given."""
     n, seed = settings.n, settings.seed
     scorers: list[Scorer] = []
-    if hasattr(model, "reconstruct"):
+    if isinstance(model, Reconstructs):
         told = model.conditional
         scorers.append(ReconstructionScorer(data, model.reconstruct, settings.batch_size, told))
-    if hasattr(model, "log_weights"):
+    if isinstance(model, HasLikelihood):
         draws = (settings.importance_samples, settings.importance_images)
         scorers.append(LikelihoodScorer(data, model, n, seed, *draws))
-    if hasattr(model, "classify"):
+    if isinstance(model, Classifies) and model.classifier is not None:
         scorers.append(ClassificationScorer(data, model.classify))
-    if hasattr(model, "encode"):
+    if isinstance(model, Encodes):
         scorers.append(CodeScorer(data, model, n))
         if data.factors or data.attributes:
             scorers.append(DisentanglementScorer(data, model, n, seed))

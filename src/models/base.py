@@ -8,9 +8,11 @@ run is exact, and scoring or drawing pictures beside the training cannot change 
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 import lightning as L
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from src.data.spec import Batch, DataSpec
 from src.distributed import ranks
+from src.errors import SettingError
 from src.models.parts.schedules import Schedule
 
 Draw = Callable[[], Batch]
@@ -73,11 +76,11 @@ class GenerativeModel(L.LightningModule):
         self.schedule: Schedule | None = None
         self.clip: float | None = None
         self.conditional = False
-        self._seen_before = 0
         self._count_step = False
         self._records: dict[str, list] = {}
         self._slices: list[tuple[str, Tensor]] = []  # terms of this rank's samples, to be averaged
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._configured: dict[str, float] = {}  # strengths that the schedule has changed
 
     # The iteration
 
@@ -86,11 +89,12 @@ class GenerativeModel(L.LightningModule):
         raise NotImplementedError  # abstract
 
     def training_step(self, dataloader_iter: Iterator) -> None:
-        self._seen_before, self._count_step = self.samples_seen, True
+        self._count_step = True
         # Consecutive 32-bit seeds, so that no two iterations of a run share their noise.
         self.seed_noise((self.seed * 0x9E3779B1 + self.iteration) % 2**32)
         if self.schedule:
-            self.schedule.apply(self)
+            for name, factor in self.schedule.factors(self.stage_progress).items():
+                self.scale(name, factor)
         self.iterate(lambda: next(dataloader_iter)[0])
         self.iteration += 1
 
@@ -103,10 +107,6 @@ class GenerativeModel(L.LightningModule):
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-
-    def crossed(self, every: int) -> bool:
-        """Whether the clock has passed a multiple of `every` samples in the last iteration."""
-        return self.samples_seen // every > self._seen_before // every
 
     @property
     def progress(self) -> float:
@@ -126,6 +126,37 @@ class GenerativeModel(L.LightningModule):
         """
         return self.progress
 
+    def scale(self, name: str, factor: float) -> None:
+        """Set a strength to its configured value times a factor.
+
+        Args:
+            name: `lr` or `beta2` of all players, or one of `strengths`.
+            factor: not negative.
+
+        Raises:
+            SettingError: if the model has no strength of that name.
+        """
+        if name in ("lr", "beta2"):
+            for optimizer in self._optimizers.values():
+                # As configured: what a resumed run loads is what it had come to.
+                lr, betas = optimizer.defaults["lr"], optimizer.defaults.get("betas")
+                for group in optimizer.param_groups:
+                    if name == "lr":
+                        group["lr"] = factor * lr
+                    elif betas:
+                        group["betas"] = (betas[0], 1 - min(factor * (1 - betas[1]), 1.0))
+            return
+        part, attribute = self.strengths.get(name, (None, ""))
+        if not hasattr(part, attribute):
+            raise SettingError(f"model.schedule.{name}: the model has none that could change.")
+        configured = self._configured.setdefault(name, getattr(part, attribute))
+        setattr(part, attribute, factor * configured)
+
+    @property
+    def strengths(self) -> dict[str, tuple[object, str]]:
+        """Strengths that a schedule can change: by name, the part and its attribute."""
+        return {}
+
     def saw(self, batch: Tensor) -> None:
         """Move the clock on by a batch (n, ...), of which each rank has its slice."""
         self.samples_seen += ranks.count() * len(batch)
@@ -138,6 +169,11 @@ class GenerativeModel(L.LightningModule):
         """
         self._optimizers = {name: make() for name, make in partials.items()}
         return list(self._optimizers.values())
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that are trained, by name; averages of them are left out."""
+        return {name: child for name, child in self.named_children() if name != "ema"}
 
     def learned_parameters(self) -> list[nn.Parameter]:
         """All weights that have a gradient, for models of one player."""
@@ -183,6 +219,16 @@ class GenerativeModel(L.LightningModule):
         ranks.average_([*gradients, *(value for _, value in terms)])
         for name, value in terms:
             self._add(name, value)
+
+    def total(self, terms: Mapping[str, Tensor], shown: Mapping[str, Tensor] = {}) -> Tensor:
+        """The sum of a loss's terms, each of which is recorded as `loss/<name>`.
+
+        Args:
+            terms: scalars, in the order in which they are added.
+            shown: is recorded beside them.
+        """
+        self.record(**{f"loss/{name}": term for name, term in terms.items()}, **shown)
+        return reduce(add, terms.values())
 
     # Records
 

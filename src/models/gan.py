@@ -13,20 +13,21 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.data.spec import DataSpec
 from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
 from src.losses.penalties import Penalty
 from src.models.base import Draw, GenerativeModel, freeze
+from src.models.parts.adversary import Adversary
 from src.models.parts.auxiliary import Auxiliary
 from src.models.parts.conditions import Condition
 from src.models.parts.ema import EMA
 from src.models.parts.latents import Latent
 from src.models.parts.schedules import Schedule
-from src.networks.base import Critique, Discriminator, Generator
-from src.transforms.augment import Augment, NoAugment
+from src.networks.base import Discriminator, Generator
+from src.transforms.augment import Augment
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 
@@ -106,31 +107,47 @@ class GAN(GenerativeModel):
                 "model/condition needs classes and the data have none.\n"
                 "Choose data with labels (data.label=... for attributes) or model/condition=none."
             )
-        if packing > 1 and (self.conditional or not isinstance(augment, NoAugment)):
+        if packing > 1 and self.conditional:
             raise SettingError(
-                f"model.packing={packing} stacks samples, which one class or one augmentation "
-                "cannot serve.\nUse it with model/condition=none and model/augment=none."
+                f"model.packing={packing} stacks samples, which one class cannot serve.\n"
+                "Use it with model/condition=none."
             )
         packed = (packing * spec.shape[0], *spec.shape[1:])
         self.generator = condition.make_generator(generator, latent.size, spec.shape, classes)
-        self.discriminator = condition.make_discriminator(discriminator, packed, classes)
-        self.auxiliary = auxiliary(self.discriminator.features, classes, latent)
-        self.augment = augment
+        d = condition.make_discriminator(discriminator, packed, classes)
+        head = auxiliary(d.features, classes, latent)
+        self.adversary = Adversary(d, head, loss, penalty, augment, packing)
         self.ema = ema(self.generator) if ema else None
-        self.latent, self.loss, self.penalty, self.schedule = latent, loss, penalty, schedule
-        self.d_steps, self.burst, self.packing, self.clip = d_steps, burst, packing, clip
+        self.latent, self.schedule = latent, schedule
+        self.d_steps, self.burst, self.clip = d_steps, burst, clip
         self._optimizer_partials = (d_optimizer, g_optimizer)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials
-        judge = [*self.discriminator.parameters(), *self.auxiliary.parameters()]
-        return self.optimizers_of(d=partial(d, judge), g=partial(g, self.generator.parameters()))
+        players = {"d": partial(d, list(self.adversary.parameters()))}
+        return self.optimizers_of(**players, g=partial(g, self.generator.parameters()))
+
+    @property
+    def strengths(self) -> dict[str, tuple[object, str]]:
+        return {
+            "penalty": (self.adversary.penalty, "scale"),
+            "half_life": (self.ema, "half_life"),
+            "augment": (self.adversary.augment, "p"),
+        }
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        d = self.adversary
+        return {
+            "generator": self.generator, "discriminator": d.discriminator, "auxiliary": d.auxiliary
+        }  # fmt: skip
 
     def iterate(self, draw: Draw) -> None:
         start = self.samples_seen
         # A loss that compares with reals gets fresh ones, and so fakes of their classes; the clock
         # counts only those that D learns from.
-        share = self.latent.share and not self.loss.needs_real
+        needs_real = self.adversary.loss.needs_real
+        share = self.latent.share and not needs_real
         for _ in range(self.burst.steps if self.burst and self.burst.now(self) else self.d_steps):
             real, y = self.reals(draw)
             # Shared fakes are made once, with the graph that G's step needs.
@@ -139,7 +156,7 @@ class GAN(GenerativeModel):
             self.d_step(real, fake.detach(), y, z)
             self.saw(real)
         if not share:
-            real, y = self.reals(draw) if self.loss.needs_real else (real, y)
+            real, y = self.reals(draw) if needs_real else (real, y)
             fake, z = self.fakes(len(real), y)
         self.g_step(real, fake, y, z)
         if self.ema:
@@ -155,45 +172,16 @@ class GAN(GenerativeModel):
         z = self.latent.draw(n, self.device)
         return self.generator(z, y), z
 
-    def packs(self, x: Tensor) -> Tensor:
-        """Samples (n, c, ...) in packs of m: (n / m, m c, ...)."""
-        return x.unflatten(0, (-1, self.packing)).flatten(1, 2) if self.packing > 1 else x
-
-    def critic(self, x: Tensor, y: Tensor | None) -> Critique:
-        """What D says of packed samples, with logits in float32."""
-        logits, features = self.discriminator(self.augment(x), y)
-        return Critique(logits.float(), features)
-
     def d_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
-        """Step D on reals and fakes; two passes, so that batch norm never mixes them."""
-        real, fake = self.packs(real), self.packs(fake)
-        d_real, d_fake = self.critic(real, y), self.critic(fake, y)
-        loss = self.loss.d(d_real.logits, d_fake.logits)
-        self.record(**{"loss/d": loss})
-        self.record(d_real=self.loss.output(d_real.logits), d_fake=self.loss.output(d_fake.logits))
-        loss = self.plus(loss, self.auxiliary.d(d_real, d_fake, y, z))
-        if self.penalty.every and self.updates["d"] % self.penalty.every == 0:
-            penalty = self.penalty.d(
-                lambda x: self.critic(x, y).logits, real, fake, d_real.logits, d_fake.logits
-            )
-            loss = self.plus(loss, {"penalty": penalty})
-        self.update("d", loss)
-        self.penalty.after_step(self.discriminator)
-        self.augment.observe(d_real.logits)
+        """Step D on reals and fakes."""
+        terms, shown = self.adversary.d_terms(real, fake, y, z, step=self.updates["d"])
+        self.update("d", self.total(terms, shown))
+        self.adversary.after_d_step()
 
     def g_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
         """Step G through a frozen D."""
-        with freeze(self.discriminator, self.auxiliary):
-            d_real = self.critic(self.packs(real), y).logits if self.loss.needs_real else None
-            d_fake = self.critic(self.packs(fake), y)
-            loss = self.loss.g(d_fake.logits, d_real)
-            self.record(**{"loss/g": loss})
-            self.update("g", self.plus(loss, self.auxiliary.g(d_fake, y, z)))
-
-    def plus(self, loss: Tensor, terms: dict[str, Tensor]) -> Tensor:
-        """The loss with further terms, which are recorded by their names."""
-        self.record(**{f"loss/{name}": term for name, term in terms.items()})
-        return sum(terms.values(), loss)
+        with freeze(self.adversary):
+            self.update("g", self.total(self.adversary.g_terms(fake, real, y, z)))
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
         return self.latent.draw(n, self.device, self.generator_of(seed))
@@ -210,7 +198,11 @@ class GAN(GenerativeModel):
         with self.scoring():
             return (self.ema.network if self.ema else self.generator)(z, labels)
 
+    @property
+    def judge(self) -> Adversary:
+        return self.adversary
+
     def critic_logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """D's logits (n / packing,) of samples x in the data's range, in eval mode."""
+        """D's logits (n / packing, ...) of samples x in the data's range, in eval mode."""
         with self.scoring():
-            return self.discriminator(self.packs(x), labels).logits
+            return self.adversary.logits(x, labels)

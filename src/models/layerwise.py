@@ -94,8 +94,6 @@ class Layerwise(GenerativeModel):
         self.reconstruction, self.corruption = reconstruction, corruption
         self.latent_dim, self.schedule, self.clip = hidden[-1], schedule, clip
         self._optimizer_partials = (learner_optimizer, code_optimizer, finetune_optimizer)
-        if isinstance(self.finetune, Classify):
-            self.classify = self._classify  # by this name it is found and scored
 
         # A stage whose share is 0 is left out, but keeps its place and its optimiser.
         shares = {
@@ -210,7 +208,11 @@ class Layerwise(GenerativeModel):
         """decode(encode(x)): (n, *shape) in the data's range."""
         return self.decode(self.encode(x))
 
-    def _classify(self, x: Tensor) -> Tensor:
+    @property
+    def classifier(self) -> nn.Module | None:
+        return self.finetune.head if isinstance(self.finetune, Classify) else None
+
+    def classify(self, x: Tensor) -> Tensor:
         """Logits (n, classes) of images; all 0 before the softmax layer has learned."""
         with self.scoring():
             up = self.finetune.body if self.unrolled else self.stack.up

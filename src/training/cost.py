@@ -23,8 +23,7 @@ def cost(model: GenerativeModel, trainer: L.Trainer) -> dict[str, Any]:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     parameters = {
         name: sum(parameter.numel() for parameter in network.parameters())
-        for name, network in model.named_children()
-        if name != "ema"
+        for name, network in model.networks.items()
     }
     return {
         "samples_seen": model.samples_seen,

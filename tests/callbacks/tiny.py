@@ -3,6 +3,7 @@
 import os
 import signal
 from functools import partial
+from types import SimpleNamespace
 
 import lightning as L
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from src.callbacks.checkpoint import Checkpoint
 from src.data.base import DataModule
 from src.data.spec import DataSpec, Split
+from src.losses.adversarial import NonSaturating
 from src.metrics.base import Sampler, Scores
 from src.models.base import Draw, GenerativeModel, Stage
 
@@ -44,7 +46,11 @@ class Tiny(GenerativeModel):
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return (self.mean + 0.1 * z).tanh()
 
-    def critic_logits(self, x: Tensor) -> Tensor:
+    @property
+    def judge(self) -> SimpleNamespace:
+        return SimpleNamespace(loss=NonSaturating(), packing=1)
+
+    def critic_logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return x.sum(1)
 
 

@@ -107,7 +107,7 @@ def test_seeds_differ_in_weights_and_noise() -> None:
 
 def test_modes_come_back_module_by_module(models: dict) -> None:
     model = models[TINY]
-    model.discriminator.eval()
+    model.adversary.discriminator.eval()
     modes = {name: module.training for name, module in model.named_modules()}
 
     def fail() -> None:
@@ -119,22 +119,7 @@ def test_modes_come_back_module_by_module(models: dict) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert {name: module.training for name, module in model.named_modules()} == modes
-    model.discriminator.train()
-
-
-def test_crossed() -> None:
-    model = built(*TINY)  # batches of 8
-    batches, crossings = noise(model), []
-    for _ in range(5):
-        steps(model, 1, batches)
-        crossings.append((model.crossed(8), model.crossed(20), model.crossed(40)))
-    assert crossings == [
-        (True, False, False),
-        (True, False, False),
-        (True, True, False),  # 24 has passed 20
-        (True, False, False),
-        (True, True, True),
-    ]
+    model.adversary.discriminator.train()
 
 
 def test_records_are_means_since_the_last_call() -> None:
@@ -195,13 +180,13 @@ def test_casts_that_are_kept_end_with_the_weights_that_they_are_of() -> None:
     def updated(player: str, loss: Tensor) -> None:
         grads[player] = torch.autograd.grad(loss, params[player], retain_graph=True)
         update(player, loss)
-        kept = model.discriminator(x).logits
+        kept = model.adversary.discriminator(x).logits
         with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
-            fresh.append(kept.equal(model.discriminator(x).logits))
+            fresh.append(kept.equal(model.adversary.discriminator(x).logits))
 
     params = {"d": list(model.discriminator.parameters()), "g": list(model.generator.parameters())}
     model.update = updated
-    model.discriminator.eval()  # batch statistics would change from pass to pass
+    model.adversary.discriminator.eval()  # batch statistics would change from pass to pass
     with plugin.forward_context():
         steps(model, 2)
     assert fresh == [True] * 6
@@ -213,13 +198,13 @@ def test_gradients_of_penalties_are_float32_under_autocast(
 ) -> None:
     """The penalty on the slope w of D(x) = w x + b, n |w|^2, has the gradient 2 n w."""
     model = built("model=tiny", "data=slanted_land")
-    (weight, _) = model.discriminator.parameters()
+    (weight, _) = model.adversary.discriminator.parameters()
     with torch.no_grad():
         weight.copy_(torch.tensor([[1.001, -2.003, 3.007, 0.1234]]))
     expected, found = 2 * 16 * weight.detach().clone(), []
     before_step(model, lambda _: found.append(weight.grad.clone()))
     with torch.autocast("cpu", torch.bfloat16):
-        slope = gradient(lambda x: model.discriminator(x).logits, torch.rand(16, 4))
+        slope = gradient(lambda x: model.adversary.discriminator(x).logits, torch.rand(16, 4))
         model.update("d", slope.square().sum())
     assert_close(found[0], expected)
 

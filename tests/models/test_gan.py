@@ -28,7 +28,7 @@ def textbook(model: GAN, batches: Iterator[Batch], n: int, d_steps: int, share: 
 
     Noise is drawn as the model draws it: from a generator that each iteration seeds anew.
     """
-    g, d = copy.deepcopy(model.generator), copy.deepcopy(model.discriminator)
+    g, d = copy.deepcopy(model.generator), copy.deepcopy(model.adversary.discriminator)
     g_optimizer = torch.optim.Adam(g.parameters(), **ADAM)
     d_optimizer = torch.optim.Adam(d.parameters(), **ADAM)
     bce = F.binary_cross_entropy_with_logits
@@ -60,7 +60,7 @@ def test_the_textbooks_loop(preset: tuple[str, ...], d_steps: int, share: bool) 
     textbook(model, noise(model), 3, d_steps, share)
     steps(model, 3)
     for network, expected in zip(
-        (model.generator, model.discriminator), model.expected, strict=True
+        (model.generator, model.adversary.discriminator), model.expected, strict=True
     ):
         assert_close(network.state_dict(), expected)
 
@@ -90,19 +90,21 @@ def test_each_step_has_gradients_of_its_player_only(share: bool, before_step: Ca
 
     def spy(player: str) -> None:
         order.append(player)
-        other = {"d": model.generator, "g": model.discriminator}[player]
+        other = {"d": model.generator, "g": model.adversary.discriminator}[player]
         own = {"d": model.discriminator, "g": model.generator}[player]
         assert all(parameter.grad is None for parameter in other.parameters())
         assert all(parameter.grad is not None for parameter in own.parameters())
         # None are computed either: D's weights are no part of G's graph.
-        assert all(p.requires_grad == (player == "d") for p in model.discriminator.parameters())
+        assert all(
+            p.requires_grad == (player == "d") for p in model.adversary.discriminator.parameters()
+        )
 
     before_step(model, spy)
     before = state(model)
     steps(model, 2)
     assert order == ["d", "d", "g"] * 2
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert all(parameter.requires_grad for parameter in model.discriminator.parameters())
+    assert all(parameter.requires_grad for parameter in model.adversary.discriminator.parameters())
     assert {key for key, value in state(model).items() if value.equal(before[key])} == set()
 
 
@@ -122,7 +124,9 @@ def test_freeze_lasts_no_longer_than_its_block() -> None:
 def seen_by_d(model: GAN) -> list[Tensor]:
     """Batches that D will be shown."""
     seen = []
-    model.discriminator.register_forward_pre_hook(lambda _, x: seen.append(x[0].detach().clone()))
+    model.adversary.discriminator.register_forward_pre_hook(
+        lambda _, x: seen.append(x[0].detach().clone())
+    )
     return seen
 
 
@@ -163,7 +167,7 @@ def test_no_d_steps_are_refused() -> None:
 
 def test_the_penalty_is_lazy() -> None:
     model = built(*TINY, "model/penalty=r1", "model.penalty.every=3", "model.d_steps=2")
-    model.penalty.d = lambda *_: torch.tensor(float(model.updates["d"]))
+    model.adversary.penalty.d = lambda *_: torch.tensor(float(model.updates["d"]))
     given = []
     for _ in range(4):
         steps(model)
@@ -189,11 +193,11 @@ def test_the_penalty_is_added_to_ds_loss() -> None:
 def test_records() -> None:
     model = built(*TINY, *PLAIN)
     batch = next(noise(model))
-    critic, seen = copy.deepcopy(model.discriminator), seen_by_d(model)
+    critic, seen = copy.deepcopy(model.adversary.discriminator), seen_by_d(model)
     steps(model, 1, iter([batch]))
     d_real, d_fake = critic(seen[0]).logits, critic(seen[1]).logits
     records = model.fetch_records()
-    assert_close(records["loss/d"], model.loss.d(d_real, d_fake).item())
+    assert_close(records["loss/d"], model.adversary.loss.d(d_real, d_fake).item())
     assert_close(records["d_real"], d_real.sigmoid().mean().item())
     assert_close(records["d_fake"], d_fake.sigmoid().mean().item())
     assert records.keys() == {"loss/d", "loss/g", "d_real", "d_fake"}

@@ -30,7 +30,7 @@ def test_two_steps(loss: str, penalty: str, condition: str) -> None:
     gradients: dict[str, torch.Tensor] = {}
 
     def keep(player: str) -> None:
-        prefix = {"d": "discriminator", "g": "generator"}[player]
+        prefix = {"d": "adversary", "g": "generator"}[player]
         for name, weight in getattr(model, prefix).named_parameters():
             # Of both steps: clipped to tiny weights, D can be linear, and then a loss that is so
             # too has no gradient for a shift of all logits.

@@ -8,19 +8,9 @@ and the augmentation (R3GAN, Huang et al. 2024, anneals all five together).
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from src.errors import SettingError
-
-if TYPE_CHECKING:
-    from src.models.base import GenerativeModel
-
-# What a model's parts call the strengths.
-PARTS = {
-    "penalty": ("penalty", "scale"),
-    "half_life": ("ema", "half_life"),
-    "augment": ("augment", "p"),
-}
 
 
 class Schedule:
@@ -61,36 +51,11 @@ class Schedule:
                 raise SettingError(
                     f"model.schedule.{name}={pair} must be two factors, from and to."
                 )
-        self.factors = {name: pair for name, pair in factors.items() if tuple(pair) != (1, 1)}
-        self._configured: dict[str, float] = {}
+        self._ends = {name: pair for name, pair in factors.items() if tuple(pair) != (1, 1)}
 
-    def factor(self, name: str, progress: float) -> float:
-        """Of a strength at a share of the budget."""
-        start, end = self.factors[name]
+    def factors(self, progress: float) -> dict[str, float]:
+        """The factor of each strength that changes, at a share of the budget in [0, 1]."""
         share = min(progress / self.until, 1.0)
         if self.shape == "cosine":
             share = (1 - math.cos(math.pi * share)) / 2
-        return start + (end - start) * share
-
-    def apply(self, model: "GenerativeModel") -> None:
-        """Set all strengths for the model's progress in its stage."""
-        for name in self.factors:
-            factor = self.factor(name, model.stage_progress)
-            if name in PARTS:
-                part, attribute = PARTS[name]
-                owner = getattr(model, part, None)
-                if owner is None or not hasattr(owner, attribute):
-                    raise SettingError(
-                        f"model.schedule.{name}: the model's {part} has no such thing."
-                    )
-                configured = self._configured.setdefault(name, getattr(owner, attribute))
-                setattr(owner, attribute, factor * configured)
-                continue
-            for optimizer in model._optimizers.values():
-                # As configured: what a resumed run loads is what it had come to.
-                lr, betas = optimizer.defaults["lr"], optimizer.defaults.get("betas")
-                for group in optimizer.param_groups:
-                    if name == "lr":
-                        group["lr"] = factor * lr
-                    elif betas:
-                        group["betas"] = (betas[0], 1 - min(factor * (1 - betas[1]), 1.0))
+        return {name: start + (end - start) * share for name, (start, end) in self._ends.items()}

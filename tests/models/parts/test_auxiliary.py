@@ -74,14 +74,14 @@ def test_heads_step_with_d_and_rest_in_gs_step(
     seen = {}
 
     def spy(player: str) -> None:
-        seen[player] = [p.grad is not None for p in model.auxiliary.parameters()]
+        seen[player] = [p.grad is not None for p in model.adversary.auxiliary.parameters()]
 
     before_step(model, spy)
-    before = [p.clone() for p in model.auxiliary.parameters()]
+    before = [p.clone() for p in model.adversary.auxiliary.parameters()]
     steps(model)
     assert all(seen["d"])
     assert not any(seen["g"])
-    after = model.auxiliary.parameters()
+    after = model.adversary.auxiliary.parameters()
     assert all(not a.equal(b) for a, b in zip(after, before, strict=True))
 
 

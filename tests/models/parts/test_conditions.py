@@ -83,7 +83,7 @@ def test_one_hot_planes() -> None:
     """D sees the image, and one plane of ones among planes of zeros."""
     model = built(*TINY, "model/condition=concatenate")
     seen = []
-    network = model.discriminator.network
+    network = model.adversary.discriminator.network
     network.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].clone()))
     x, y = next(noise(model)).x, torch.arange(8)
     model.critic_logits(x, y)

@@ -10,9 +10,9 @@ from tests.models.conftest import TINY, built, steps
 def test_line_and_cosine() -> None:
     line = Schedule("linear", 0.5, lr=(1, 0.2))
     shares = (0, 0.25, 0.5, 0.75, 1)
-    assert [line.factor("lr", share) for share in shares] == pytest.approx([1, 0.6, 0.2, 0.2, 0.2])
+    assert [line.factors(share)["lr"] for share in shares] == pytest.approx([1, 0.6, 0.2, 0.2, 0.2])
     cosine = Schedule("cosine", lr=(1, 0))
-    assert [cosine.factor("lr", share) for share in shares] == pytest.approx(
+    assert [cosine.factors(share)["lr"] for share in shares] == pytest.approx(
         [1, 0.853553, 0.5, 0.146447, 0], abs=1e-6
     )
 
@@ -27,9 +27,9 @@ def test_all_strengths_follow_the_clock() -> None:
     for optimizer in model._optimizers.values():
         assert optimizer.param_groups[0]["lr"] == pytest.approx(0.001 / 2)
         assert optimizer.param_groups[0]["betas"] == (0.5, pytest.approx(1 - 5.5 * 0.01))
-    assert model.penalty.scale == pytest.approx(5.5)
+    assert model.adversary.penalty.scale == pytest.approx(5.5)
     assert model.ema.half_life == pytest.approx(32)
-    assert model.augment.p == pytest.approx(0.2)
+    assert model.adversary.augment.p == pytest.approx(0.2)
     steps(model, 5)
     assert model._optimizers["g"].param_groups[0]["lr"] == 0
     assert model.ema.half_life == 64

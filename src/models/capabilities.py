@@ -1,0 +1,78 @@
+"""What a model can do beside drawing samples: metrics, pictures and commands ask for these.
+
+Each is a protocol that `isinstance` checks by the names of its members. These are methods and
+properties, since Python 3.12 does not find a submodule (which lies in `_modules`) by its name.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from src.models.parts.adversary import Adversary
+from src.models.parts.latents import Latent
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Maps samples to codes."""
+
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes (n, latent_dim) of samples x (n, *shape) in the data's range."""
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Maps samples to codes and back."""
+
+    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Samples (n, *shape) from the codes of samples x (n, *shape)."""
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Bounds the likelihood of samples by importance weights."""
+
+    def log_weights(
+        self,
+        x: Tensor,
+        k: int,
+        labels: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """log p(x, z) - log q(z|x), (k, n), in nats, for k draws of z for each of x (n, *shape)."""
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Tells classes apart, where its last layer is trained to."""
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """That layer; None if the recipe trains none."""
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of samples x (n, *shape)."""
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """Has a discriminator that judges samples by themselves."""
+
+    @property
+    def judge(self) -> Adversary:
+        """That discriminator, and what is said of its judgements."""
+
+    def critic_logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """D's logits (n / packing, ...) of samples x (n, *shape), in eval mode."""
+
+
+@runtime_checkable
+class HasLatent(Protocol):
+    """Draws from a latent that may hold categories and continuous codes.
+
+    Attributes:
+        latent: its prior.
+    """
+
+    latent: Latent
