@@ -64,7 +64,7 @@ def appending(path: Path) -> IO[str]:
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        if path.exists(follow_symlinks=False) and not stat.S_ISREG(path.lstat().st_mode):
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise SettingError(f"{path} is no regular file.\nRemove it.")
         handle = os.open(path, flags, 0o666)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
