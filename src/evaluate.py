@@ -31,7 +31,7 @@ def evaluate(config: DictConfig, _: Path) -> None:
         for name, value in scores.values.items():
             record = scores.protocols[name]
             real = record.get("real")
-            print(f"{name:<28} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
+            print(f"{line(name):<28} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
             records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
             records[-1]["protocol"] = record
     if not records:

@@ -167,3 +167,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert told.endswith("1 finished\n")
     with pytest.raises(SystemExit, match="there is no such folder"):
         launch("status", check_status, status, [f"runs={tmp_path}/x=1/none"])
+
+
+def test_the_scores_that_most_runs_have_are_shown() -> None:
+    scores = [{f"s{i}": 1.0 for i in range(j, 8)} for j in range(8)]
+    assert all(f"s{i}" in table([Row("a", "finished", scores=scores[0])]) for i in range(8))
+    found = [Row(f"r{j}", "finished", scores=own) for j, own in enumerate([scores[0], *scores])]
+    found.insert(0, Row("theirs", "finished", scores={f"t{i}": 2.0 for i in range(150)}))
+    told = table(found)
+    assert told.splitlines()[0].split() == ["run", "state", *(f"s{i}" for i in range(8))]
+    assert told.splitlines()[-1] == "(and 150 other numbers)"
+    assert max(map(len, told.splitlines())) < 120

@@ -60,7 +60,9 @@ def signature(target: str) -> Mapping[str, Parameter]:
     Raises:
         SettingError: if the name is not allowed, does not exist, or is not that of a class.
     """
-    if not target.startswith(ALLOWED) or not re.fullmatch(r"[\w.]{1,200}", target, re.ASCII):
+    if not target.startswith(ALLOWED) or not (
+        len(target) <= 200 and re.fullmatch(r"\w+(\.\w+)+", target, re.ASCII)
+    ):
         raise SettingError(
             f"_target_={target[:200]} may not be built from a configuration.\n"
             f"Allowed are names that begin with {', '.join(ALLOWED)}"

@@ -273,7 +273,8 @@ def decode(
         chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
         Image.init()  # load all readers now, not in several threads at once
         pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes without the GIL
-        bar = tqdm(total=len(names), desc=f"decoding {name}", unit="img", delay=1.5, disable=None)
+        about = f"decoding {line(name, 40)}"
+        bar = tqdm(total=len(names), desc=about, unit="img", delay=1.5, disable=None)
         try:
             for files, results in zip(chunks, pool.map(decoded, chunks), strict=True):
                 pairs = list(zip(files, results, strict=True))
@@ -312,6 +313,10 @@ def _decoded(
         with Image.open(io.BytesIO(read()), formats=FORMATS) as image:
             if image.mode.startswith(("I", "F")):
                 return f"has more than 8 bits per channel ({image.mode})"
+            if any(tile[0] in Image.DECODERS for tile in image.tile):
+                # Pillow's decoders in Python take a minute for what others do at once: plain PPM,
+                # PPM of other than 8 bits, BMP with run lengths.
+                return f"is a {image.format} of a kind that is read too slowly; save it as PNG"
             width, height = image.size
             if width * height > MOST_PIXELS:
                 return f"has {width} x {height} pixels, more than {MOST_PIXELS:,}"

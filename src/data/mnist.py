@@ -31,7 +31,7 @@ from src.errors import SettingError
 from src.runs.stored import read_bytes
 
 SIDE = 28
-MOST_BYTES = 2**30  # of a file, decompressed or not
+MOST_BYTES = 256 * 2**20  # of a file, decompressed or not: MNIST's largest has 47 million
 
 
 class MNIST(DataModule):
@@ -128,14 +128,15 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise SettingError(f"data.root: {folder} has no {name}(.gz).\nPut it there.")
+    header = 4 + 4 * dimensions
+    # Unlike gzip.open, this gives what could be read of a file that was cut short.
+    packer = zlib.decompressobj(wbits=31) if path.suffix == ".gz" else None
     try:
-        data = read_bytes(path, MOST_BYTES)
-        if path.suffix == ".gz":
-            # Unlike gzip.open, this gives what could be read of a file that was cut short.
-            data = zlib.decompressobj(wbits=31).decompress(data, MOST_BYTES)
+        data = packed = read_bytes(path, MOST_BYTES)
+        if packer:
+            data = packer.decompress(packed, header)
     except (OSError, ValueError, zlib.error) as error:
         raise SettingError(f"data.root: {path} is damaged ({error}). Get it anew.") from error
-    header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
         raise SettingError(
             f"data.root: {path} is no IDX file of {dimensions}-dimensional bytes: it begins with "
@@ -143,6 +144,15 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
         )
     shape = struct.unpack(f">{dimensions}I", data[4:header])
     expected = header + math.prod(shape)
+    if expected > MOST_BYTES:
+        raise SettingError(
+            f"data.root: {path} says that it has {expected:,} bytes, more than {MOST_BYTES:,}."
+        )
+    if packer:
+        try:  # one byte more than is stated is enough to know
+            data += packer.decompress(packer.unconsumed_tail, expected - header + 1)
+        except zlib.error as error:
+            raise SettingError(f"data.root: {path} is damaged ({error}). Get it anew.") from error
     if len(data) != expected:
         raise SettingError(
             f"data.root: {path} is {'cut short' if len(data) < expected else 'too long'}: "

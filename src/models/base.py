@@ -23,8 +23,10 @@ from src.data.spec import Batch, DataSpec
 from src.distributed import ranks
 from src.errors import SettingError
 from src.models.parts.schedules import Schedule
+from src.runs.stored import is_name
 
 Draw = Callable[[], Batch]
+MOST_RECORDS = 500  # names of terms, of which a run has some ten
 AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels
 
 
@@ -332,6 +334,8 @@ class GenerativeModel(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         state = checkpoint["sparring"]
+        if len(state["records"]) > MOST_RECORDS or not all(map(is_name, state["records"])):
+            raise ValueError("names of its records are none, or too many")
         self.samples_seen, self.iteration = state["samples_seen"], state["iteration"]
         self.updates, self.seconds = Counter(state["updates"]), state["seconds"]
         self._records = {

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from src.data.spec import to_model, to_uint8
 from src.errors import SettingError
 from src.networks.classifier import fit_to, load_classifier
-from src.runs.stored import read_bytes
+from src.runs.stored import as_name, read_bytes
 from src.runs.tensor_files import read_checkpoint
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -70,7 +70,7 @@ class Extractor(nn.Module):
 
     def __init__(self, name: str, sha256: str, resize: str) -> None:
         super().__init__()
-        self.name, self.hash, self.resize = name, sha256[:16], resize
+        self.name, self.hash, self.resize = as_name(name[:100]), sha256[:16], resize
 
     @property
     def protocol(self) -> dict[str, str]:

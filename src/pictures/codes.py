@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from src.pictures import grids as pictures
+from src.runs.escape import plot
 
 Decode = Callable[[Tensor], Tensor]
 ROWS_OF_LEGEND = 20
@@ -93,7 +94,9 @@ def _legend(figure: "Figure", classes: Sequence[str], colours: Sequence[str]) ->
 
     dots = [Line2D([], [], marker="o", ls="", color=colour) for colour in colours]
     columns = math.ceil(len(classes) / ROWS_OF_LEGEND)
-    figure.legend(dots, classes, loc="outside right center", fontsize=9, ncols=columns)
+    figure.legend(
+        dots, [*map(plot, classes)], loc="outside right center", fontsize=9, ncols=columns
+    )
 
 
 def divergences(kl: Tensor, active: Tensor) -> Image.Image:

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from src.data.spec import to_uint8
+from src.runs.escape import plot
 from src.runs.files import write_atomically
 
 if TYPE_CHECKING:
@@ -164,7 +165,9 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
 
     hidden = {"samples_seen", "seconds", "samples_per_second"}
     names = sorted({name for row in rows for name in row} - hidden)
-    protocols = {re.match(r"(.*?)\d+k?_|", name)[1] for name in names}
+    # Only where digits begin, or many of them would be looked at from each.
+    counts = {name: re.search(r"(?<!\d)\d+k?_", name) for name in names}
+    protocols = {name[: count.start()] for name, count in counts.items() if count}
     names = [name for name in names if name not in protocols]
     panels = [list(group) for _, group in groupby(names, key=_panel)]
     columns = min(len(panels), 3) or 1
@@ -178,7 +181,7 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
         for name in panel:
             there = [row for row in rows if name in row]
             x, y = [row["samples_seen"] for row in there], [row[name] for row in there]
-            pane.plot(x, y, lw=1.2, label=name, marker="." if len(x) < 20 else "")
+            pane.plot(x, y, lw=1.2, label=plot(name), marker="." if len(x) < 20 else "")
         pane.set_xlim(0, 1.02 * last)
         pane.xaxis.set_major_formatter(EngFormatter(sep=""))
         pane.set_xlabel("samples seen", fontsize=7)

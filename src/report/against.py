@@ -7,7 +7,7 @@ point is the mean over seeds, its bar one standard deviation.
 import io
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from src.errors import SettingError
@@ -79,7 +79,8 @@ def _lines(table: Table, key: str) -> dict[str, list[Group]]:
         for groups in lines.values()
     ]
     full = [groups[0].name for groups in lines.values()]
-    names = [n if names.count(n) == 1 else whole for n, whole in zip(names, full, strict=True)]
+    found = Counter(names)
+    names = [n if found[n] == 1 else whole for n, whole in zip(names, full, strict=True)]
     return dict(zip(names, lines.values(), strict=True))
 
 
@@ -101,12 +102,6 @@ def _columns(table: Table, y: Sequence[str]) -> list[Column]:
             raise SettingError(f"y={name}: these runs have no such number.\nThey have: {has}.")
         columns.append(found[0])
     return columns
-
-
-def _plain(name: str) -> str:
-    """A name as it stands: Matplotlib reads formulas between dollars, and hides `_names`."""
-    name = escape.line(name, 100).replace("$", r"\$")
-    return f" {name}" if name.startswith("_") else name
 
 
 def _figure(
@@ -135,14 +130,14 @@ def _figure(
                 [places[group.id] for group in shown], [cell.mean for cell in cells],
                 [cell.sd or 0.0 for cell in cells],
                 marker="o", ms=3.5, lw=1.3, capsize=2 if any(cell.sd for cell in cells) else 0,
-                label=_plain(name),
+                label=escape.plot(name),
             )  # fmt: skip
         if known[0] > 0 and known[-1] / known[0] >= 8:
             pane.set_xscale("log")
             pane.minorticks_off()
             pane.set_xticks(known, [f"{value:g}" for value in known])
-        pane.set_title(_plain(column.label), fontsize=9)
-        pane.set_xlabel(_plain(x.removeprefix("model.")), fontsize=8)
+        pane.set_title(escape.plot(column.label), fontsize=9)
+        pane.set_xlabel(escape.plot(x.removeprefix("model.")), fontsize=8)
         pane.tick_params(labelsize=7)
         pane.grid(alpha=0.3)
     if len(lines) > 1:

@@ -54,6 +54,7 @@ class Group:
     """What is compared: runs that differ by the seed only (or agree in the keys asked for).
 
     `letters` is the compact letter display: groups that share a letter cannot be told apart.
+    It is empty where nothing was judged, or where letters would not suffice.
     """
 
     id: str

@@ -27,7 +27,7 @@ Quality is compared by its logarithm if it is a positive distance (FID): its spr
 """
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, cached_property
 
 import numpy as np
@@ -186,9 +186,10 @@ def range_isf(alpha: float, k: int, df: float) -> float:
 # Letters
 
 LETTERS = string.ascii_letters + "αβγδεζηθικλμνξοπρστυφχψω"
+MOST_SETS = 200  # on the way to the letters: their number can double with each pair
 
 
-def letters(distinct: np.ndarray) -> list[str]:
+def letters(distinct: np.ndarray) -> list[str] | None:
     """The compact letter display: groups that share a letter are not told apart.
 
     Insert and absorb of Piepho 2004, "An algorithm for a letter-based representation of
@@ -196,30 +197,24 @@ def letters(distinct: np.ndarray) -> list[str]:
 
     Args:
         distinct: (k, k), symmetric; groups in the order of their means, so that "a" is the best.
+
+    Returns:
+        The letters of each group; None if there are not enough of them.
     """
     k = len(distinct)
-    columns = [frozenset(range(k))]
-    for i in range(k):
-        for j in range(i + 1, k):
-            if distinct[i, j]:
-                columns = _absorbed(
-                    part
-                    for column in columns
-                    for part in ((column - {i}, column - {j}) if {i, j} <= column else (column,))
-                )
+    columns = [frozenset(range(k))]  # none of which is part of another
+    for i, j in zip(*np.triu(distinct, 1).nonzero(), strict=True):
+        pair = {int(i), int(j)}
+        kept = [column for column in columns if not pair <= column]
+        parts = {column - {one} for column in columns if pair <= column for one in pair}
+        columns = kept + [
+            part
+            for part in parts
+            if not any(part <= other for other in kept) and not any(part < o for o in parts)
+        ]
+        if len(columns) > MOST_SETS:
+            return None
+    if len(columns) > len(LETTERS):
+        return None
     columns = sorted(columns, key=sorted)
-    return [
-        "".join(
-            LETTERS[min(c, len(LETTERS) - 1)] for c, column in enumerate(columns) if i in column
-        )
-        for i in range(k)
-    ]
-
-
-def _absorbed(columns: Iterable[frozenset[int]]) -> list[frozenset[int]]:
-    """Without those that are part of another."""
-    kept: list[frozenset[int]] = []
-    for column in sorted(set(columns), key=len, reverse=True):
-        if not any(column <= other for other in kept):
-            kept.append(column)
-    return kept
+    return ["".join(LETTERS[c] for c, own in enumerate(columns) if i in own) for i in range(k)]

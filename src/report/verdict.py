@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from src.report.comparison import Group, LeftOut, Pair, RunEntry, Table, Verdict
-from src.report.statistics import ALPHA, Differences, letters
+from src.report.statistics import ALPHA, LETTERS, Differences, letters
 
 NOTES = (
     "Variants that share a letter cannot be told apart at 5 %; without a common letter their "
@@ -31,6 +31,7 @@ NOTES = (
     "Runs that failed or have not ended are listed and not averaged.",
 )
 MANY = 4  # names that a sentence lists
+SEE = ": see the letters"
 
 
 def judge(
@@ -56,7 +57,8 @@ def judge(
     if np.isnan(found.p).any():
         text = "The seeds of each variant gave the same number: there is no noise to compare with."
         return Verdict(text, "none: no spread", ALPHA)
-    for i, own in zip(judged, letters(found.distinct), strict=True):
+    given = letters(found.distinct)
+    for i, own in zip(judged, given or (), strict=given is not None):
         groups[i].letters = own
     pairs = []
     for a, i in enumerate(judged):
@@ -69,6 +71,11 @@ def judge(
             pairs.append(Pair(*ids, p, float(ratio), float(low), float(high), distinct))
     names = [groups[i].name for i in judged]
     text = _sentences(names, found.distinct, f"{label} {np.mean(samples[judged[0]]):.4g}")
+    if given is None:
+        text = text.replace(SEE, "") + (
+            f" No letters are given, since there would be more than {len(LETTERS)} of them: "
+            "look at the pairs (verdict.pairs in comparison.json)."
+        )
     if single:
         text = f"Of those with several seeds: {text}"
         text += f" {_listed(single)} {'has' if len(single) == 1 else 'have'} one seed: not judged."
@@ -94,7 +101,7 @@ def _sentences(names: Sequence[str], distinct: np.ndarray, value: str) -> str:
     if worse:
         verb = "is" if len(worse) == 1 else "are"
         return f"{text} {_listed(worse)} {verb} worse, by more than noise."
-    return f"{text} Some of the others differ among themselves: see the letters."
+    return f"{text} Some of the others differ among themselves{SEE}."
 
 
 def _listed(names: Sequence[str]) -> str:

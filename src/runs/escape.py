@@ -69,6 +69,12 @@ def latex_comment(text: str) -> str:
     return _folded(text)
 
 
+def plot(text: str) -> str:
+    """For a label of Matplotlib, which reads formulas between dollars, and hides `_names`."""
+    text = line(text, 100).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 # A backslash takes the meaning of these: anywhere, or beside what is no letter; at the start of a
 # line (quotation, list, heading, table) or at its end (of a heading).
 _MARKS = re.compile(r"[\\`*\[\]<&|~]|(?<![^\W_])_|_(?![^\W_])")

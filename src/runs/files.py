@@ -1,6 +1,7 @@
 """How files are written: as a whole or not at all, whatever happens."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,25 @@ def replacing(path: Path, cure: str = CURE) -> Iterator[IO[bytes]]:
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+def appending(path: Path) -> IO[str]:
+    """A text file to add lines to: a file itself, never what a link leads to, and no pipe.
+
+    Raises:
+        SettingError: if it is something else, or cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise SettingError(f"{path} is no regular file.\nRemove it.")
+        handle = os.open(path, flags, 0o666)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise SettingError(f"{path} is no regular file.\nRemove it.")
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return os.fdopen(handle, "a", buffering=1)
 
 
 def unwritable(path: Path, error: OSError, cure: str = CURE) -> SettingError:

@@ -2,17 +2,19 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.files import write_atomically
-from src.runs.run import MOST_CURVES
-from src.runs.stored import read_text
+from src.runs.stored import is_count, is_name, read_text
 
 CLOCK = "samples_seen"
-MOST_ROWS = 200_000  # of a metrics.csv, which a run has some hundreds of
+MOST_CURVES = 32 * 2**20  # bytes of a metrics.csv
+MOST_ROWS = 200_000  # which a run has some hundreds of
+MOST_COLUMNS = 1000  # and fewer than a hundred
+MOST_CELLS = 2_000_000
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -25,17 +27,43 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         SettingError: if it is damaged.
     """
     try:
-        text = read_text(path, MOST_CURVES)
-        if text.count("\n") > MOST_ROWS:
-            raise ValueError(f"it has more than {MOST_ROWS:,} rows")
-        whole = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
-        header = next(whole, [])
-        rows = [{n: cell for n, cell in zip(header, row, strict=False) if cell} for row in whole]
+        header, cells = split(read_text(path, MOST_CURVES))
+        rows = [{n: _number(n, c) for n, c in zip(header, row, strict=False) if c} for row in cells]
         if not all(CLOCK in row for row in rows):
             raise ValueError(f"a row has no {CLOCK}")
-        return [{n: (int if n == CLOCK else float)(c) for n, c in row.items()} for row in rows]
+        return rows
     except (OSError, ValueError, csv.Error) as error:
         raise SettingError(f"{path} is damaged: {line(str(error))}.") from error
+
+
+def split(text: str) -> tuple[list[str], Iterator[list[str]]]:
+    """The names of the columns, and the rows that are whole, of a text of bounded extent.
+
+    Raises:
+        ValueError: if it has more, or names that are none.
+        csv.Error: if it is none.
+    """
+    end = text.rfind("\n") + 1
+    if text.count("\n") > MOST_ROWS:
+        raise ValueError(f"it has more than {MOST_ROWS:,} rows")
+    if text.count(",") + text.count("\n") > MOST_CELLS:
+        raise ValueError(f"it has more than {MOST_CELLS:,} cells")
+    rows = csv.reader(io.StringIO(text[:end]))
+    header = next(rows, [])
+    if len(header) > MOST_COLUMNS:
+        raise ValueError(f"it has more than {MOST_COLUMNS:,} columns")
+    if wrong := [name for name in header if not is_name(name)]:
+        raise ValueError(f"a column cannot be called {line(wrong[0], 60)!r}")
+    return header, rows
+
+
+def _number(name: str, cell: str) -> float:
+    if name != CLOCK:
+        return float(cell)
+    count = int(cell)
+    if not is_count(count):
+        raise ValueError(f"{CLOCK} is {line(cell, 30)}")
+    return count
 
 
 def cut_back(path: Path, samples_seen: int) -> None:

@@ -17,12 +17,12 @@ module does not import torch.
 
 import csv
 import fcntl
-import io
 import json
 import math
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +34,7 @@ from src.errors import FolderInUseError, SettingError
 from src.runs.escape import line
 from src.runs.files import unwritable, write_atomically
 from src.runs.folders import walk
+from src.runs.metrics_file import CLOCK, MOST_CURVES, split
 from src.runs.records import PROGRESS, SUMMARY
 from src.runs.stored import (
     CONFIG,
@@ -51,7 +52,6 @@ T = TypeVar("T")
 State = Literal["new", "interrupted", "finished"]
 
 MOST_METRICS = 200  # of a run
-MOST_CURVES = 32 * 2**20  # bytes of a metrics.csv
 GLANCE = 0.2  # seconds for which whoever looks whether a folder is in use may hold it
 
 # In the order in which a restart removes them: until the end the folder is that of a run.
@@ -66,6 +66,12 @@ CONTENTS = (
     "config.yaml",
 )
 FOLDERS = ("checkpoints", "samples", "wandb")  # of these
+# What `src.runs.files.replacing` leaves of a file that a killed process was writing for a run. Not
+# of evaluations.json, which other commands write without a lock.
+HALVES = re.compile(
+    r"\.(config\.yaml|summary\.json|metrics\.csv|progress\.json|last\.ckpt|\.stop|[\w-]+\.png)"
+    r"\.[a-z0-9_]{8}|\.last\.ckpt|\.previous"
+)
 
 
 class Run:
@@ -197,7 +203,12 @@ class Run:
         Raises:
             SettingError: if the file is damaged.
         """
-        return self.read_json("progress.json", PROGRESS, {})
+        progress = self.read_json("progress.json", PROGRESS, {})
+        if any(len(scores) > MOST_METRICS for scores in progress.get("scores", ())):
+            raise SettingError(
+                f"{self / 'progress.json'} is damaged: more than {MOST_METRICS} numbers."
+            )
+        return progress
 
     def frames(self) -> list[tuple[int, Path]]:
         """Samples seen and file of each picture of the fixed codes, in the order of training."""
@@ -235,13 +246,10 @@ class Run:
             SettingError: if the file is damaged.
         """
         try:
-            text = decode(self.read("metrics.csv", MOST_CURVES))
-            rows = csv.reader(io.StringIO(text))
-            header = next(rows, [])
-            if not {"samples_seen", "seconds"} <= set(header):
+            header, rows = split(decode(self.read("metrics.csv", MOST_CURVES)))
+            if not {CLOCK, "seconds"} <= set(header):
                 return [], []
-            a, b = header.index("samples_seen"), header.index("seconds")
-            # The last line may be cut off, in a file that is being written.
+            a, b = header.index(CLOCK), header.index("seconds")
             pairs = [(float(r[a]), float(r[b])) for r in rows if len(r) > max(a, b) and r[b]]
         except FileNotFoundError:
             return [], []
@@ -332,6 +340,7 @@ class Run:
         self._refuse_strangers()  # before a lock is put among their files
         self._refuse_traps()
         self.lock()
+        self._sweep()
         if existing == "restart":
             self.clear()
             state: State = "new"
@@ -353,15 +362,33 @@ class Run:
                 )
 
     def _refuse_traps(self) -> None:
-        """Refuse to write where links lead out of the folder, or a file is in a folder's place."""
+        """Refuse to write where links lead out of the folder, or a file is in a folder's place.
+
+        What is neither a file nor a folder, such as a pipe, would be waited for.
+        """
         for name in FOLDERS:
             if os.path.lexists(self / name) and not (self / name).is_dir():
                 raise SettingError(f"{self / name} is no folder.\nRemove it.")
         for place, folders, files in walk(self.folder):
-            links = {name for name in (*folders, *files) if os.path.islink(place / name)}
-            for name in links:
-                _check_inside(place / name, self.folder)
-            folders[:] = [name for name in folders if name not in links]
+            for name in (*folders, *files):
+                try:
+                    mode = os.lstat(place / name).st_mode
+                except OSError:  # it is gone: another process may be at work
+                    continue
+                if stat.S_ISLNK(mode):
+                    _check_inside(place / name, self.folder)
+                elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                    raise SettingError(f"{place / name} is neither file nor folder.\nRemove it.")
+            folders[:] = [name for name in folders if not os.path.islink(place / name)]
+
+    def _sweep(self) -> None:
+        """Remove what killed processes were writing; whoever holds the lock is the only writer."""
+        for place in (self.folder, self / "checkpoints", self / "samples"):
+            if place.is_symlink() or not place.is_dir():
+                continue
+            for path in place.iterdir():
+                if HALVES.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                    path.unlink(missing_ok=True)
 
     def store(self, settings: Mapping[str, Any]) -> None:
         """Write config.yaml.
@@ -392,13 +419,14 @@ class Run:
 def run_folders(root: Path) -> Iterator[Path]:
     """All run folders at or below a folder, in the order of their names.
 
+    One that links lead to as well has its own name.
+
     What lies inside of one, such as W&B's own config.yaml, is no run; nor is a config.yaml alone.
     """
     runs: set[Path] = set()
     for place, folders, files in walk(root):
         if "summary.json" in files or {"config.yaml", ".lock"} <= set(files):
             runs.add(place)
-            yield place
         if runs.intersection((place, *place.parents)):
             # Another run may lie below: files of that name in a folder of many hide none of them.
             # But links in a run's folder are its writer's.
@@ -406,6 +434,7 @@ def run_folders(root: Path) -> Iterator[Path]:
                 name for name in folders if name not in FOLDERS and not os.path.islink(place / name)
             ]
         folders[:] = [name for name in folders if not name.startswith(".")]
+    yield from sorted(runs, key=lambda place: place.parts)
 
 
 def evenly(entries: Sequence[T], most: int) -> list[T]:

@@ -10,6 +10,7 @@ only; nothing here imports torch.
 import io
 import json
 import os
+import re
 import reprlib
 import stat
 from collections.abc import Iterator
@@ -152,8 +153,8 @@ def parse_json(text: str | bytes, limits: Limits = FILE) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise ValueError(f"{reprlib.repr(twice)} is there twice")
     return found
 
@@ -318,6 +319,22 @@ def is_amount(value: Any) -> bool:
 def is_count(value: Any) -> bool:
     """Whether a value is a whole number from 0 up that a float holds exactly."""
     return type(value) is int and 0 <= value < 2**53
+
+
+# What the names of curves and numbers are made of: `loss/d`, `iw50_200_test`, `lr-Adam/pg1`, and in
+# `fid10k_my faces` the name that somebody gave to a data set.
+_NAME = r"\w /.,:+=()@%-"
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value is the name of a curve or a number: up to 200 plain characters."""
+    return isinstance(value, str) and bool(re.fullmatch(rf"\w[{_NAME}]{{0,199}}", value))
+
+
+def as_name(text: str) -> str:
+    """A text as a name of a curve or a number, with `_` for what cannot be in one."""
+    name = re.sub(rf"[^{_NAME}]", "_", text[:200])
+    return name if is_name(name) else f"_{name[:199]}"
 
 
 def expect(value: Any, shape: Any, place: str) -> None:

@@ -5,6 +5,7 @@ So it works while they run, after a crash, and from another machine that sees th
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from src.runs import escape
 from src.runs.run import Run
 
 RECORDS = ".sweeps"  # below hydra.sweep.dir: what a sweep knows of its runs
+MOST_SCORES = 8  # columns
 SILENCE = 120.0  # seconds without a word after which a run may hang; scoring can take long too
 
 
@@ -83,9 +85,22 @@ def look(folder: Path, name: str) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Aligned columns, those that hold nothing left out; names and notes on one line each."""
-    scores = list(dict.fromkeys(name for row in rows for name in row.scores or {}))
-    head = ["run", "state", "samples", "time", "left", *map(escape.line, scores), ""]
+    """Aligned columns, those that hold nothing left out; names and notes on one line each.
+
+    Of the scores, those that most runs have.
+    """
+    have = Counter(name for row in rows for name in row.scores or {})
+    usual = {name for name, _ in have.most_common(MOST_SCORES)}
+    scores = [name for name in have if name in usual]
+    head = [
+        "run",
+        "state",
+        "samples",
+        "time",
+        "left",
+        *(escape.line(name, 40) for name in scores),
+        "",
+    ]
     cells = [
         [
             escape.line(row.name),
@@ -107,6 +122,8 @@ def table(rows: Sequence[Row]) -> str:
             for cell, width, (i, _) in zip(line, widths, columns, strict=True)
         ]
         lines.append("  ".join(padded).rstrip())
+    if others := len(have) - len(scores):
+        lines.append(f"(and {others:,} other number{'s' * (others > 1)})")
     return "\n".join(lines)
 
 

@@ -191,11 +191,30 @@ class Optuna(Source):
             if trial.state != fail
         ]
         for trial in failed:
-            if trial.params not in known:
+            if trial.params not in known and self._fits(trial):
                 self._study.enqueue_trial(trial.params)
                 known.append(trial.params)
         self._failed = {trial.number for trial in failed}
         self._seen: set[int] = set()
+        if strange := [trial.number for trial in trials if not self._inside(trial)]:
+            print(
+                f"Not counted: {len(strange)} trials of {place.stem} that lie outside of the space,"
+                f" the first is number {strange[0]}."
+            )
+
+    def _fits(self, trial: Any) -> bool:
+        """Whether a trial has a value of the space for each of its keys."""
+        return trial.params.keys() == self._space.keys() and self._inside(trial)
+
+    def _inside(self, trial: Any) -> bool:
+        """Whether what a trial has so far is of the space: anybody may have written the storage."""
+        try:
+            return all(
+                self._space[key]._contains(self._space[key].to_internal_repr(value))
+                for key, value in trial.params.items()
+            )
+        except (KeyError, TypeError, ValueError):  # no such key, no number, no choice
+            return False
 
     def _words(self, trial: Any) -> list[str]:
         return self._fixed + [f"{key}={trial.params[key]}" for key in self._space]
@@ -218,7 +237,7 @@ class Optuna(Source):
 
         trials = self._study.get_trials(deepcopy=False)
         # Others wait for their turn, or another sweep is choosing their words at this moment.
-        begun = [trial for trial in trials if trial.params.keys() == self._space.keys()]
+        begun = [trial for trial in trials if self._fits(trial)]
         for trial in begun:
             if trial.number in self._seen:
                 continue
@@ -234,7 +253,14 @@ class Optuna(Source):
         # With one sequence for each call, two that share the study would draw the same words.
         seed = np.random.SeedSequence([self.seed, len(begun)]).generate_state(1)[0]
         self._study.sampler = self._sampler(int(seed))
-        trial = self._study.ask(self._space)
+        while True:
+            try:
+                trial = self._study.ask(self._space)
+            except (TypeError, ValueError):  # of the queue, whose values are no choices
+                continue
+            if self._fits(trial):
+                break
+            self._study.tell(trial, state=TrialState.FAIL)
         self._seen.add(trial.number)
         return self._trial(trial)
 
@@ -245,9 +271,11 @@ class Optuna(Source):
         import optuna
 
         states = (optuna.trial.TrialState.COMPLETE,)
-        if not self._study.get_trials(states=states):
+        ended = [trial for trial in self._study.get_trials(states=states) if self._fits(trial)]
+        if not ended:
             return "No trial has come to its end yet."
-        best = self._study.best_trial
+        sought = min if self.direction == "minimize" else max
+        best = sought(ended, key=lambda trial: trial.value)
         words = " ".join(f"{key}={value}" for key, value in best.params.items())
         return f"Best of {len(self._study.get_trials())} trials: {best.value:.5g} by {words}"
 

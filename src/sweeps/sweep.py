@@ -30,6 +30,7 @@ from src.config import checks
 from src.config import composition as configuration
 from src.data.sources import resolve_source
 from src.errors import SettingError
+from src.runs.escape import line
 from src.runs.files import write_atomically
 from src.runs.run import Run
 from src.runs.table import RECORDS, Row, count, look, table
@@ -338,9 +339,9 @@ class _Sweep:
         left = [job for job in self._lost() if not job.refused]
         for job in left:
             if job.state in ("failed", "interrupted"):
-                print(f"{job.state}: see {Path(job.order.folder) / 'log.txt'}")
+                print(f"{job.state}: see {line(str(Path(job.order.folder) / 'log.txt'), 400)}")
         if said := self.source.report():
-            print(said)
+            print(line(said, 1000))
         if left:
             print("The same command again does what is left.")
 
@@ -361,9 +362,9 @@ class _View:
         self.clear()
         ended = [j for j in sweep.jobs.values() if j.state not in ("waiting", "running")]
         row = job.row()
-        scores = " ".join(f"{name} {value:.4g}" for name, value in (row.scores or {}).items())
-        line = f"[{len(ended)}/{len(sweep.jobs)}] {job.state}: {job.name}  {scores}  {job.note}"
-        print(line.rstrip(), flush=True)
+        scores = " ".join(f"{n} {value:.4g}" for n, value in list((row.scores or {}).items())[:8])
+        about = f"{line(job.name)}  {line(scores)}  {line(job.note)}"
+        print(f"[{len(ended)}/{len(sweep.jobs)}] {job.state}: {about}".rstrip(), flush=True)
 
     def show(self, sweep: _Sweep) -> None:
         if self._terminal:
@@ -376,7 +377,7 @@ class _View:
                 count(list(sweep.jobs.values())),
             ]
             self._lines = len(lines)
-            print("\n".join(line[: width - 1] for line in lines), flush=True)
+            print("\n".join(text[: width - 1] for text in lines), flush=True)
 
     def clear(self) -> None:
         if self._lines:

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from src.errors import FolderInUseError, SettingError
-from src.runs.escape import terminal
+from src.runs.escape import line, terminal
+from src.runs.files import appending, write_atomically
 from src.runs.run import Run
+from src.runs.stored import read_bytes
 
 ENDS = {"new": "finished", "interrupted": "resumed", "finished": "finished before"}
 POLL = 0.5  # seconds between two looks for a `.stop` file
@@ -93,7 +95,7 @@ def ask_to_stop(order: Order) -> None:
     """Have a run save and end, wherever it runs, if it sees the same run folder."""
     folder = Path(order.folder)
     if folder.is_dir():
-        (folder / ".stop").write_text(order.token)
+        write_atomically(folder / ".stop", order.token)
 
 
 def _run(order: Order, sender: Connection) -> None:
@@ -102,9 +104,12 @@ def _run(order: Order, sender: Connection) -> None:
     folder = Path(order.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log = (folder / "log.txt").open("a", buffering=1)
+        log = appending(folder / "log.txt")
     except OSError as error:
         sender.send(Outcome("failed", f"Cannot write {folder}: {error.strerror}"))
+        return
+    except SettingError as error:
+        sender.send(Outcome("failed", str(error).partition("\n")[0]))
         return
     sys.stdout.flush()
     sys.stderr.flush()
@@ -112,7 +117,7 @@ def _run(order: Order, sender: Connection) -> None:
     os.dup2(log.fileno(), 2)
     sys.stdout = sys.stderr = log
     faulthandler.enable(log)
-    print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {folder}")
+    print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {line(str(folder), 400)}")
     threading.Thread(target=_watch, args=(folder / ".stop", order.token), daemon=True).start()
     sender.send(_train(order, folder))
 
@@ -158,8 +163,15 @@ def _watch(stop: Path, token: str) -> None:
     while True:
         parent.join(POLL)
         gone = not parent.is_alive()
-        if gone or (stop.exists() and stop.read_text() == token):
+        if gone or _says(stop, token):
             if not gone:
-                stop.unlink()
+                stop.unlink(missing_ok=True)
             os.kill(os.getpid(), signal.SIGTERM)
             return
+
+
+def _says(stop: Path, token: str) -> bool:
+    try:
+        return read_bytes(stop, 1000, os.O_NOFOLLOW) == token.encode()
+    except (OSError, ValueError):  # there is none, or it is something else
+        return False

@@ -18,7 +18,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from src.errors import SettingError
 from src.models.base import GenerativeModel
 from src.runs.escape import line
-from src.runs.files import unwritable
+from src.runs.files import replacing, unwritable
 from src.runs.stored import expect, is_amount, is_count
 from src.runs.tensor_files import RefusedError, read_checkpoint
 
@@ -48,28 +48,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str, storage_options: Any | None = None
     ) -> None:
         path = Path(path)
-        temporary, previous = path.with_name(f".{path.name}"), path.with_name("previous.ckpt")
+        previous = path.with_name("previous.ckpt")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with replacing(path) as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            if path.exists():
-                # A second name for the old file, so that at no moment there is none.
-                link = path.with_name(".previous")
-                link.unlink(missing_ok=True)
-                os.link(path, link)
-                os.replace(link, previous)
-                link.unlink(missing_ok=True)  # it stays if both names had been of one file
-            os.replace(temporary, path)
-        except (OSError, RuntimeError) as error:
-            cause = error
-            if isinstance(error, RuntimeError):  # so torch tells of a full disk
-                full = shutil.disk_usage(path.parent).free < 2**16
-                reason = os.strerror(errno.ENOSPC) if full else str(error).partition("\n")[0]
-                cause = OSError(errno.ENOSPC if full else errno.EIO, reason)
-            temporary.unlink(missing_ok=True)
+                if path.exists():
+                    # A second name for the old file, so that at no moment there is none.
+                    link = path.with_name(".previous")
+                    link.unlink(missing_ok=True)
+                    os.link(path, link)
+                    os.replace(link, previous)
+                    link.unlink(missing_ok=True)  # it stays if both names had been of one file
+        except RuntimeError as error:  # so torch tells of a full disk
+            full = shutil.disk_usage(path.parent).free < 2**16
+            reason = os.strerror(errno.ENOSPC) if full else str(error).partition("\n")[0]
+            cause = OSError(errno.ENOSPC if full else errno.EIO, reason)
             raise unwritable(path, cause) from error
 
     def load_checkpoint(

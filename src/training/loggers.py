@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from src.runs.files import unwritable, write_atomically
 from src.runs.metrics_file import CLOCK, columns, lines, read_metrics, table
+from src.runs.stored import as_name
 from src.runs.wandb_access import run_id
 
 
@@ -58,7 +59,7 @@ class CSVMetrics(loggers.Logger):
         if self._rows is None:
             self._rows = read_metrics(self.path) if self.path.exists() else []
             self._columns = columns(self._rows)
-        row = {CLOCK: step} | {name: float(value) for name, value in metrics.items()}
+        row = {CLOCK: step} | {as_name(name): float(value) for name, value in metrics.items()}
         merge = bool(self._rows) and self._rows[-1][CLOCK] == step
         if merge:
             self._rows[-1].update(row)

@@ -135,6 +135,41 @@ def test_what_cannot_be_an_8_bit_square_is_broken(folder: Path, tmp_path: Path) 
         decode(deep, tmp_path)
 
 
+def test_images_that_pillow_decodes_in_python_are_broken(tmp_path: Path) -> None:
+    """A zip of a few kilobytes could hold hours of it."""
+    root = tmp_path / "images"
+    root.mkdir()
+    pixels = bytes(range(48))
+    for name, head, body in (
+        ("bytes.ppm", b"P6 4 4 255\n", pixels),
+        ("grey.pgm", b"P5 4 4 255\n", pixels[:16]),
+        ("text.ppm", b"P3 4 4 255\n", b" ".join(b"%d" % value for value in pixels)),
+        ("text.pgm", b"P2 4 4 255\n", b"7 " * 16),
+        ("bits.pgm", b"P1 4 4\n", b"0 " * 16),
+        ("seven.ppm", b"P6 4 4 127\n", pixels),
+    ):
+        (root / name).write_bytes(head + body)
+    found = decode(root, tmp_path, resolution=4, max_broken=0.9)
+    assert found.info["names"] == ["bytes.ppm", "grey.pgm"]
+    assert found.x[0].transpose(1, 2, 0).tobytes() == pixels
+    assert all("too slowly" in reason for reason in found.info["broken"].values())
+
+
+def test_the_name_of_a_data_set_is_shown_as_text(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+
+    bar = SimpleNamespace(update=lambda _: None, close=lambda: None)
+    monkeypatch.setattr(cache, "tqdm", lambda **about: said.append(about["desc"]) or bar)
+    decode(folder, tmp_path, name="my faces")
+    decode(folder, tmp_path, name="n\x1b[31mRED\x1b]0;owned\x07" + "x" * 500)
+    assert said[0] == "decoding my faces"
+    assert said[1].startswith(r"decoding n\x1b[31mRED\x1b]0;owned\x07")
+    assert said[1].isprintable()
+    assert len(said[1]) < 60
+
+
 def test_damaged_entry_is_made_anew(folder: Path, tmp_path: Path) -> None:
     first = decode(folder, tmp_path)
     x, info = first.x.copy(), first.info

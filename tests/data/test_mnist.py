@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import struct
 import threading
+import tracemalloc
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -120,6 +121,25 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     (tmp_path / "labels.gz").write_bytes(data)
     with pytest.raises(SettingError, match="damaged"):
         read_idx(tmp_path, "labels", 1)
+
+
+def test_no_more_is_decompressed_than_is_stated(tmp_path: Path) -> None:
+    small = idx(np.arange(8, dtype=np.uint8))
+    (tmp_path / "fitting.gz").write_bytes(gzip.compress(small))
+    assert read_idx(tmp_path, "fitting", 1).tolist() == list(range(8))
+    (tmp_path / "longer.gz").write_bytes(gzip.compress(small + bytes(200_000_000), 1))
+    (tmp_path / "much.gz").write_bytes(
+        gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, 2**32 - 1) + bytes(1000))
+    )
+    (tmp_path / "ended.gz").write_bytes(gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, 0)))
+    tracemalloc.start()
+    for name, words in (("longer", "too long"), ("much", "more than")):
+        with pytest.raises(SettingError, match=words) as caught:
+            read_idx(tmp_path, name, 1)
+        assert len(str(caught.value).splitlines()) <= 3
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+    assert len(read_idx(tmp_path, "ended", 1)) == 0
 
 
 def test_short_and_foreign_labels(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +145,17 @@ def test_save_leaves_no_half_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match="Cannot write"):
         pictures.save(tmp_path / "file" / "picture.png", Image.new("L", (3, 2)))
+
+
+def test_names_are_drawn_as_they_stand() -> None:
+    """No formula, which may be wrong, and nothing that fonts lack."""
+    rows = [{"samples_seen": i, r"loss/$\frac$": i, "loss/\x1b[31m": i, "_x$": i} for i in (1, 2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pictures.curves(rows)
+
+
+def test_a_name_of_many_digits_takes_no_time() -> None:
+    begin = time.process_time()
+    pictures.curves([{"samples_seen": 1, "1" * 100_000: 1.0}])
+    assert time.process_time() - begin < 5

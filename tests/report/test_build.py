@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from src.errors import SettingError
+from src.report import statistics
 from src.report.build import compare
 from src.report.comparison import Comparison
 from src.report.read import read_runs
@@ -65,6 +66,18 @@ def test_what_is_not_told_apart_says_so(tmp_path: Path) -> None:
     (table,) = compared(tmp_path / "same").tables
     assert table.verdict.text.startswith("No difference is more than noise")
     assert not any(pair.distinct for pair in table.verdict.pairs)
+
+
+def test_a_table_without_letters_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep(tmp_path, "dcgan", "lsgan", "wgan", dcgan=2.0, lsgan=4.0, wgan=8.0, sd=0.01)
+    (table,) = compared(tmp_path).tables
+    assert [group.letters for group in table.groups] == ["a", "b", "c"]
+    assert "No letters" not in table.verdict.text
+    monkeypatch.setattr(statistics, "MOST_SETS", 2)
+    (table,) = compared(tmp_path).tables
+    assert [group.letters for group in table.groups] == ["", "", ""]
+    assert "No letters are given" in table.verdict.text
+    assert len(table.verdict.pairs) == 3
 
 
 def test_one_seed_gets_no_verdict(tmp_path: Path) -> None:

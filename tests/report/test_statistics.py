@@ -1,11 +1,13 @@
 """The test against scipy's, and what it promises on simulated tables."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from benchmarks.verdicts import SPREADS, tables
-from src.report.statistics import Differences, bartlett, letters, range_isf, range_sf
+from src.report.statistics import LETTERS, Differences, bartlett, letters, range_isf, range_sf
 
 # 2,000 tables at 5 %: the standard error is 0.5 %, so that 6 % is two of them above.
 TABLES, MOST = 2000, 0.06
@@ -156,3 +158,24 @@ def test_letters_of_a_textbook_case() -> None:
     assert letters(distinct) == ["a", "ab", "bc", "c"]
     assert letters(np.zeros((3, 3), bool)) == ["a", "a", "a"]
     assert letters(~np.eye(3, dtype=bool)) == ["a", "b", "c"]
+
+
+def pairs_of(k: int) -> np.ndarray:
+    """2 k groups, of which each differs from its neighbour only."""
+    distinct = np.zeros((2 * k, 2 * k), bool)
+    for i in range(0, 2 * k, 2):
+        distinct[i, i + 1] = distinct[i + 1, i] = True
+    return distinct
+
+
+def test_letters_end_where_there_would_be_too_many() -> None:
+    """k pairs that overlap with all others need 2^k letters."""
+    assert len(set("".join(letters(pairs_of(6))))) == 64
+    np.testing.assert_array_equal(shown(pairs_of(6)), pairs_of(6))
+    begin = time.process_time()
+    assert letters(pairs_of(7)) is None  # more than there are
+    assert letters(pairs_of(100)) is None
+    assert time.process_time() - begin < 2
+    all_differ = ~np.eye(len(LETTERS) + 1, dtype=bool)
+    assert letters(all_differ) is None
+    assert letters(all_differ[1:, 1:]) == list(LETTERS)

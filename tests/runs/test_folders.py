@@ -62,3 +62,13 @@ def test_depth_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for place in visited[:0:-1]:  # pytest's own cleaning up is recursive
         place.rmdir()
     assert len(visited) == 1501
+
+
+def test_a_link_never_renames_what_is_there(tmp_path: Path) -> None:
+    """However early its name comes: both the folder and what is below keep their own paths."""
+    (tmp_path / "mine" / "run" / "inside").mkdir(parents=True)
+    (tmp_path / "a_theirs").mkdir()
+    (tmp_path / "a_theirs" / "x").symlink_to("../mine/run")
+    (tmp_path / "a_theirs" / "y").symlink_to("../mine/run/inside")
+    (tmp_path / "a_link").symlink_to("mine")
+    assert places(tmp_path) == [".", "a_theirs", "mine", "mine/run", "mine/run/inside"]

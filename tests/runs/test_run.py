@@ -1,8 +1,11 @@
 """The run folder: whole files or none, one process at a time, and nothing is lost by a refusal."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +15,9 @@ import yaml
 from src.config.composition import compose, plain
 from src.errors import SettingError
 from src.runs import run as runs
-from src.runs.files import write_atomically
+from src.runs.files import appending, write_atomically
 from src.runs.provenance import git_commit, provenance
-from src.runs.run import CONTENTS, Run
+from src.runs.run import CONTENTS, Run, run_folders
 from tests.conftest import contents
 
 SETTINGS = plain(
@@ -363,3 +366,121 @@ def test_a_stray_summary_hides_no_run_below(run: Run) -> None:
     (top / "summary.json").write_text("{}")
     (run / "samples" / "summary.json").write_text("{}")
     assert list(runs.run_folders(top)) == [top, run.folder]
+
+
+# What would be waited for, or renamed
+
+
+@pytest.mark.parametrize("name", [
+    "log.txt", ".stop", "notes", "checkpoints/.last.ckpt", "checkpoints/x.ckpt", "samples/a/b",
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_what_is_neither_file_nor_folder_is_refused(name: str, kind: str, run: Run) -> None:
+    run = trained(run)
+    path = run / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file")
+    assert run.look(SETTINGS, "continue") == "interrupted"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        bound = socket.socket(socket.AF_UNIX)
+        here = os.getcwd()
+        os.chdir(path.parent)  # the name of a socket must be short
+        bound.bind(path.name)
+        os.chdir(here)
+        bound.close()
+    for existing in ("continue", "resume", "restart"):
+        for step in (run.look, run.open):
+            with pytest.raises(SettingError, match="is neither file nor folder") as caught:
+                step(SETTINGS, existing)
+            assert str(path) in str(caught.value)
+
+
+def test_what_killed_writers_left_is_swept_away(run: Run) -> None:
+    """And nothing else: not what looks alike, nor what another command may be writing."""
+    run = trained(run)
+    ours = (
+        *(".config.yaml.abcdefgh", ".summary.json.0123_xyz", "checkpoints/.last.ckpt.a1b2c3d4"),
+        *("checkpoints/.last.ckpt", "checkpoints/.previous", "samples/.0000000250.png.abcdefgh"),
+        *(".metrics.csv.abcdefgh", ".progress.json.abcdefgh", "..stop.abcdefgh"),
+    )
+    others = (
+        *(".evaluations.json.abcdefgh", ".summary.json.old", "samples/.notes", ".abcdefgh"),
+        *("wandb/.summary.json.abcdefgh", "checkpoints/.mine.abcdefgh", ".config.yaml.ABCDEFGH"),
+    )
+    (run / "wandb").mkdir()
+    for name in (*ours, *others):
+        (run / name).write_text("half")
+    before = {path for path in run.folder.rglob("*") if path.is_file()}
+    run.look(SETTINGS, "continue")
+    assert {path for path in run.folder.rglob("*") if path.is_file()} == before
+    run.open(SETTINGS, "continue")
+    left = {path for path in run.folder.rglob("*") if path.is_file()}
+    assert before - left == {run / name for name in ours}
+
+
+def test_a_log_is_a_file(tmp_path: Path) -> None:
+    for _ in range(2):
+        with appending(tmp_path / "log.txt") as file:
+            print("a line", file=file)
+    assert (tmp_path / "log.txt").read_text() == "a line\n" * 2
+    (tmp_path / "link").symlink_to("log.txt")
+    (tmp_path / "dangling").symlink_to("new")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    for name in ("link", "dangling", "pipe"):
+        with pytest.raises(SettingError, match="is no regular file"):
+            appending(tmp_path / name)
+    os.close(reader)
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "log.txt").read_text() == "a line\n" * 2
+
+
+def test_a_run_keeps_its_name_whatever_links_lead_to_it(tmp_path: Path) -> None:
+    for name in ("mine/default/seed=2", "b", "mine/default/seed=10"):
+        made = Run(tmp_path / "runs" / name)
+        made.open(SETTINGS, "continue")
+        made.close()
+    (tmp_path / "runs" / "a_theirs").mkdir()
+    (tmp_path / "runs" / "a_theirs" / "x").symlink_to("../mine/default/seed=2")
+    elsewhere = Run(tmp_path / "elsewhere")
+    elsewhere.open(SETTINGS, "continue")
+    elsewhere.close()
+    (tmp_path / "runs" / "c").symlink_to(elsewhere.folder)
+    found = [str(path.relative_to(tmp_path / "runs")) for path in run_folders(tmp_path / "runs")]
+    assert found == ["b", "c", "mine/default/seed=10", "mine/default/seed=2"]
+
+
+# The clock
+
+
+def test_the_clock(run: Run) -> None:
+    run = trained(run)
+    (run / "metrics.csv").write_text("samples_seen,seconds,loss\n50,1.5,2\n60,,3\n70,2.5,4\n80,3")
+    assert run.clock == ([50, 70], [1.5, 2.5])
+    (run / "metrics.csv").write_text("samples_seen,loss\n50,1.5\n")
+    assert run.clock == ([], [])
+
+
+def test_a_clock_of_millions_of_rows_is_damaged(run: Run) -> None:
+    run = trained(run)
+    (run / "metrics.csv").write_text("samples_seen,seconds\n" + "1,1\n" * 8_000_000)
+    begin = time.process_time()
+    with pytest.raises(SettingError, match="more than 200,000 rows"):
+        _ = run.clock
+    assert time.process_time() - begin < 2
+
+
+def test_progress_of_many_numbers_is_damaged(run: Run) -> None:
+    run = trained(run)
+    beat = {"samples_seen": 1, "budget": 9, "seconds": 1, "rate": 1, "time": 1, "scores": []}
+    for names, right in ((200, True), (201, False)):
+        scores = [{f"a{i}": 1 for i in range(names)}]
+        (run / "progress.json").write_text(json.dumps(beat | {"scores": scores}))
+        if right:
+            assert run.progress["scores"] == scores
+        else:
+            with pytest.raises(SettingError, match="more than 200 numbers"):
+                _ = run.progress

@@ -13,9 +13,11 @@ from src.errors import SettingError
 from src.runs.stored import (
     NUMBER,
     Limits,
+    as_name,
     check_plain,
     expect,
     is_amount,
+    is_name,
     parse_json,
     parse_yaml,
     read_bytes,
@@ -179,3 +181,31 @@ def test_shapes_that_are_met(value: Any, shape: Any) -> None:
 def test_shapes_that_are_not(value: Any, shape: Any, named: str) -> None:
     with pytest.raises(SettingError, match=named):
         expect(value, shape, "x")
+
+
+def test_a_repeated_key_among_many_is_found_at_once() -> None:
+    inside = ",".join(f'"{i:06d}":0' for i in range(200_000))
+    assert len(parse_json(f"{{{inside}}}")) == 200_000
+    begin = time.process_time()
+    with pytest.raises(ValueError, match="'zz' is there twice"):
+        parse_json(f'{{{inside},"zz":0,"zz":0}}')
+    assert time.process_time() - begin < 3
+
+
+@pytest.mark.parametrize("name", [
+    "loss/d", "fid10k_mnist", "iw50_200_test", "d_prob/held_out", "lr-Adam/pg1", "fid10k_my faces",
+    "fid2k_Gesichter_größer", "utilization.gpu (%)", "1.5", "x" * 200,
+])  # fmt: skip
+def test_names_of_numbers(name: str) -> None:
+    assert is_name(name)
+    assert as_name(name) == name
+
+
+@pytest.mark.parametrize("name", [
+    *("", " x", "x" * 201, "loss/\x1b[31m", "a\nb", "\u202ex", r"$\frac$", "=x", "x\n", "<b>"),
+    *(3, None),
+])  # fmt: skip
+def test_what_is_no_name(name: object) -> None:
+    assert not is_name(name)
+    if isinstance(name, str):
+        assert is_name(as_name(name))

@@ -266,3 +266,38 @@ def test_no_space(tmp_path: Path) -> None:
 def test_distributions(tmp_path: Path, text: str, distribution: Callable) -> None:
     source = start(tmp_path, f"x={text}")
     assert source._space["x"] == distribution
+
+
+@pytest.mark.parametrize(("key", "kind"), [
+    (LR, optuna.distributions.FloatDistribution(1e-9, 1e9)),
+    ("model", optuna.distributions.CategoricalDistribution(["gan", "vae", "hydra.run.dir=/x"])),
+])  # fmt: skip
+def test_a_journal_of_strangers(
+    key: str, kind: object, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Values outside of the space are neither run nor named as the best; those inside are."""
+    source = start(tmp_path, n_trials=2)
+    inside = source.ask()
+    finish(inside)
+    strange = {LR: 1e5, "model": "hydra.run.dir=/x"}[key]
+    kinds = source._space | {key: kind}
+    values = {LR: 1e-3, "model": "vae"} | {key: strange}
+    frozen = optuna.trial.create_trial(params=values, distributions=kinds, value=-100.0)
+    source._study.add_trial(frozen)
+    source._study.enqueue_trial(values)  # would be asked for next
+    again = start(tmp_path, n_trials=2)
+    assert "Not counted: 1 trials" in capsys.readouterr().out
+    asked = []
+    while (trial := again.ask()) is not None:
+        asked.append(trial.words)
+        finish(trial)
+    assert asked[0] == inside.words
+    assert len(asked) == 2
+    assert not any(f"{key}={strange}" in words for words in asked)
+    assert str(strange) not in again.report()
+
+
+def test_an_honest_journal_is_not_spoken_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    finish(start(tmp_path).ask())
+    start(tmp_path)
+    assert capsys.readouterr().out == ""

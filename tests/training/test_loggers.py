@@ -87,6 +87,41 @@ def test_cut_back_of_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "metrics.csv").exists()
 
 
+@pytest.mark.parametrize(("header", "row", "told"), [
+    ("samples_seen," + ",".join(f"c{i}" for i in range(1000)), "1" + ",1" * 1000, "columns"),
+    ("samples_seen," + ",".join(f"c{i}" for i in range(999)), "1\n" + "," * 2_000_000, "cells"),
+    (r"samples_seen,loss/$\frac$", "1,1", "cannot be called"),
+    ("samples_seen,loss/\x1b[31m", "1,1", "cannot be called"),
+    ("samples_seen," + "1" * 100_000, "1,1", "cannot be called"),
+    ("samples_seen,loss", f"-{'9' * 400},1", "samples_seen is -999"),
+    ("samples_seen,loss", "-1,1", "samples_seen is -1"),
+    ("samples_seen,loss", f"{2**53},1", "samples_seen is 9007"),
+    ("samples_seen,loss", "1.5,1", "1.5"),
+])  # fmt: skip
+def test_a_metrics_file_of_strangers(header: str, row: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(SettingError, match=told) as caught:
+        cut_back(tmp_path / "metrics.csv", 100)
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+    assert str(caught.value).isprintable()
+
+
+def test_a_wide_metrics_file_is_read(tmp_path: Path) -> None:
+    names = [f"loss/{i}" for i in range(999)]
+    row = "1" + ",2.5" * 999
+    (tmp_path / "metrics.csv").write_text(f"samples_seen,{','.join(names)}\n{row}\n")
+    assert read_metrics(tmp_path / "metrics.csv") == [
+        {"samples_seen": 1} | dict.fromkeys(names, 2.5)
+    ]
+
+
+def test_what_is_logged_can_be_read(tmp_path: Path) -> None:
+    """Whatever a callback of one's own calls its numbers."""
+    log(tmp_path, (1, {"$x$": 1.0, "lr-Adam/pg1": 2.0, "a\nb": 3.0}))
+    (row,) = read_metrics(tmp_path / "metrics.csv")
+    assert row == {"samples_seen": 1, "_x_": 1.0, "lr-Adam/pg1": 2.0, "a_b": 3.0}
+
+
 def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match="Cannot write"):

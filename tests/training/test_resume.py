@@ -448,6 +448,17 @@ def test_a_file_that_is_no_checkpoint_of_ours(killed: Run) -> None:
         assert "is not of this model" in refused(killed)
 
 
+@pytest.mark.parametrize("name", ["loss/\x1b[31mRED", "loss/x\nerror: all is lost", r"$\frac$", ""])
+def test_a_record_that_has_no_name(name: str, killed: Run) -> None:
+    path = killed / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    state["sparring"]["records"][name] = (1.0, 1)
+    torch.save(state, path)
+    message = refused(killed)
+    assert "is not of this model" in message
+    assert all(part.isprintable() for part in message.splitlines())
+
+
 def test_other_data(killed: Run) -> None:
     killed.update_summary(data_id=killed.summary["data_id"] | {"hash": "another"})
     message = refused(killed)
