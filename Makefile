@@ -6,7 +6,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MOD
 # Where this is set, every process would compile all of torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: train test test-all lint format lock clean
+.PHONY: train test test-all gpu-check lint format lock clean
 
 train: .venv/ready  ## train the default model, DCGAN on MNIST, and score it
 	$(BIN)/python -m src.train
@@ -16,6 +16,9 @@ test: .venv/ready  ## the tests that every change must pass, in a few minutes
 
 test-all: .venv/ready  ## all tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --timeout 3600
+
+gpu-check: .venv/ready  ## whether all of it works on the GPU; without one, a small plan on the CPU
+	$(BIN)/python -m benchmarks.gpu_check
 
 lint: .venv/ready  ## style and format
 	$(BIN)/ruff check .

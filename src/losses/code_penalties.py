@@ -134,8 +134,23 @@ def jacobian_by_autograd(encoder: nn.Module, x: Tensor, probes: int | None = Non
             directions = torch.eye(z.shape[1], device=z.device)[:, None].expand(-1, *z.shape)
         else:
             directions = noise.normal(probes, *z.shape, dim=1, device=z.device)
-        (rows,) = torch.autograd.grad(
-            z, x, directions, is_grads_batched=True, create_graph=torch.is_grad_enabled()
-        )
+        rows = _products(z, x, directions, batched=x.device.type != "cuda")
     total = rows.square().flatten(2).sum((0, 2))
     return total if probes is None else total / probes
+
+
+def _products(z: Tensor, x: Tensor, directions: Tensor, batched: bool) -> Tensor:
+    """v dz/dx (k, n, ...) of directions v (k, n, d), with its graph where gradients are recorded.
+
+    Args:
+        z: codes (n, d) of x.
+        x: (n, ...).
+        directions: (k, n, d).
+        batched: all at once, by vmap, in which cuDNN's convolutions do not work (torch 2.11).
+    """
+    graph = torch.is_grad_enabled()
+    if batched:
+        (rows,) = torch.autograd.grad(z, x, directions, is_grads_batched=True, create_graph=graph)
+        return rows
+    rows = [torch.autograd.grad(z, x, v, retain_graph=True, create_graph=graph) for v in directions]
+    return torch.stack([row for (row,) in rows])

@@ -305,7 +305,7 @@ class GenerativeModel(L.LightningModule):
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
-        """Eval mode, no gradients, full precision, for the time of a `with` block."""
+        """Eval mode, no gradients, no autocast, for the time of a `with` block."""
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
@@ -338,10 +338,14 @@ class GenerativeModel(L.LightningModule):
             raise ValueError("names of its records are none, or too many")
         self.samples_seen, self.iteration = state["samples_seen"], state["iteration"]
         self.updates, self.seconds = Counter(state["updates"]), state["seconds"]
+        # Before the model is moved to its device, where `on_fit_start` brings these.
         self._records = {
-            name: [torch.tensor(total, device=self.device), count]
-            for name, (total, count) in state["records"].items()
+            name: [torch.tensor(total), count] for name, (total, count) in state["records"].items()
         }
+
+    def on_fit_start(self) -> None:
+        for entry in self._records.values():
+            entry[0] = entry[0].to(self.device)
 
 
 def freeze(*networks: nn.Module) -> "_Frozen":

@@ -215,6 +215,7 @@ def full_precision(device_type: str) -> Iterator[None]:
         (cudnn, "deterministic", True),
         (torch.backends.cuda.matmul, "fp32_precision", "ieee"),
         (cudnn.conv, "fp32_precision", "ieee"),
+        (cudnn.rnn, "fp32_precision", "ieee"),  # or torch cannot say what cuDNN as a whole does
         (torch.backends.mkldnn.matmul, "fp32_precision", "ieee"),
         (torch.backends.mkldnn.conv, "fp32_precision", "ieee"),
     ]

@@ -13,9 +13,10 @@ from src.models.base import GenerativeModel
 
 def cost(model: GenerativeModel, trainer: L.Trainer) -> dict[str, Any]:
     """The cost entries of summary.json; seconds of training only, memory in bytes, of rank 0."""
-    if model.device.type == "cuda":
-        device = torch.cuda.get_device_name(model.device)
-        memory = torch.cuda.max_memory_allocated(model.device)
+    place = trainer.strategy.root_device  # the model is back on the CPU when its training ends
+    if place.type == "cuda":
+        device = torch.cuda.get_device_name(place)
+        memory = torch.cuda.max_memory_allocated(place)
     else:
         device = f"cpu, {torch.get_num_threads()} threads"
         # Linux counts in KiB, macOS in bytes.

@@ -12,6 +12,7 @@ from src.losses.code_penalties import (
     Contractive,
     KLSparsity,
     NoCodePenalty,
+    _products,
     jacobian_by_autograd,
     jacobian_of_sigmoid_layer,
 )
@@ -93,3 +94,18 @@ def test_points_have_their_own_scale() -> None:
     encoder, x = MLPEncoder((3,), 2, (), output="sigmoid"), torch.randn(4, 3)
     expected = jacobian_by_autograd(encoder, x).mean()
     assert_close(Contractive(1.0)(encoder, x, encoder(x)), expected, rtol=1e-5, atol=0)
+
+
+def test_products_one_by_one_are_those_at_once() -> None:
+    """With the gradients behind them: on a GPU they are made one by one."""
+    encoder, x = case(hidden=(4,))
+    x.requires_grad_()
+    z = encoder(x)
+    directions = torch.randn(3, *z.shape)
+    weights = list(encoder.parameters())[:1]
+    found = []
+    for batched in (True, False):
+        rows = _products(z, x, directions, batched)
+        (slope,) = torch.autograd.grad(rows.square().sum(), weights, retain_graph=True)
+        found.append((rows, slope))
+    assert_close(*found)

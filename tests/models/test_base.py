@@ -215,3 +215,16 @@ def test_nothing_piles_up() -> None:
     before = len(torch.cuda._queued_calls)
     steps(model, 3)
     assert len(torch.cuda._queued_calls) == before
+
+
+def test_records_of_a_checkpoint_follow_the_model_to_its_device() -> None:
+    """Lightning loads a checkpoint first and moves the model afterwards."""
+    model = built(*TINY)
+    model.record(**{"loss/d": torch.ones(4)})
+    checkpoint: dict = {}
+    model.on_save_checkpoint(checkpoint)
+    model = built(*TINY)
+    model.on_load_checkpoint(checkpoint)
+    model.to("meta").on_fit_start()
+    names, totals = model.recorded()
+    assert (names, totals.device.type) == (["loss/d"], "meta")
