@@ -28,8 +28,9 @@ from typing import Any
 from unittest import mock
 
 # Nothing here imports torch: checks are forked from this process, and CUDA does not survive a fork.
-from src.config import CONF
-from src.runs import Run, write_atomically
+from src.config.composition import CONF
+from src.runs.files import write_atomically
+from src.runs.run import Run
 
 ROOT = Path(__file__).parents[1]
 TAIL = 15  # lines of a log that the report shows
@@ -309,7 +310,7 @@ def _difference(run: Run, other: Run) -> dict[str, float]:
     """Of all weights at the end: the largest, and the norm of all relative to the weights'."""
     import torch
 
-    from src.callbacks.checkpoint import load_checkpoint
+    from src.training.checkpoints import load_checkpoint
 
     states = [load_checkpoint(r.checkpoint)["state_dict"].values() for r in (run, other)]
     a, b = (torch.cat([w.flatten().double() for w in s if w.is_floating_point()]) for s in states)
@@ -318,9 +319,9 @@ def _difference(run: Run, other: Run) -> dict[str, float]:
 
 def fid(bench: Bench) -> None:
     """FID by this device and by the CPU, and the speed of its parts."""
-    from src.build import load_data, load_model
     from src.metrics.quality import QualityScorer
     from src.metrics.scorers import as_settings, choose_extractor
+    from src.training.trained import load_data, load_model
 
     run, n = bench.trained(), bench.plan.n
     devices = tuple(dict.fromkeys(("cpu", bench.device)))
@@ -355,8 +356,8 @@ def _parts(bench: Bench, devices: Sequence[str]) -> None:
     """Seconds of distances in features as wide as Inception's, and its own speed and answers."""
     import torch
 
-    from src.metrics.features import Inception
     from src.metrics.quality import frechet_distance, manifold, moments
+    from src.networks.features import Inception
 
     torch.manual_seed(0)
     real, fake = torch.randn(2, *bench.plan.features)

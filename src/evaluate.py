@@ -12,8 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli import launch
 from src.config.checks import check_evaluate
-from src.runs import run as runs
 from src.runs.escape import line
+from src.runs.files import write_atomically
+from src.runs.records import EVALUATIONS
+from src.runs.run import Run
 
 
 def evaluate(config: DictConfig, _: Path) -> None:
@@ -22,7 +24,7 @@ def evaluate(config: DictConfig, _: Path) -> None:
     from src.training.trained import load_data, load_model
     from src.training.trainer import device_of
 
-    run = runs.Run(Path(config.run))
+    run = Run(Path(config.run))
     model = load_model(run).to(device_of(config.device))
     data = load_data(run, model.spec, config.data.root, config.data.cache)
     records = []
@@ -38,8 +40,8 @@ def evaluate(config: DictConfig, _: Path) -> None:
         print("Nothing was scored: leave out metrics=none, or choose another.")
         return
     path = run / "evaluations.json"
-    stored = run.read_json(path.name, runs.EVALUATIONS, [])
-    runs.write_atomically(path, json.dumps(stored + records, indent=2) + "\n")
+    stored = run.read_json(path.name, EVALUATIONS, [])
+    write_atomically(path, json.dumps(stored + records, indent=2) + "\n")
     print(f"Added to {line(str(path), 400)}")
 
 

@@ -11,9 +11,11 @@ from src import cli as command
 from src.cli import launch, quoted
 from src.config import checks
 from src.config import composition as config
+from src.data import sources
 from src.data.sources import box
 from src.errors import SettingError
 from src.sweeps import launchers
+from src.sweeps.sweep import sweep
 from src.sweeps.worker import Order, Outcome
 from tests.conftest import QUICK
 
@@ -32,7 +34,7 @@ def launch_train(calls: Calls, *words: str) -> None:
     def run(settings: DictConfig, folder: Path) -> None:
         calls.append((settings, folder))
 
-    launch("train", checks.check, run, [*QUICK, *words])
+    launch("train", checks.check, run, [*QUICK, *words], sweep)
 
 
 def test_a_single_run(calls: Calls, tmp_path: Path) -> None:
@@ -89,7 +91,7 @@ def test_a_sweep_resolves_the_source_and_says_so_once(
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(command, "_sources", {})
+    monkeypatch.setattr(sources, "_sources", {})
     # kmnist's mirror is not asked: the folder of images has none.
     words = ["data=celeba", "data.source=auto", "data.root=/nowhere/at/all", "seed=0,1,2"]
     launch_train(calls, "-m", *words)

@@ -21,8 +21,8 @@ from src.errors import SettingError
 from src.evaluate import evaluate
 from src.runs.run import Run
 from src.sample import class_index, sample, traversal, write
-from src.training import trainer as build
 from src.training.fit import train
+from src.training.trained import load_model
 from tests.conftest import composed, contents
 
 TINY = {
@@ -88,7 +88,7 @@ def test_arrays(name: str, n: int, run_of: Callable, tmp_path: Path) -> None:
     a, b, c = (np.load(tmp_path / f"{file}.npz")["arr_0"] for file in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
-    x = build.load_model(run_of(name)).sample(n, seed=3)
+    x = load_model(run_of(name)).sample(n, seed=3)
     if name == "toy":
         assert_close(torch.from_numpy(a), x)
     else:
@@ -113,7 +113,7 @@ def test_a_folder_of_pictures(run_of: Callable, tmp_path: Path) -> None:
 def test_the_class_asked_for(run_of: Callable, tmp_path: Path) -> None:
     """By name; the classes in turn if none is named, and one along each row between two codes."""
     run = run_of("conditional")
-    model = build.load_model(run)
+    model = load_model(run)
     z = model.latents(4, seed=3)
     for word, labels in (("label=7", [7] * 4), ("label=null", [0, 1, 2, 3])):
         draw(run, "n=4", "seed=3", word, f"out={tmp_path}/x.npz")
@@ -144,7 +144,7 @@ def test_traversal_of_an_autoencoder(
     assert sorted(order) == list(range(40))
     change = x.var(1).sum(1)
     assert (change.diff() < 1e-2 * change[0]).all()
-    model = build.load_model(run_of("vae"))
+    model = load_model(run_of("vae"))
     law = model.latents(10_000, seed=3)
     z = law.mean(0).repeat(10, 1)
     z[:, order[0]] += law[:, order[0]].std() * torch.linspace(-3, 3, 10)
@@ -159,7 +159,7 @@ def test_a_single_class_is_traversed() -> None:
     """A conditional model's rows are of the class asked for, or of the first one."""
 
     class Conditional:
-        conditional, device, reconstruct = True, torch.device("cpu"), None
+        conditional, device, reconstruct = True, torch.device("cpu"), print
 
         def latents(self, n: int, seed: int) -> torch.Tensor:
             return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))
@@ -182,7 +182,7 @@ def test_interpolation(name: str, run_of: Callable, tmp_path: Path) -> None:
     draw(run_of(name), "what=interpolation", "n=3", "seed=5", f"out={tmp_path}/x.npz")
     array = np.load(tmp_path / "x.npz")["arr_0"]
     assert len(array) == 30
-    ends = build.load_model(run_of(name)).sample(6, seed=5)
+    ends = load_model(run_of(name)).sample(6, seed=5)
     if name == "toy":
         got = torch.from_numpy(array).view(3, 10, -1)[:, [0, -1]].flatten(0, 1)
         assert_close(got, ends, rtol=1e-4, atol=1e-5)

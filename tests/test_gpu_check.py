@@ -17,8 +17,9 @@ import pytest
 
 from benchmarks import gpu_check
 from benchmarks.gpu_check import Bench, CheckError
-from src import checks, config
-from src.runs import Run
+from src.config import checks
+from src.config import composition as config
+from src.runs.run import Run
 
 Checked = Callable[..., tuple[int, dict[str, Any]]]
 

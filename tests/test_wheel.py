@@ -35,9 +35,9 @@ def test_wheel_carries_all_that_is_no_code(installed: Path) -> None:
     sources = {p.relative_to(ROOT) for p in (ROOT / "conf").rglob("*.yaml")}
     packed = {p.relative_to(installed / "src") for p in (installed / "src/conf").rglob("*.yaml")}
     assert packed == sources
-    weights = {path.name for path in (installed / "src/metrics/weights").iterdir()}
+    weights = {path.name for path in (installed / "src/networks/weights").iterdir()}
     assert {"mnist.safetensors", "digits.safetensors", "faces.safetensors"} <= weights
-    assert (installed / "src/code_page.html").exists()
+    assert (installed / "src/pictures/code_page.html").exists()
     assert not (installed / "conf").exists()
 
 

@@ -1,7 +1,7 @@
 """Composition of a configuration, and what it says of a run: its identity and its folder.
 
-`conf/<command>.yaml` is composed with the words of the command line, and `src/config/checks.py` then
-checks it. Neither imports torch, so that what is wrong is said at once.
+`conf/<command>.yaml` is composed with the overrides of the command line, and `src/config/checks.py`
+then checks it. Neither imports torch, so that what is wrong is said at once.
 """
 
 import difflib

@@ -1,7 +1,7 @@
 """Where data come from: what lies under `data.root`, what a mirror serves, what stands in.
 
-Neither torch nor NumPy is imported: commands decide the source, and report a missing folder, before torch is
-imported.
+Neither torch nor NumPy is imported: commands decide the source, and report a missing folder, before
+torch is imported.
 """
 
 import itertools

@@ -1,1 +1,1 @@
-"""One model on several devices: ranks, the noise that they share, and the processes that they are."""
+"""One model on several devices: ranks, their shared noise, and their processes."""

@@ -1,10 +1,10 @@
 """Starts the ranks of one model as processes of this machine, and watches over them.
 
 `python -m src.train trainer.devices=2` holds the run folder and does nothing but this; the ranks
-(`src/distributed/ranks.py`) are children that get the checked configuration on their standard input. So they
-start in the same way from a command line, in a sweep and from Python, and none can die, nor hang
-for one that died, without the run ending in an error. This module imports torch in the children
-only.
+(`src/distributed/ranks.py`) are children that get the checked configuration on their standard
+input. So they start in the same way from a command line, in a sweep and from Python, and none can
+die, nor hang for one that died, without the run ending in an error. This module
+imports torch in the children only.
 """
 
 import contextlib

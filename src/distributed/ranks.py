@@ -23,7 +23,7 @@ from torch import distributed as dist
 
 from src.errors import SettingError
 
-# Others wait while rank 0 scores. A rank that dies is noticed without it, see `src/distributed/processes.py`.
+# Others wait while rank 0 scores. `src/distributed/processes.py` notices a rank that dies.
 PATIENCE = datetime.timedelta(days=7)
 
 

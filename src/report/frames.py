@@ -64,7 +64,7 @@ def add_pictures(comparison: Comparison, records: Mapping[str, Record], megabyte
 
 
 def _pitch(record: Record) -> int | None:
-    """Pixels from one tile to the next, as `src.pictures.grids.grid` draws them; None for points."""
+    """Pixels from one tile to the next in `src.pictures.grids.grid`; None for points."""
     shape = (record.summary.get("data_id") or {}).get("shape") or ()
     if len(shape) != 3 or min(shape) < 1:
         return None

@@ -106,7 +106,7 @@ class Run:
             raise SettingError(f"{path} cannot be read: {reason}.") from error
 
     def read_json(self, name: str, shape: Any, absent: Any, cure: str = "") -> Any:
-        """Plain values of a file of the folder, checked against a shape of `src.runs.stored.expect`.
+        """Plain values of a file of the folder, checked against a shape by `stored.expect`.
 
         Args:
             name: of the file.

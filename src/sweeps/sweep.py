@@ -2,9 +2,10 @@
 
 Every run is checked before the first begins; those that cannot work are left out and listed. Each
 of the others is a process of its own (`src/sweeps/worker.py`), here or where the launcher puts it
-(`src/sweeps/launchers.py`); what the runs are says the sweeper (`src/sweeps/search.py`). Nothing that becomes of
-one run touches another. The same command again does what is left. At the same time, it shares the
-runs with the first: what another process trains is left to it, and waited for.
+(`src/sweeps/launchers.py`); which runs there are is the sweeper's choice (`src/sweeps/search.py`).
+Nothing that becomes of one run touches another. The same command again does what is left. At the
+same time, it shares the runs with the first: what another process trains is left to it, and waited
+for.
 """
 
 import hashlib

@@ -22,7 +22,11 @@ class Levelled(Tiny):
 
     def __init__(self, level: Callable[[int], float], real_label: float = 1.0) -> None:
         super().__init__(POINTS)
-        self.level, self.loss = level, NonSaturating(real_label)
+        self.level, self.loss, self.packing = level, NonSaturating(real_label), 1
+
+    @property
+    def judge(self) -> "Levelled":
+        return self
 
     def critic_logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return torch.full((len(x),), self.level(self.samples_seen)).logit()

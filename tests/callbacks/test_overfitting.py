@@ -20,8 +20,12 @@ class Judging(Tiny):
 
     def __init__(self, spec: object = POINTS, norm: bool = False) -> None:
         super().__init__(spec)
-        self.loss = NonSaturating()
         self.discriminator = nn.BatchNorm1d(2) if norm else nn.Identity()
+        self.loss, self.packing = NonSaturating(), 1
+
+    @property
+    def judge(self) -> "Judging":
+        return self
 
     def critic_logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         self.seen = labels
@@ -54,7 +58,7 @@ def test_every(fit: Callable, tmp_path: Path) -> None:
 
 def test_outputs_of_a_loss_without_probabilities(fit: Callable, tmp_path: Path) -> None:
     model = Judging()
-    model.adversary.loss.output = lambda logits: 3 * logits
+    model.loss.output = lambda logits: 3 * logits
     trainer, _ = fit(Overfitting(n=50), model=model, loggers=[CSVMetrics(str(tmp_path))])
     expected = 3 * trainer.datamodule.splits["train"].x.sum(1).mean()
     assert logged(tmp_path)[-1]["d_prob/train"] == pytest.approx(float(expected), abs=1e-5)
@@ -80,7 +84,7 @@ def test_batch_norm_takes_the_batch_and_keeps_its_averages() -> None:
     """As in training, where reals and fakes pass apart; the averages are those of both."""
     torch.manual_seed(0)
     model = Judging(norm=True)
-    norm = model.adversary.discriminator
+    norm = model.discriminator
     norm.running_mean.fill_(5.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x = 3 + 2 * torch.randn(20, 2)

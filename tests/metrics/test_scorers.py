@@ -137,19 +137,21 @@ def test_what_reconstructs_is_scored_for_it(settings: dict, digit_data: InMemory
         *_, reconstruction = make_scorers(settings, digit_data, model)
         assert isinstance(reconstruction, ReconstructionScorer)
         assert reconstruction.conditional == conditional
-    assert len(make_scorers(settings, digit_data, SimpleNamespace())) == 2
+    assert len(make_scorers(settings, digit_data, SimpleNamespace(conditional=False))) == 2
 
 
 def test_what_else_a_model_can_do_is_scored(settings: dict, digit_data: InMemory) -> None:
     abilities = {
-        "log_weights": LikelihoodScorer,
-        "classify": ClassificationScorer,
-        "encode": CodeScorer,
+        LikelihoodScorer: {"log_weights": print},
+        ClassificationScorer: {"classify": print, "classifier": "a layer"},
+        CodeScorer: {"encode": print},
     }
-    for ability, scorer in abilities.items():
-        model = SimpleNamespace(**{ability: None, "conditional": False})
+    for scorer, able in abilities.items():
+        model = SimpleNamespace(**able, conditional=False)
         *_, found = make_scorers(settings, digit_data, model)
         assert isinstance(found, scorer)
+    untrained = SimpleNamespace(classify=print, classifier=None, conditional=False)
+    assert len(make_scorers(settings, digit_data, untrained)) == 2
     digit_data.attributes = {"train": digit_data.splits["train"].y[:, None]}
     *_, codes, disentanglement = make_scorers(settings, digit_data, model)
     assert isinstance(codes, CodeScorer)
@@ -157,7 +159,7 @@ def test_what_else_a_model_can_do_is_scored(settings: dict, digit_data: InMemory
 
 
 def test_how_many_draws_bound_a_likelihood(settings: dict, digit_data: InMemory) -> None:
-    model = SimpleNamespace(log_weights=None, conditional=False)
+    model = SimpleNamespace(log_weights=print, conditional=False)
     found = make_scorers(settings | {"importance_samples": [1, 5]}, digit_data, model)[-1]
     assert found.importance_samples == (1, 5)
     assert found.name("kl") == "kl50_test"  # metrics.n is the most that is encoded

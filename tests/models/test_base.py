@@ -158,7 +158,7 @@ def test_the_clock_goes_through_a_checkpoint(preset: tuple[str, ...], models: di
 
 
 def test_images_are_channels_last() -> None:
-    weight = built(*TINY).discriminator.body[2].weight
+    weight = built(*TINY).adversary.discriminator.body[2].weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -184,7 +184,10 @@ def test_casts_that_are_kept_end_with_the_weights_that_they_are_of() -> None:
         with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
             fresh.append(kept.equal(model.adversary.discriminator(x).logits))
 
-    params = {"d": list(model.discriminator.parameters()), "g": list(model.generator.parameters())}
+    params = {
+        "d": list(model.adversary.discriminator.parameters()),
+        "g": list(model.generator.parameters()),
+    }
     model.update = updated
     model.adversary.discriminator.eval()  # batch statistics would change from pass to pass
     with plugin.forward_context():

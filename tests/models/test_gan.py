@@ -91,7 +91,7 @@ def test_each_step_has_gradients_of_its_player_only(share: bool, before_step: Ca
     def spy(player: str) -> None:
         order.append(player)
         other = {"d": model.generator, "g": model.adversary.discriminator}[player]
-        own = {"d": model.discriminator, "g": model.generator}[player]
+        own = {"d": model.adversary.discriminator, "g": model.generator}[player]
         assert all(parameter.grad is None for parameter in other.parameters())
         assert all(parameter.grad is not None for parameter in own.parameters())
         # None are computed either: D's weights are no part of G's graph.
@@ -186,7 +186,7 @@ def test_the_penalty_is_added_to_ds_loss() -> None:
     assert plain["loss/d"] == penalised["loss/d"]
     assert penalised["loss/penalty"] > 0
     assert "loss/penalty" not in plain
-    key = "discriminator.head.weight"
+    key = "adversary.discriminator.head.weight"
     assert not weights[key].equal(others[key])
 
 
@@ -200,7 +200,9 @@ def test_records() -> None:
     assert_close(records["loss/d"], model.adversary.loss.d(d_real, d_fake).item())
     assert_close(records["d_real"], d_real.sigmoid().mean().item())
     assert_close(records["d_fake"], d_fake.sigmoid().mean().item())
-    assert records.keys() == {"loss/d", "loss/g", "d_real", "d_fake"}
+    sides = {"loss/d_real", "loss/d_fake"}
+    assert records.keys() == {"loss/d", "loss/g", "d_real", "d_fake"} | sides
+    assert_close(sum(records[side] for side in sides), records["loss/d"])
 
 
 def test_critic_logits() -> None:
@@ -287,7 +289,7 @@ def test_gradients_are_clipped(before_step: Callable) -> None:
         model = built(*TINY, f"model.clip={clip}")
 
         def spy(player: str, model: GAN = model, clip: str = clip) -> None:
-            network = {"d": model.discriminator, "g": model.generator}[player]
+            network = {"d": model.adversary.discriminator, "g": model.generator}[player]
             gradients = [p.grad for p in network.parameters()]
             norms[clip, player] = torch.nn.utils.get_total_norm(gradients).item()
 

@@ -257,7 +257,7 @@ def test_it_can_be_used_in_every_stage(preset: tuple[str, ...]) -> None:
         samples = model.sample(4, seed=0)
         assert samples.shape == (4, 1, 28, 28)
         assert samples.abs().max() <= 1
-        assert hasattr(model, "classify") == (preset is CLASSIFY)
+        assert (model.classifier is not None) == (preset is CLASSIFY)
         if preset is CLASSIFY:
             assert model.classify(x).shape == (8, 10)
         steps(model)

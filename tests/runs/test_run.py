@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import src
 from src.config.composition import compose, plain
 from src.errors import SettingError
-from src.runs import run as runs
+from src.runs import provenance as provenance_module
 from src.runs.files import appending, write_atomically
 from src.runs.provenance import git_commit, provenance
 from src.runs.run import CONTENTS, Run, run_folders
@@ -75,7 +77,7 @@ def test_a_failed_write_leaves_the_old_file(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runs.os, function, fail)
+    monkeypatch.setattr(os, function, fail)
     with pytest.raises(SettingError, match="No space left on device") as caught:
         write_atomically(path, "new")
     message = str(caught.value)
@@ -95,7 +97,7 @@ def test_a_kill_while_writing_leaves_the_old_file(
     def kill(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.os, "replace", kill)
+    monkeypatch.setattr(os, "replace", kill)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, "new")
     assert path.read_text() == "old"
@@ -231,7 +233,7 @@ def test_a_restart_that_is_killed_leaves_a_run_folder(
     def kill(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.shutil, "rmtree", kill)
+    monkeypatch.setattr(shutil, "rmtree", kill)
     with pytest.raises(KeyboardInterrupt):
         run.open(SETTINGS, "restart")
     monkeypatch.undo()
@@ -305,7 +307,7 @@ sys.stdin.read()
         [sys.executable, "-c", code, str(run.folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(runs.__file__).parent.parent,
+        cwd=Path(src.__file__).parents[1],
     )
     try:
         assert other.stdout.readline() == b"locked\n"
@@ -340,12 +342,12 @@ def _git(folder: Path) -> Callable[..., str]:
 
 
 def test_git_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("src", "conf"):
-        (tmp_path / name).mkdir()
-    module = tmp_path / "src" / "runs.py"
+    for name in ("src/runs", "conf"):
+        (tmp_path / name).mkdir(parents=True)
+    module = tmp_path / "src" / "runs" / "provenance.py"
     module.write_text("")
     (tmp_path / "conf" / "train.yaml").write_text("")
-    monkeypatch.setattr(runs, "__file__", str(module))
+    monkeypatch.setattr(provenance_module, "__file__", str(module))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_commit() is None  # outside of git
     git = _git(tmp_path)
@@ -365,7 +367,7 @@ def test_a_stray_summary_hides_no_run_below(run: Run) -> None:
     top = run.folder.parent
     (top / "summary.json").write_text("{}")
     (run / "samples" / "summary.json").write_text("{}")
-    assert list(runs.run_folders(top)) == [top, run.folder]
+    assert list(run_folders(top)) == [top, run.folder]
 
 
 # What would be waited for, or renamed

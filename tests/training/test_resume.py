@@ -19,7 +19,6 @@ import lightning as L
 import pytest
 import torch
 
-from src.callbacks import checkpoint as module
 from src.callbacks.checkpoint import Checkpoint
 from src.callbacks.quality import Quality
 from src.config.composition import CONF, compose
@@ -492,16 +491,16 @@ def test_a_kill_while_writing(where: str, saved: Path, monkeypatch: pytest.Monke
             file.write(b"half of it")
             raise Killed
 
-        monkeypatch.setattr(module.torch, "save", half)
+        monkeypatch.setattr(torch, "save", half)
     elif where == "second replace":
         calls = [kill, os.replace]
 
         def replace(*paths: Path) -> None:
             calls.pop()(*paths)
 
-        monkeypatch.setattr(module.os, "replace", replace)
+        monkeypatch.setattr(os, "replace", replace)
     else:
-        monkeypatch.setattr(module.os, where, kill)
+        monkeypatch.setattr(os, where, kill)
     with pytest.raises(Killed):
         AtomicCheckpointIO().save_checkpoint({"n": 3}, saved)
     monkeypatch.undo()
@@ -521,7 +520,7 @@ def test_a_full_disk_while_writing(
             raise RuntimeError("[enforce fail at inline_container.cc:815] . unexpected pos 1\nmore")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(module.torch if where == "save" else module.os, where, full)
+    monkeypatch.setattr(torch if where == "save" else os, where, full)
     with pytest.raises(SettingError, match=r"Cannot write .*last\.ckpt") as caught:
         AtomicCheckpointIO().save_checkpoint({"n": 3}, saved)
     assert len(str(caught.value).splitlines()) <= 3
@@ -544,7 +543,7 @@ def test_killed_while_a_checkpoint_is_written(
 
     at_iteration({6: save, 11: save})
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "replace", replace)
+        patch.setattr(os, "replace", replace)
         with pytest.raises(Killed):
             run_of("ae", tmp_path)
     at_iteration({})

@@ -34,7 +34,7 @@ def test_both_networks_hear_of_the_class(words: tuple[str, ...]) -> None:
 
 
 def test_flattened_images_have_one_code_beside_them() -> None:
-    d = built(*PERCEPTRONS).discriminator.network
+    d = built(*PERCEPTRONS).adversary.discriminator.network
     assert d.body[0].in_features == 28 * 28 + 10
     with pytest.raises(SettingError, match=r"condition cannot be used with .*DCGANDiscriminator"):
         check(composed("model=cdcgan", "model/condition=flatten"))
