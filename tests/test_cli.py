@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from src import cli as command
 from src.cli import launch, quoted
 from src.config import checks
 from src.config import composition as config
