@@ -3,6 +3,7 @@
 The run folder says everything about the model. Only weights and plain values are loaded from it.
 """
 
+import heapq
 import math
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from src.runs import run as runs
 from src.runs.escape import terminal
 
 STEPS = 10  # pictures from one end of an interpolation or traversal to the other
-DRAWS = 10_000  # of a code's law, which say where it lies
+DRAWS = 10_000  # of a code's prior, which say where it lies
+MOST_NUMBERS = 2**28  # of a traversal: 1 GB of samples
 
 
 def sample(config: DictConfig, _: Path) -> None:
@@ -103,11 +105,11 @@ def traversal(
     model: "GenerativeModel",  # noqa: F821
     labels: "Tensor | None",  # noqa: F821
 ) -> tuple["Tensor", int]:  # noqa: F821
-    """Samples along the numbers of a code, row by row, and how many make a row.
+    """Samples along latent dimensions, row by row, and how many make a row.
 
-    InfoGAN has numbers that are meant to say something. Those of an autoencoder are all followed;
-    the rows whose pictures change most come first, since a VAE leaves many numbers unused though
-    all have the same law. A conditional one shows a single class, the first if none is asked for.
+    InfoGAN has dimensions that are meant to say something. Those of an autoencoder are all
+    followed; the rows whose pictures change most come first, since a VAE leaves many unused though
+    all have the same prior. A conditional one shows one class, the first if none is asked for.
     """
     import torch
 
@@ -115,8 +117,16 @@ def traversal(
     from src.models.parts.latents import deviations
 
     if isinstance(model, HasLatent) and model.latent.size > model.latent.dim:
-        rows = model.latent.traversals(model.latents(config.n, config.seed), STEPS)
-        return torch.cat([model.decode(row) for row in rows]), rows.shape[1]
+        latent = model.latent
+        columns = max(STEPS, *latent.categories)
+        rows = (len(latent.categories) + latent.continuous) * config.n
+        if rows * columns * max(latent.size, math.prod(model.spec.shape)) > MOST_NUMBERS:
+            raise SettingError(
+                f"what=traversal: {rows:,} rows of {columns:,} samples are too many.\n"
+                "Pass a smaller n: codes that are followed."
+            )
+        z = latent.traversals(model.latents(config.n, config.seed), STEPS)
+        return torch.cat([model.decode(row) for row in z]), columns
     if not isinstance(model, Reconstructs):
         raise SettingError(
             f"what=traversal: the model of {run.folder} has no codes to follow.\n"
@@ -125,12 +135,12 @@ def traversal(
     if labels is None and model.conditional:
         labels = torch.zeros(1, dtype=torch.long)
     labels = None if labels is None else labels[:1].to(model.device).repeat(STEPS)
-    rows = deviations(model.latents(DRAWS, config.seed), STEPS)
-    decoded = torch.stack([model.decode(row, labels) for row in rows])
-    change = decoded.flatten(2).var(1).sum(1)
-    order = change.argsort(descending=True, stable=True)[: config.n]
-    print(f"Numbers of the code, from the top: {', '.join(str(i + 1) for i in order.tolist())}")
-    return decoded[order].flatten(0, 1), STEPS
+    rows = (model.decode(z, labels) for z in deviations(model.latents(DRAWS, config.seed), STEPS))
+    # The pictures of the others are forgotten: there may be thousands.
+    changes = ((float(x.flatten(1).var(0).sum()), -i, x) for i, x in enumerate(rows, 1))
+    chosen = heapq.nlargest(config.n, changes, key=lambda row: row[:2])
+    print(f"Latent dimensions, from the top: {', '.join(str(-i) for _, i, _ in chosen)}")
+    return torch.cat([x for *_, x in chosen]), STEPS
 
 
 def labels_of(config: DictConfig, run: runs.Run, model: "GenerativeModel") -> "Tensor | None":  # noqa: F821

@@ -1,5 +1,7 @@
 """The base of all data sets, and how one says what it is."""
 
+from abc import ABC, abstractmethod
+
 import lightning as L
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from src.data.spec import DataSpec, Split
 from src.distributed import ranks
 
 
-class DataModule(L.LightningDataModule):
+class DataModule(L.LightningDataModule, ABC):
     """Base of all data sets: splits in memory, an endless training stream, an identity.
 
     A subclass sets `spec` in its constructor and fills `splits` and `data_id` in `load`.
@@ -51,6 +53,7 @@ class DataModule(L.LightningDataModule):
         self.factors: dict[str, Tensor] = {}
         self.factor_names: tuple[str, ...] = ()
 
+    @abstractmethod
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         """Read, download or draw the data.
 
@@ -62,7 +65,6 @@ class DataModule(L.LightningDataModule):
         Raises:
             SettingError: if the data are missing or damaged.
         """
-        raise NotImplementedError  # abstract
 
     def setup(self, stage: str | None = None) -> None:
         """Load once; Lightning calls this before each stage."""

@@ -31,6 +31,7 @@ from src.errors import SettingError
 from src.runs.stored import read_bytes
 
 SIDE = 28
+LARGEST = 128  # pixels that digits are enlarged to: 1.1 GB of MNIST
 MOST_BYTES = 256 * 2**20  # of a file, decompressed or not: MNIST's largest has 47 million
 
 
@@ -73,8 +74,8 @@ class MNIST(DataModule):
         classes = map(str, range(10) if builtin else labels)
         spec = DataSpec(kind, (channels, resolution, resolution), tuple(classes))
         super().__init__(spec, batch_size, seed, flip, workers, in_memory)
-        if resolution < 8:
-            raise SettingError(f"data.resolution={resolution} must be 8 pixels or more.")
+        if not 8 <= resolution <= LARGEST:
+            raise SettingError(f"data.resolution={resolution} must be from 8 to {LARGEST} pixels.")
         self.name, self.builtin, self.resolution = name, builtin, resolution
         self.root = Path(root).expanduser()
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,7 +54,13 @@ class DataSpec:
                 f"data: samples of shape {list(self.shape)} cannot be.\n"
                 f"Sizes are positive, and their product is at most {MOST_NUMBERS:,}."
             )
-        if self.kind not in get_args(Kind) or not all(type(n) is str for n in self.classes):
+        dimensions = {"points": 1, "images": 3, "voxels": 4}.get(self.kind)
+        if dimensions is not None and len(self.shape) != dimensions:
+            raise SettingError(
+                f"data: {self.kind} have {dimensions} dimensions; samples of shape "
+                f"{list(self.shape)} cannot be."
+            )
+        if dimensions is None or not all(type(n) is str for n in self.classes):
             raise SettingError(f"data: a {self.kind} with such classes cannot be.")
 
 

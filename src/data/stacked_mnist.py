@@ -22,6 +22,7 @@ from src.errors import SettingError
 
 MOST_LABELS = 30  # of single images, of which triples are the classes
 TEST_SIZE = 26_000  # as many as are scored
+MOST_IMAGES = 2_000_000  # 4.7 GB
 
 
 class StackedMNIST(MNIST):
@@ -69,8 +70,10 @@ class StackedMNIST(MNIST):
         workers: int = 2,
         in_memory: int = 4_000_000_000,
     ) -> None:
-        if size < 1:
-            raise SettingError(f"data.size={size} must be positive: images to train on.")
+        if not 0 < size <= MOST_IMAGES:
+            raise SettingError(
+                f"data.size={size} must be from 1 to {MOST_IMAGES:,}: images to train on."
+            )
         if len(labels) > MOST_LABELS:
             raise SettingError(f"data.labels has {len(labels)} entries; {MOST_LABELS} can be.")
         super().__init__(

@@ -7,6 +7,7 @@ run is exact, and scoring or drawing pictures beside the training cannot change 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ class Stage(NamedTuple):
     of: int
 
 
-class GenerativeModel(L.LightningModule):
+class GenerativeModel(L.LightningModule, ABC):
     """Base of all families.
 
     A subclass writes `iterate` (which tells the clock, by `self.saw`), `configure_optimizers`
@@ -86,9 +87,9 @@ class GenerativeModel(L.LightningModule):
 
     # The iteration
 
+    @abstractmethod
     def iterate(self, draw: Draw) -> None:
         """One iteration of the algorithm: draw batches, compute losses, call `update`."""
-        raise NotImplementedError  # abstract
 
     def training_step(self, dataloader_iter: Iterator) -> None:
         self._count_step = True
@@ -269,13 +270,13 @@ class GenerativeModel(L.LightningModule):
 
     # Sampling
 
+    @abstractmethod
     def latents(self, n: int, seed: int | None = None) -> Tensor:
         """Codes (n, latent_dim) from the prior, on the model's device."""
-        raise NotImplementedError  # abstract
 
+    @abstractmethod
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes to samples (n, *shape) in the data's range, by the weights that are scored."""
-        raise NotImplementedError  # abstract
 
     def sample(
         self, n: int, labels: Tensor | None = None, seed: int | None = None, batch_size: int = 500

@@ -71,11 +71,13 @@ class RefusedError(ValueError):
     """A pickle asks for more than tensors and plain values."""
 
 
-def read_checkpoint(source: Path | bytes) -> Any:
+def read_checkpoint(source: Path | bytes, whole: bool = False) -> Any:
     """What `torch.save` wrote, on the CPU.
 
     Args:
         source: a file, or the content of one.
+        whole: refuse tensors that are a part of a storage, or repeat its numbers. Fused optimisers
+            take a pointer and the number of elements, and would write past the end of such.
 
     Raises:
         RefusedError: if its pickle asks for more than tensors and plain values.
@@ -83,7 +85,7 @@ def read_checkpoint(source: Path | bytes) -> Any:
     """
     try:
         with _opened(source) as file:
-            value = _Machine(_Archive(file)).run()
+            value = _Machine(_Archive(file), whole).run()
     except OSError as error:
         raise ValueError(error.strerror or "it cannot be read") from error
     except UnicodeDecodeError as error:
@@ -266,8 +268,8 @@ class _Machine:
     what else that gets. Missing operands raise IndexError, KeyError or struct.error.
     """
 
-    def __init__(self, archive: _Archive) -> None:
-        self.archive = archive
+    def __init__(self, archive: _Archive, whole: bool) -> None:
+        self.archive, self.whole = archive, whole
         self.data, self.place = archive.text("data.pkl", PICKLE), 0
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
@@ -400,7 +402,10 @@ class _Machine:
             self.tensors += 1
             if self.tensors > MEMBERS:
                 raise ValueError("it has too many tensors")
-            self.stack.append(_tensor(*arguments))
+            tensor = _tensor(*arguments)
+            if self.whole and not is_whole(tensor):
+                raise ValueError("a tensor of it is a part of another, or repeats its numbers")
+            self.stack.append(tensor)
         else:
             raise RefusedError("a call")
 
@@ -462,6 +467,17 @@ def _tensor(
         raise ValueError("a tensor of it cannot have a gradient")
     content, empty = storage.content.untyped_storage(), torch.empty(0, dtype=storage.dtype)
     return empty.set_(content, offset, size, stride).requires_grad_(requires_grad)
+
+
+def is_whole(tensor: Tensor) -> bool:
+    """Whether a tensor is all of its storage, each number once, in whatever order."""
+    reach = 1
+    sides = zip(tensor.stride(), tensor.shape, strict=True)
+    for step, n in sorted(side for side in sides if side[1] > 1):
+        if step != reach:
+            return tensor.numel() == 0
+        reach *= n
+    return tensor.nbytes == tensor.untyped_storage().nbytes()
 
 
 _BYTE, _SHORT, _INT, _WORD = (struct.Struct(layout) for layout in ("<B", "<H", "<i", "<I"))

@@ -5,6 +5,7 @@ the one before it.
 """
 
 import errno
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,23 @@ from src.models.base import GenerativeModel
 from src.runs.escape import line
 from src.runs.files import replacing, unwritable
 from src.runs.stored import expect, is_amount, is_count
-from src.runs.tensor_files import RefusedError, read_checkpoint
+from src.runs.tensor_files import RefusedError, is_whole, read_checkpoint
+
+
+def _are_records(value: Any) -> bool:
+    """Whether they are sums, each with the number of its terms, by name."""
+    return isinstance(value, dict) and all(
+        type(record) is tuple and [*map(type, record)] == [float, int] and is_count(record[1])
+        for record in value.values()
+    )
+
+
+def _are_counters(value: Any) -> bool:
+    """Whether all leaves of containers are counts, flags and None, as of Lightning's loops."""
+    if isinstance(value, dict | list):
+        return all(map(_are_counters, value.values() if isinstance(value, dict) else value))
+    return value is None or type(value) is bool or is_count(value)
+
 
 # What is used of a checkpoint beside its tensors; shapes as `src.runs.stored.expect` takes them.
 SAVED = {
@@ -36,8 +53,13 @@ SAVED = {
         "iteration": is_count,
         "updates": {"*": is_count},
         "seconds": is_amount,
-        "records": {"*": tuple},
+        "records": _are_records,
     },
+}
+# What is used beside that to go on training.
+RESUMED = SAVED | {
+    "optimizer_states": [{"state": dict, "param_groups": [dict]}],
+    "loops": _are_counters,
 }
 
 
@@ -49,6 +71,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         path = Path(path)
         previous = path.with_name("previous.ckpt")
+        # A buffer may be a slice, whose whole storage would be saved, and refused when it is read.
+        for name, tensor in checkpoint.get("state_dict", {}).items():
+            if not is_whole(tensor):
+                checkpoint["state_dict"][name] = tensor.clone(memory_format=torch.contiguous_format)
         try:
             with replacing(path) as file:
                 torch.save(checkpoint, file)
@@ -87,7 +113,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         else "Use existing=restart to train anew."
     )
     try:
-        return read_checkpoint(path)
+        return read_checkpoint(path, whole=True)
     except RefusedError as error:
         raise SettingError(
             f"The checkpoint {path} is refused: it holds more than tensors and plain values\n"
@@ -106,41 +132,70 @@ def restore_for_training(model: GenerativeModel, path: Path) -> None:
         SettingError: if the checkpoint is damaged, or belongs to another model or other optimisers.
     """
     checkpoint = load_checkpoint(path)
-    restore(model, path, checkpoint)
     with fitting(path):
-        expect(
-            checkpoint,
-            {"optimizer_states": [{"state": dict, "param_groups": [dict]}]},
-            "its content",
-        )
+        expect(checkpoint, RESUMED, "its content")
         stored, own = checkpoint["optimizer_states"], model.configure_optimizers()
         if len(stored) != len(own):
             raise ValueError(f"it has the state of {len(stored)} optimisers, and not of {len(own)}")
         for state, optimizer in zip(stored, own, strict=True):
             _compare_optimizer(state, optimizer)
+    restore(model, path, checkpoint)
 
 
 def _compare_optimizer(stored: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Check that a stored state has the settings' names and the weights' shapes of an optimiser."""
-    own = optimizer.state_dict()["param_groups"]
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    if list(map(_kinds, stored["param_groups"])) != list(map(_kinds, own)):
+    """Check that a state is what a step of an optimiser leaves, by names, types and shapes.
+
+    torch takes whatever is there, and fused optimisers write past the end of tensors that are too
+    small.
+
+    Args:
+        stored: the state.
+        optimizer: takes a step to be compared with; its weights must be loaded afterwards.
+
+    Raises:
+        ValueError: naming what is different.
+    """
+    groups, own = stored["param_groups"], optimizer.state_dict()["param_groups"]
+    if len(groups) != len(own) or not all(map(_same_settings, groups, own)):
         raise ValueError("an optimiser's settings are others")
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
     for index, entries in stored["state"].items():
         if type(index) is not int or not 0 <= index < len(weights) or not isinstance(entries, dict):
             raise ValueError(f"an optimiser's state is of no weight: {index}")
+        made = optimizer.state[weights[index]]
+        if entries.keys() != made.keys():
+            raise ValueError(f"an optimiser's state has {sorted(map(str, entries))}")
         for name, value in entries.items():
-            if not isinstance(value, torch.Tensor) or value.shape not in ((), weights[index].shape):
+            if not _same_kind(value, made[name]):
                 raise ValueError(f"an optimiser's {name} does not fit its weight")
 
 
-def _kinds(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Names and types of an optimiser's settings, which schedules change, and its weights."""
-    alike = {int: float, tuple: list}
-    return {
-        name: value if name == "params" else alike.get(type(value), type(value))
-        for name, value in group.items()
-    }
+def _same_settings(stored: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether two groups of an optimiser agree in all but what schedules change."""
+    if stored.keys() != own.keys():
+        return False
+    betas = [group.get("betas", ()) for group in (stored, own)]
+    return (
+        all(stored[name] == own[name] for name in own if name not in ("lr", "betas"))
+        and type(stored["lr"]) is float
+        and 0 <= stored["lr"] < math.inf
+        and isinstance(betas[0], list | tuple)
+        and len(betas[0]) == len(betas[1])
+        and all(type(beta) is float and 0 <= beta < 1 for beta in betas[0])
+    )
+
+
+def _same_kind(stored: Any, made: Any) -> bool:
+    """Whether an entry of an optimiser's state has the type and shape of another."""
+    if type(stored) is not type(made) or not isinstance(made, torch.Tensor):
+        return type(stored) is type(made)
+    if (stored.shape, stored.dtype) != (made.shape, made.dtype):
+        return False
+    return made.ndim > 0 or bool(0 <= stored < math.inf)  # of steps
 
 
 def restore(
@@ -185,6 +240,24 @@ def compare(model: GenerativeModel, state: Mapping[str, Any]) -> None:
                 f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (stored, expected)
             ]
             raise ValueError(f"{name} is {shapes[0]}, and not {shapes[1]}")
+
+
+def afford(model: GenerativeModel, state: Mapping[str, torch.Tensor]) -> None:
+    """Check that a model takes no more memory than what is stored of it.
+
+    Args:
+        model: on the meta device, where weights take none.
+        state: tensors that fit it. Several can be the same in a file, and not in the model.
+
+    Raises:
+        ValueError: if it takes more.
+    """
+    need, held = (
+        sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
+        for tensors in (model.state_dict().values(), state.values())
+    )
+    if need > held:
+        raise ValueError(f"its weights take {held:,} bytes, and the model's take {need:,}")
 
 
 @contextmanager

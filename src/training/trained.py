@@ -10,7 +10,7 @@ from src.models.base import GenerativeModel
 from src.runs.escape import line
 from src.runs.run import Run
 from src.runs.stored import expect
-from src.training.checkpoints import SAVED, compare, fitting, load_checkpoint, restore
+from src.training.checkpoints import SAVED, afford, compare, fitting, load_checkpoint, restore
 from src.training.instantiate import build_data, build_model
 
 
@@ -33,7 +33,9 @@ def load_model(run: Run) -> GenerativeModel:
         expect(checkpoint, SAVED, "its content")
         spec = DataSpec(**checkpoint["sparring"]["spec"])
         with torch.device("meta"):  # shapes without memory
-            compare(build_model(settings, spec), checkpoint["state_dict"])
+            sketch = build_model(settings, spec)
+        compare(sketch, checkpoint["state_dict"])
+        afford(sketch, checkpoint["state_dict"])
     model = build_model(settings, spec)
     restore(model, path, checkpoint)
     status = run.status

@@ -18,7 +18,16 @@ def test_shapes_that_cannot_be(shape: tuple) -> None:
 
 @pytest.mark.parametrize("shape", [(2,), (3, 1024, 1024), (1, 64, 64, 64), (MOST_NUMBERS,)])
 def test_shapes_that_can_be(shape: tuple) -> None:
-    assert math.prod(DataSpec("points", shape).shape) <= MOST_NUMBERS
+    kind = {1: "points", 3: "images", 4: "voxels"}[len(shape)]
+    assert math.prod(DataSpec(kind, shape).shape) <= MOST_NUMBERS
+
+
+@pytest.mark.parametrize(("kind", "shape"), [
+    ("points", (2, 3)), ("images", (2, 2)), ("images", (1, 2, 2, 2)), ("voxels", (1, 8, 8)),
+])  # fmt: skip
+def test_each_kind_has_its_dimensions(kind: str, shape: tuple) -> None:
+    with pytest.raises(SettingError, match=f"{kind} have . dimensions"):
+        DataSpec(kind, shape)
 
 
 def test_pictures_and_classes_that_cannot_be() -> None:

@@ -4,6 +4,7 @@ Weights, average, optimisers, clock, curves and scores are compared; only times 
 """
 
 import errno
+import math
 import os
 import pickle
 import random
@@ -29,6 +30,7 @@ from src.runs.run import Run
 from src.sample import sample
 from src.training.checkpoints import AtomicCheckpointIO, load_checkpoint
 from src.training.fit import train
+from src.training.trained import load_model
 from tests.conftest import QUICK, composed, contents
 
 # 1,498 digits are 7 batches: iterations 7 and 14 of 16 end an epoch. Scores at 4, 8, 12 and 16.
@@ -456,6 +458,80 @@ def test_a_record_that_has_no_name(name: str, killed: Run) -> None:
     message = refused(killed)
     assert "is not of this model" in message
     assert all(part.isprintable() for part in message.splitlines())
+
+
+def _first_state(checkpoint: dict) -> dict:
+    """Of an optimiser: what it remembers of its first weight."""
+    return checkpoint["optimizer_states"][0]["state"][0]
+
+
+OPTIMISERS = {
+    "a scalar": lambda c: _first_state(c).update(exp_avg=torch.tensor(1e10)),
+    "a smaller one": lambda c: _first_state(c).update(exp_avg_sq=torch.zeros(1)),
+    "another type": lambda c: _first_state(c).update(exp_avg=_first_state(c)["exp_avg"].double()),
+    "steps for each weight": lambda c: _first_state(c).update(step=_first_state(c)["exp_avg"]),
+    "negative steps": lambda c: _first_state(c).update(step=torch.tensor(-1.0)),
+    "steps that are none": lambda c: _first_state(c).update(step=torch.tensor(math.nan)),
+    "steps that are text": lambda c: _first_state(c).update(step="3"),
+    "an average missing": lambda c: _first_state(c).pop("exp_avg"),
+    "one more": lambda c: _first_state(c).update(extra=torch.zeros(2)),
+    "of no weight": lambda c: c["optimizer_states"][0]["state"].update({999: _first_state(c)}),
+    "other weights": lambda c: c["optimizer_states"][0]["param_groups"][0].update(params=[0]),
+    "no rate": lambda c: c["optimizer_states"][0]["param_groups"][0].update(lr=math.nan),
+    "betas beyond 1": lambda c: c["optimizer_states"][0]["param_groups"][0].update(betas=(2.0, 2)),
+    "another flag": lambda c: c["optimizer_states"][0]["param_groups"][0].update(amsgrad=True),
+    "a setting missing": lambda c: c["optimizer_states"][0]["param_groups"][0].pop("eps"),
+    "no optimiser": lambda c: c.update(optimizer_states=[]),
+    "loops of text": lambda c: c["loops"]["fit_loop"].update(state_dict="x"),
+    "steps of text": lambda c: c["loops"]["fit_loop"]["epoch_progress"].update(total="x"),
+    "records of text": lambda c: c["sparring"]["records"].update(x=("a", 1)),
+    "records of three": lambda c: c["sparring"]["records"].update(x=(1.0, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_what_a_step_would_stumble_over(name: str, killed: Run) -> None:
+    """torch compares no shapes: a fused step would write past the end of what is too small."""
+    path = killed / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    OPTIMISERS[name](state)
+    torch.save(state, path)
+    assert "is not of this model" in refused(killed)
+
+
+@pytest.mark.parametrize("view", [
+    lambda x: x[:1].expand_as(x),  # repeats
+    lambda x: torch.cat([x, x])[: len(x)],  # the first half
+    lambda x: torch.stack([x, x], -1)[..., 0],  # with gaps
+])  # fmt: skip
+def test_tensors_that_are_not_whole(view: Callable, killed: Run) -> None:
+    path = killed / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    entries = _first_state(state)
+    assert entries["exp_avg"].ndim
+    entries["exp_avg"] = view(entries["exp_avg"])
+    torch.save(state, path)
+    assert "a tensor of it is a part of another, or repeats its numbers" in refused(killed)
+
+
+def test_weights_that_are_one_in_the_file(killed: Run) -> None:
+    """A small file must not make a large model."""
+    path = killed / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    weights = state["state_dict"]
+    encoder, decoder = (n for n, w in weights.items() if w.ndim == 2 and 784 in w.shape)
+    weights[decoder] = weights[encoder].view(weights[decoder].shape)
+    torch.save(state, path)
+    with pytest.raises(SettingError, match="its weights take .* bytes, and the model's take"):
+        load_model(killed)
+
+
+def test_a_buffer_that_is_a_slice_is_saved_whole(tmp_path: Path) -> None:
+    every = torch.arange(10.0)
+    state = {"part": every[2:4], "mirrored": every.view(2, 5).t(), "whole": every}
+    AtomicCheckpointIO().save_checkpoint({"state_dict": dict(state)}, tmp_path / "last.ckpt")
+    read = load_checkpoint(tmp_path / "last.ckpt")["state_dict"]
+    assert all(torch.equal(read[name], tensor) for name, tensor in state.items())
 
 
 def test_other_data(killed: Run) -> None:

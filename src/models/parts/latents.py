@@ -1,6 +1,6 @@
 """Laws of the latent code z, with InfoGAN's structured codes behind it where asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -84,16 +84,20 @@ class Latent:
         return list(codes.split([*self.categories, self.continuous], 1))
 
 
-def deviations(draws: Tensor, steps: int = 10, reach: float = 3.0) -> Tensor:
-    """One number of a code after the other through its law, all others at their means.
+def deviations(draws: Tensor, steps: int = 10, reach: float = 3.0) -> Iterator[Tensor]:
+    """One latent dimension after the other through its range, all others at their means.
 
     Args:
         draws: (n, d) from the law, of which mean and standard deviation are taken.
         steps: from one end to the other.
         reach: of the ends, in standard deviations.
 
-    Returns:
-        (d, steps, d).
+    Yields:
+        (steps, d), for each of the d dimensions.
     """
     across = torch.linspace(-reach, reach, steps, device=draws.device)
-    return draws.mean(0) + across[:, None] * draws.std(0).diag()[:, None]
+    mean = draws.mean(0)
+    for i, deviation in enumerate(draws.std(0)):
+        row = mean.repeat(steps, 1)
+        row[:, i] += across * deviation
+        yield row

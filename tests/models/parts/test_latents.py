@@ -71,7 +71,7 @@ def test_traversals() -> None:
 def test_deviations() -> None:
     """One number from -3 to 3 standard deviations, all others at their means."""
     draws = torch.tensor([[1.0, 10.0, 0.0], [3.0, 10.0, 4.0]])
-    rows = deviations(draws, steps=7)
+    rows = torch.stack([*deviations(draws, steps=7)])
     assert rows.shape == (3, 7, 3)
     mean, std = torch.tensor([2.0, 10.0, 2.0]), torch.tensor([2**0.5, 0.0, 8**0.5])
     for k in range(3):
