@@ -522,7 +522,7 @@ def test_weights_that_are_one_in_the_file(killed: Run) -> None:
     encoder, decoder = (n for n, w in weights.items() if w.ndim == 2 and 784 in w.shape)
     weights[decoder] = weights[encoder].view(weights[decoder].shape)
     torch.save(state, path)
-    with pytest.raises(SettingError, match="its weights take .* bytes, and the model's take"):
+    with pytest.raises(SettingError, match=r"its weights take .* bytes, and the model's take"):
         load_model(killed)
 
 
