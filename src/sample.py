@@ -18,6 +18,7 @@ from src.runs.escape import terminal
 
 STEPS = 10  # pictures from one end of an interpolation or traversal to the other
 DRAWS = 10_000  # of a code's prior, which say where it lies
+MOST_DRAWN = 10**7  # numbers of all these
 MOST_NUMBERS = 2**28  # of a traversal: 1 GB of samples
 
 
@@ -135,7 +136,9 @@ def traversal(
     if labels is None and model.conditional:
         labels = torch.zeros(1, dtype=torch.long)
     labels = None if labels is None else labels[:1].to(model.device).repeat(STEPS)
-    rows = (model.decode(z, labels) for z in deviations(model.latents(DRAWS, config.seed), STEPS))
+    dimensions = model.latents(1, config.seed).shape[1]
+    draws = model.latents(max(100, min(DRAWS, MOST_DRAWN // dimensions)), config.seed)
+    rows = (model.decode(z, labels) for z in deviations(draws, STEPS))
     # The pictures of the others are forgotten: there may be thousands.
     changes = ((float(x.flatten(1).var(0).sum()), -i, x) for i, x in enumerate(rows, 1))
     chosen = heapq.nlargest(config.n, changes, key=lambda row: row[:2])
@@ -181,6 +184,10 @@ def write(
     from src.data.spec import to_uint8
     from src.pictures import grids as pictures
 
+    if not x.isfinite().all():
+        raise SettingError("The model makes samples that are not finite: nothing is written.")
+    if x.ndim > 4 and out.suffix != ".npz":
+        raise SettingError(f"out={out}: choose .npz for voxels.")
     images = x.ndim == 4
     array = to_uint8(x).permute(0, 2, 3, 1).numpy() if images else x.numpy()
     try:

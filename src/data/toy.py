@@ -31,7 +31,7 @@ from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
 TEST_SIZE = 10_000
-MOST_DIMENSIONS, MOST_VALUES = 1000, 2**28
+MOST_DIMENSIONS, MOST_VALUES = 1000, 2**25
 
 
 class Gaussian:

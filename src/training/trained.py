@@ -64,7 +64,7 @@ def load_data(run: Run, spec: DataSpec, root: str | None, cache: str) -> DataMod
     data = settings["data"] = settings["data"] | {"cache": cache}
     if root is not None:
         data["root"] = root
-    if data["source"] == "real":
+    if data.get("source") == "real":
         if root is None and not trained_on:
             raise SettingError(f"run={run.folder} does not say which its data were.\n{cure}")
         if reason := missing(data):  # nothing is downloaded on a folder's word

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from src.distributed import ranks
 from src.errors import SettingError
 
-MOST_NUMBERS = 2**26  # of all covariances together, and of the codes' shares in the components
+MOST_NUMBERS = 2**24  # of all covariances together, and of the codes' shares in components
 
 
 class CodeLaw(nn.Module):
