@@ -1,7 +1,7 @@
 """Train the classifiers that ship with the project:
 
-    python -m src.metrics.train_classifiers digits faces
-    python -m src.metrics.train_classifiers mnist data.root=PATH
+    python -m benchmarks.train_classifiers digits faces
+    python -m benchmarks.train_classifiers mnist data.root=PATH
 
 The shipped files were made by this script on the CPU with one thread. Run again it makes files of
 the same quality, though not of the same bits on another machine: numbers by the new features are
