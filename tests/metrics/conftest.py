@@ -39,6 +39,8 @@ class InMemory(DataModule):
 class Encodes(GenerativeModel):
     """A network as the encoder of a model that does nothing else."""
 
+    iterate = latents = decode = None
+
     def __init__(self, encoder: nn.Module, shape: tuple[int, ...] = (1, 28, 28)) -> None:
         super().__init__(DataSpec("images", shape), seed=0)
         self.encoder = encoder

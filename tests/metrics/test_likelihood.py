@@ -29,6 +29,8 @@ class FactorAnalysis(GenerativeModel):
         told: the labels of each call.
     """
 
+    iterate = latents = decode = None
+
     def __init__(self) -> None:
         super().__init__(DataSpec("images", (1, 2, 2)), seed=0)
         self.w = torch.tensor([[0.5, 0.3, 0], [0.5, -0.3, 0], [0.5, 0.3, 0], [0.5, -0.3, 0]])
