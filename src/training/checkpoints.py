@@ -175,18 +175,25 @@ def _compare_optimizer(stored: Mapping[str, Any], optimizer: torch.optim.Optimiz
 
 
 def _same_settings(stored: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    """Whether two groups of an optimiser agree in all but what schedules change."""
-    if stored.keys() != own.keys():
-        return False
-    betas = [group.get("betas", ()) for group in (stored, own)]
+    """Whether two groups of an optimiser agree in all but numbers.
+
+    Schedules change these, and so may a configuration that a run is resumed with.
+    """
     return (
-        all(stored[name] == own[name] for name in own if name not in ("lr", "betas"))
-        and type(stored["lr"]) is float
-        and 0 <= stored["lr"] < math.inf
-        and isinstance(betas[0], list | tuple)
-        and len(betas[0]) == len(betas[1])
-        and all(type(beta) is float and 0 <= beta < 1 for beta in betas[0])
+        stored.keys() == own.keys()
+        and stored["params"] == own["params"]
+        and all(_same_setting(stored[name], own[name]) for name in own if name != "params")
+        and all(beta < 1 for beta in stored.get("betas", ()))
     )
+
+
+def _same_setting(stored: Any, own: Any) -> bool:
+    if type(own) in (int, float):
+        return is_amount(stored)
+    if isinstance(own, list | tuple):
+        pairs = isinstance(stored, list | tuple) and len(stored) == len(own)
+        return pairs and all(map(_same_setting, stored, own))
+    return type(stored) is type(own) and stored == own
 
 
 def _same_kind(stored: Any, made: Any) -> bool:

@@ -499,6 +499,15 @@ def test_what_a_step_would_stumble_over(name: str, killed: Run) -> None:
     assert "is not of this model" in refused(killed)
 
 
+def test_a_step_takes_whole_numbers_and_other_numbers(killed: Run) -> None:
+    """As `betas: [0, 0.9]` is typed, and what a run is resumed with may be new."""
+    path = killed / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    state["optimizer_states"][0]["param_groups"][0].update(lr=1, betas=[0, 0.5], weight_decay=0.1)
+    torch.save(state, path)
+    assert run_of("ae", killed.folder).summary["status"] == "finished"
+
+
 @pytest.mark.parametrize("view", [
     lambda x: x[:1].expand_as(x),  # repeats
     lambda x: torch.cat([x, x])[: len(x)],  # the first half
