@@ -30,6 +30,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from src.callbacks.base import Shared, arrange
 from src.config.composition import compose, plain
 from src.data.base import DataModule
 from src.data.spec import DataSpec, Split
@@ -83,12 +84,14 @@ def sparring(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
     watch = Stopwatch(warm_up)
     names = ("budget", "records", "health", "progress", "signals")
     callbacks = [build(settings["callbacks"][name], L.Callback, name) for name in names]
-    callbacks[0].samples = (iterations + warm_up) * data.batch_size
+    model.budget = (iterations + warm_up) * data.batch_size
     callbacks[1].every = settings["budget"] // 200  # as in a run of the preset's own length
     quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
     with tempfile.TemporaryDirectory() as folder, quiet[0], quiet[1]:
         loggers = [CSVMetrics(folder)]
-        trainer = build_trainer(settings, Path(folder), data.spec, [*callbacks, watch], loggers)
+        trainer = build_trainer(
+            settings, Path(folder), data.spec, arrange([*callbacks, watch], Shared()), loggers
+        )
         trainer.fit(model, datamodule=data)
     return watch.seconds
 

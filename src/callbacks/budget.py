@@ -1,7 +1,7 @@
-"""Ends the training at a number of samples, or after a time of training.
+"""Ends the training when its budget of samples, or its time, is spent.
 
-The training clock, `model.seconds`, counts over all resumes and leaves out what happens beside the
-training: scoring and pictures. So `max_time` buys the same training whatever is measured.
+The training clock, `model.seconds`, counts over all resumes and leaves out what happens outside the
+training steps: scoring and pictures. So `max_time` buys the same training whatever is measured.
 """
 
 import time
@@ -9,27 +9,26 @@ from typing import Any
 
 import lightning as L
 
-from src.callbacks.schedule import Scheduled
+from src.callbacks.base import Callback, Kind
 from src.config.durations import parse_duration
 from src.models.base import GenerativeModel
 
 
-class Budget(L.Callback):
-    """Stops at the first of two limits. Comes first of all callbacks, so that these see its clock.
+class Budget(Callback):
+    """Stops the training at `model.budget` samples, or at a time if that comes first.
 
     Args:
-        samples: real samples to train on.
-        max_time: of training, such as `10m` or `1h30m`; None is without limit.
+        max_time: training time, such as `10m` or `1h30m`; None sets no limit.
     """
 
-    def __init__(self, samples: int, max_time: str | None = None) -> None:
-        self.samples = samples
+    kind = Kind.CLOCK
+
+    def __init__(self, max_time: str | None = None) -> None:
+        super().__init__()
         self.max_seconds = float("inf") if max_time is None else parse_duration(max_time)
-        self._others: list[Scheduled] = []
         self._start = 0.0
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self._others = [c for c in trainer.callbacks if isinstance(c, Scheduled)]
         self._start = self._training_time() - model.seconds
         self._stop_if_spent(trainer, model)
 
@@ -40,8 +39,8 @@ class Budget(L.Callback):
         self._stop_if_spent(trainer, model)
 
     def _training_time(self) -> float:
-        return time.perf_counter() - sum(other.seconds for other in self._others)
+        return time.perf_counter() - self.shared.outside
 
     def _stop_if_spent(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        if model.samples_seen >= self.samples or model.seconds >= self.max_seconds:
+        if model.samples_seen >= model.budget or model.seconds >= self.max_seconds:
             trainer.should_stop = True

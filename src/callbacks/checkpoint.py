@@ -12,17 +12,21 @@ from typing import Any
 
 import lightning as L
 
+from src.callbacks.base import Callback, Kind
 from src.models.base import GenerativeModel
 
 
-class Checkpoint(L.Callback):
+class Checkpoint(Callback):
     """Saves `checkpoints/last.ckpt`.
 
     Args:
-        seconds: of work at most between two checkpoints.
+        seconds: longest time between two checkpoints.
     """
 
+    kind = Kind.SAVE
+
     def __init__(self, seconds: float = 60.0) -> None:
+        super().__init__()
         self.seconds = seconds
         self._last = time.monotonic()
 
@@ -32,7 +36,7 @@ class Checkpoint(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The callback comes last: whether the training ends here is decided, by budget or signal.
+        # Budget, signals and users' callbacks have had their turn: the end is decided by now.
         if trainer.should_stop or time.monotonic() - self._last >= self.seconds:
             self.save(trainer)
 

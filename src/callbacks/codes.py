@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.callbacks.signals import interrupted
+from src.callbacks.base import Callback
 from src.data.spec import Split, to_model
 from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal
@@ -36,7 +36,7 @@ SEED = 0  # of the choice of images: the same ones, in the same order, whichever
 ROWS = 8  # of interpolations
 
 
-class Codes(L.Callback):
+class Codes(Callback):
     """Writes the pictures into the run folder and hands them to the loggers that take any.
 
     Args:
@@ -46,10 +46,13 @@ class Codes(L.Callback):
     def __init__(self, n: int = 5000) -> None:
         if n < 2:
             raise SettingError(f"callbacks.codes.n={n} must be at least 2: images to encode.")
+        super().__init__()
         self.n = n
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        if model.spec.kind != "images" or not isinstance(model, Encodes) or interrupted(trainer):
+        if self.shared.interrupted_by:
+            return
+        if model.spec.kind != "images" or not isinstance(model, Encodes):
             return
         folder = Path(trainer.default_root_dir) / "samples"
         images = choose(trainer.datamodule.reals("test"), self.n)

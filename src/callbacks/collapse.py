@@ -56,7 +56,7 @@ class Collapse(Scheduled):
         return regularly(budget, self.every, 8, "collapse")
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        with self.beside(model):
+        with self.off_the_clock(model):
             real = some_reals(trainer, "train", self.n)
             fake = imitate(model, real)
             distance = mean_distance(real.x.to(model.device), fake.y)  # labels if it has any

@@ -31,8 +31,7 @@ from src.runs.stored import expect, is_count
 class Equilibrium(Scheduled):
     """Ends the training as the budget does, with scores and pictures. Without a D it does nothing.
 
-    Logs the greater of the two means as `d_prob/imbalance`. Comes before the checkpoint callback,
-    so that this saves what the training ended with.
+    Logs the greater of the two means as `d_prob/imbalance`.
 
     Args:
         margin: how near to 1/2 D must be.
@@ -52,13 +51,6 @@ class Equilibrium(Scheduled):
         self._told_apart = False
         self._near = 0
 
-    @property
-    def reason(self) -> str | None:
-        """Why the training was stopped, or None."""
-        if self._near < self.patience:
-            return None
-        return f"equilibrium: D within {self.margin:g} of 1/2 at {self.patience} checks in a row"
-
     def points(self, budget: int) -> Sequence[int]:
         return regularly(budget, self.every, 100, "equilibrium")
 
@@ -70,13 +62,12 @@ class Equilibrium(Scheduled):
                 f"{type(model.judge.loss).__name__} D has no output that means 1/2.\n"
                 "Use model/loss=non_saturating or least_squares, or callbacks=default."
             )
-        if self.reason:  # killed between the stop and the end of the scores
-            trainer.should_stop = True
+        self._stop_if_reached(trainer)  # it was killed between the stop and the end of the scores
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if not isinstance(model, Judges):
             return
-        with self.beside(model):
+        with self.off_the_clock(model):
             real = some_reals(trainer, "train", self.n)
             half = model.judge.loss.undecided
             distances = [
@@ -88,9 +79,19 @@ class Equilibrium(Scheduled):
         near = imbalance < self.margin
         self._told_apart = self._told_apart or not near
         self._near = self._near + 1 if near and self._told_apart else 0
-        if self.reason:
-            tqdm.write(f"Stopped at {model.samples_seen:,} samples. {self.reason}", sys.stderr)
-            trainer.should_stop = True
+        if self._stop_if_reached(trainer):
+            tqdm.write(
+                f"Stopped at {model.samples_seen:,} samples. {self.shared.stopped}", sys.stderr
+            )
+
+    def _stop_if_reached(self, trainer: L.Trainer) -> bool:
+        if self._near < self.patience:
+            return False
+        self.shared.stopped = (
+            f"equilibrium: D within {self.margin:g} of 1/2 at {self.patience} checks in a row"
+        )
+        trainer.should_stop = True
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         return {"told_apart": self._told_apart, "near": self._near}

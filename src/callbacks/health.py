@@ -14,22 +14,21 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from src.callbacks.records import Records
+from src.callbacks.base import Callback
 from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
 
 
-class Health(L.Callback):
+class Health(Callback):
     """Raises `TrainingError` at the first term or weight that is not finite.
 
-    Comes after the records callback.
-
     Args:
-        gradients: record the norm of each player's gradient, `gradient/<player>`, in one of so many
-            iterations; 0 is never. In small networks each norm costs 2 % of an iteration.
+        gradients: iterations between two records of the norm of each player's gradient,
+            `gradient/<player>`; 0 records none. In small networks a norm costs 2 % of an iteration.
     """
 
     def __init__(self, gradients: int = 10) -> None:
+        super().__init__()
         if gradients < 0:
             raise SettingError(
                 f"callbacks.health.gradients={gradients} must not be negative: iterations."
@@ -46,11 +45,7 @@ class Health(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        for callback in trainer.callbacks:
-            if isinstance(callback, Records):
-                self._watch(callback.latest, model)
-
-    def _watch(self, latest: dict[str, float], model: GenerativeModel) -> None:
+        latest = self.shared.terms
         if not latest or latest is self._checked:  # not fetched in this iteration
             self._sums.append(model.recorded())
             return

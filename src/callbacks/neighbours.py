@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.callbacks.signals import interrupted
+from src.callbacks.base import Callback
 from src.data.spec import to_model
 from src.models.base import GenerativeModel
 from src.pictures import grids as pictures
@@ -19,7 +19,7 @@ from src.pictures import grids as pictures
 PORTION = 1000  # training images at a time
 
 
-class Neighbours(L.Callback):
+class Neighbours(Callback):
     """Writes samples/neighbours.png at the end of the training, of images only.
 
     Args:
@@ -29,10 +29,11 @@ class Neighbours(L.Callback):
     """
 
     def __init__(self, n: int = 16, k: int = 4, seed: int = 0) -> None:
+        super().__init__()
         self.n, self.k, self.seed = n, k, seed
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        if model.spec.kind != "images" or interrupted(trainer):
+        if model.spec.kind != "images" or self.shared.interrupted_by:
             return
         data = trainer.datamodule
         x = model.sample(self.n, seed=self.seed)

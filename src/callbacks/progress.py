@@ -16,15 +16,13 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-from src.callbacks.quality import Quality
-from src.callbacks.records import Records
-from src.callbacks.schedule import budget_of
+from src.callbacks.base import Callback
 from src.config.durations import format_duration
 from src.models.base import GenerativeModel
 from src.runs.files import write_atomically
 
 
-class Progress(ProgressBar):
+class Progress(Callback, ProgressBar):
     """Takes the place of Lightning's bar. A step that shows nothing costs one look at a clock.
 
     Args:
@@ -53,7 +51,7 @@ class Progress(ProgressBar):
         tqdm.write(sep.join(map(str, args)), file=sys.stderr)
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self._budget = budget_of(trainer)
+        self._budget = model.budget
         self._start = (model.samples_seen, time.monotonic())
         self._tenth = 10 * model.samples_seen // self._budget
         self._due = 0.0
@@ -82,36 +80,36 @@ class Progress(ProgressBar):
         if self._bar is not None:
             if now >= self._due:
                 self._due = now + self.refresh
-                self._update_bar(trainer, model)
+                self._update_bar(model)
         elif 10 * model.samples_seen // self._budget > self._tenth:
             self._tenth = 10 * model.samples_seen // self._budget
-            self._write_line(trainer, model)
+            self._write_line(model)
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self._close(trainer, model)
+        self._close(model)
 
     def on_exception(
         self, trainer: L.Trainer, model: GenerativeModel, exception: BaseException
     ) -> None:
-        self._close(trainer, model)
+        self._close(model)
 
-    def _close(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+    def _close(self, model: GenerativeModel) -> None:
         if self._bar is not None:
-            self._update_bar(trainer, model)
+            self._update_bar(model)
             self._bar.close()
             self._bar = None
 
-    def _update_bar(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self._bar.set_postfix_str(_numbers(trainer, model), refresh=False)
+    def _update_bar(self, model: GenerativeModel) -> None:
+        self._bar.set_postfix_str(self._numbers(model), refresh=False)
         self._bar.update(model.samples_seen - self._bar.n)
 
-    def _write_line(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+    def _write_line(self, model: GenerativeModel) -> None:
         seen, budget = model.samples_seen, self._budget
         rate = self._rate(model)
         left = max(budget - seen, 0) / rate
         print(
             f"{100 * seen // budget:3d}%  {seen:,}/{budget:,} samples  {rate:,.0f}/s"
-            f"  {format_duration(left)} left  {_numbers(trainer, model)}".rstrip(),
+            f"  {format_duration(left)} left  {self._numbers(model)}".rstrip(),
             file=sys.stderr,
             flush=True,
         )
@@ -130,35 +128,26 @@ class Progress(ProgressBar):
             "rate": self._rate(model),
             "seconds": model.seconds,
             "stage": model.stage.name if model.stage else None,
-            "scores": _scores(trainer),
+            "scores": self._scores(),
         }
         folder = Path(trainer.default_root_dir)
         write_atomically(folder / "progress.json", json.dumps(progress) + "\n")
 
+    def _scores(self) -> list[dict[str, float]]:
+        """Headline numbers of each scoring, by their short names, with its `samples_seen`."""
+        names = self.shared.short_names
+        return [
+            {"samples_seen": entry["samples_seen"]}
+            | {short: entry[name] for short, name in names.items() if name in entry}
+            for entry in self.shared.history
+        ]
 
-def _scores(trainer: L.Trainer) -> list[dict[str, float]]:
-    """The headline numbers of each scoring, by their short names, with its `samples_seen`."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, Quality):
-            names = {k: v for scorer in callback.scorers for k, v in scorer.headline.items()}
-            return [
-                {"samples_seen": entry["samples_seen"]}
-                | {short: entry[name] for short, name in names.items() if name in entry}
-                for entry in callback.history
-            ]
-    return []
+    def _numbers(self, model: GenerativeModel) -> str:
+        """Latest losses and headline scores, such as `loss/d 1.21 loss/g 0.93 fid 12.4`.
 
-
-def _numbers(trainer: L.Trainer, model: GenerativeModel) -> str:
-    """The latest losses and headline scores, such as `loss/d 1.21 loss/g 0.93 fid 12.4`.
-
-    A training in stages says first which one it is in: `layer 2 of 4: loss/layer_2 31.2`.
-    """
-    numbers: dict[str, float] = {}
-    for callback in trainer.callbacks:
-        if isinstance(callback, Records):
-            numbers |= {k: v for k, v in callback.latest.items() if k.startswith("loss")}
-        if isinstance(callback, Quality):
-            numbers |= callback.headline
-    stage = [f"{model.stage.name}:"] if model.stage else []
-    return " ".join(stage + [f"{name} {value:.3g}" for name, value in numbers.items()])
+        A training in stages names the current one first: `layer 2 of 4: loss/layer_2 31.2`.
+        """
+        losses = {k: v for k, v in self.shared.terms.items() if k.startswith("loss")}
+        numbers = losses | self.shared.headline
+        stage = [f"{model.stage.name}:"] if model.stage else []
+        return " ".join(stage + [f"{name} {value:.3g}" for name, value in numbers.items()])

@@ -1,4 +1,4 @@
-"""Logs what the model recorded: losses and the like, averaged between two times."""
+"""Logs the terms that the model recorded, such as losses, averaged since the last row."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,11 @@ class Records(Scheduled):
 
     Args:
         every: samples between two rows; None is a 200th of the budget.
-
-    Attributes:
-        latest: the last terms that were fetched; a new dict each time.
     """
 
     def __init__(self, every: int | None = None) -> None:
         super().__init__()
         self.every = every
-        self.latest: dict[str, float] = {}
         self._before = (0, 0.0)
 
     def points(self, budget: int) -> Sequence[int]:
@@ -32,11 +28,11 @@ class Records(Scheduled):
         self._before = (model.samples_seen, model.seconds)
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self.latest = model.fetch_records()
+        self.shared.terms = model.fetch_records()
         samples, seconds = model.samples_seen, model.seconds
         rate = (samples - self._before[0]) / max(seconds - self._before[1], 1e-9)
         self._before = (samples, seconds)
         stage = {"stage": model.stage.index} if model.stage else {}
-        metrics = {"seconds": seconds, "samples_per_second": rate} | stage | self.latest
+        metrics = {"seconds": seconds, "samples_per_second": rate} | stage | self.shared.terms
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=samples)

@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor
 
 from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
-from src.callbacks.signals import interrupted
 from src.data.spec import Split, to_model
 from src.models.base import GenerativeModel
 from src.models.capabilities import Judges, Reconstructs
@@ -56,7 +55,7 @@ class Samples(Scheduled):
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         super().on_train_start(trainer, model)
-        with self.beside(model):
+        with self.off_the_clock(model):
             self._reals = self._choose(trainer, "train", self._n(model)).x.to(model.device)
             path = _folder(trainer) / "reals.png"
             if not path.exists():
@@ -65,7 +64,7 @@ class Samples(Scheduled):
             self.act(trainer, model)
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        with self.beside(model):
+        with self.off_the_clock(model):
             picture = self._draw(model)
             self._write(trainer, model, _picture_path(trainer, model), picture, "samples")
             if isinstance(model, Reconstructs) and model.spec.kind == "images":
@@ -77,11 +76,11 @@ class Samples(Scheduled):
                 self._write(trainer, model, path, picture, "reconstructions")
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        if interrupted(trainer):
+        if self.shared.interrupted_by:
             return
         if not _picture_path(trainer, model).exists():
             self.act(trainer, model)
-        with self.beside(model):
+        with self.off_the_clock(model):
             folder = _folder(trainer)
             last = _picture_path(trainer, model)
             write_atomically(folder / "final.png", last.read_bytes())

@@ -1,9 +1,9 @@
-"""What happens at fixed points of the clock, each exactly once, however often a run is resumed.
+"""Actions at fixed points of the clock, each exactly once, however often a run is resumed.
 
 The clock is `samples_seen`. A schedule is a sorted sequence of its values, a function of the
 settings alone; a point is due in the first iteration that reaches it. Nothing is remembered between
-processes: a resumed run asks its clock which points have passed. Since the checkpoint callback
-comes last in an iteration, what was due in it is done when it is saved.
+processes: a resumed run finds from its clock which points have passed. A checkpoint is saved after
+these actions, so that what was due in an iteration is done when it is saved.
 """
 
 import math
@@ -17,6 +17,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from src.callbacks.base import Callback
 from src.errors import SettingError
 from src.models.base import GenerativeModel
 
@@ -48,15 +49,11 @@ def regularly(budget: int, every: int | None, parts: int, callback: str) -> Sequ
     return at_fractions(budget, [Fraction(k, parts) for k in range(1, parts + 1)])
 
 
-class Scheduled(L.Callback):
-    """Base of the callbacks that `act` on a schedule.
-
-    Attributes:
-        seconds: spent beside the training so far, which the training clock leaves out.
-    """
+class Scheduled(Callback):
+    """Base of the callbacks that `act` on a schedule."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        super().__init__()
         self._points: Sequence[int] = ()
         self._next = 0
 
@@ -69,7 +66,7 @@ class Scheduled(L.Callback):
         raise NotImplementedError  # abstract
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self._points = self.points(budget_of(trainer))
+        self._points = self.points(model.budget)
         self._next = bisect_right(self._points, model.samples_seen)
 
     def on_train_batch_end(
@@ -80,19 +77,12 @@ class Scheduled(L.Callback):
             self.act(trainer, model)
 
     @contextmanager
-    def beside(self, model: GenerativeModel) -> Iterator[None]:
-        """Count the time of a `with` block as not spent in training."""
+    def off_the_clock(self, model: GenerativeModel) -> Iterator[None]:
+        """Leave the time of a `with` block out of the training clock."""
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)  # training steps still in the queue
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds += time.perf_counter() - start
-
-
-def budget_of(trainer: L.Trainer) -> int:
-    """The budget in samples, which the budget callback holds."""
-    from src.callbacks.budget import Budget
-
-    return next(c.samples for c in trainer.callbacks if isinstance(c, Budget))
+            self.shared.outside += time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C save first: the iteration ends, a checkpoint is written, the run stops.
+"""Saves at SIGTERM and Ctrl-C: the iteration ends, a checkpoint is written, the run stops.
 
 A scheduler sends SIGTERM some seconds before it kills. Lightning's own handler would raise at the
 end of the batch, without a checkpoint; this one takes its place while the training lasts.
@@ -14,6 +14,7 @@ from typing import Any
 
 import lightning as L
 
+from src.callbacks.base import Callback, Kind
 from src.distributed import ranks
 from src.models.base import GenerativeModel
 
@@ -21,24 +22,23 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ECHO = 1.0  # seconds: a scheduler may send a rank what its parent passes on to it as well
 
 
-class Signals(L.Callback):
-    """Comes last but for the checkpoint callback: what was due in the iteration is done first.
+class Signals(Callback):
+    """Ends the training after the iteration in which a signal came.
 
     A second signal, or one after the last iteration (during the final scores), ends the process
-    at once: a checkpoint from before exists by then.
-
-    Attributes:
-        interrupted_by: name of the signal that ended the training, or None.
+    at once: an earlier checkpoint exists by then.
     """
 
+    kind = Kind.STOP
+
     def __init__(self) -> None:
-        self.interrupted_by: str | None = None
+        super().__init__()
         self._iterating = False
         self._at = -ECHO
         self._handlers: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self.interrupted_by = None
+        self.shared.interrupted_by = None
         self._iterating = not trainer.should_stop
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
@@ -47,20 +47,20 @@ class Signals(L.Callback):
         if ranks.count() > 1 and time.monotonic() - self._at < ECHO:
             return
         self._at = time.monotonic()
-        if self.interrupted_by or not self._iterating:
+        if self.shared.interrupted_by or not self._iterating:
             self._restore()
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             sys.exit(128 + number)
-        self.interrupted_by = signal.Signals(number).name
+        self.shared.interrupted_by = signal.Signals(number).name
         # Not print: the signal may have come in the midst of one, which cannot be entered twice.
-        os.write(2, f"\n{self.interrupted_by}: saving after this iteration.\n".encode())
+        os.write(2, f"\n{self.shared.interrupted_by}: saving after this iteration.\n".encode())
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.interrupted_by:
-            trainer.should_stop = True  # at which the checkpoint callback saves
+        if self.shared.interrupted_by:
+            trainer.should_stop = True  # the checkpoint callback, which comes next, saves
 
     def on_train_epoch_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         self._iterating = False
@@ -77,8 +77,3 @@ class Signals(L.Callback):
         for number, handler in self._handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
         self._handlers = {}
-
-
-def interrupted(trainer: L.Trainer) -> bool:
-    """Whether a signal ended the training: then there is no end to score or to draw."""
-    return any(c.interrupted_by for c in trainer.callbacks if isinstance(c, Signals))

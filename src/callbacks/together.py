@@ -4,16 +4,18 @@ from typing import Any
 
 import lightning as L
 
+from src.callbacks.base import Callback, Kind
 from src.distributed import ranks
 from src.models.base import GenerativeModel
 
 
-class Together(L.Callback):
-    """All ranks begin with rank 0's weights, and end in the iteration in which it ends.
+class Together(Callback):
+    """Starts all ranks with rank 0's weights and ends them in the same iteration.
 
-    Comes last of rank 0's callbacks and is the only one of the others, which wait here while rank 0
-    scores, draws and saves.
+    Ranks above 0 have no other callback: they wait here while rank 0 scores, draws and saves.
     """
+
+    kind = Kind.AGREE
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         ranks.equalise(model.state_dict().values())

@@ -46,13 +46,13 @@ def _work(task: Mapping[str, Any]) -> None:
     # Not before the parent is watched: torch takes seconds.
     from src.distributed import ranks
     from src.runs.run import Run
-    from src.training.fit import work
+    from src.training.fit import fit
     from src.training.trainer import device_of
 
     settings, folder = task["settings"], Path(task["folder"])
     device = device_of(settings["trainer"]["accelerator"])
     with ranks.joined(task["rank"], task["count"], folder / "meeting", device):
-        work(settings, task["choices"], Run(Path(task["run"])), task["resume"])
+        fit(settings, task["choices"], Run(Path(task["run"])), task["resume"])
 
 
 def _end_with_parent(rank: int) -> None:

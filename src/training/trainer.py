@@ -77,8 +77,19 @@ def precision_plugin(precision: str, device: torch.device) -> Precision:
 
 
 @contextmanager
-def build_loggers(settings: Mapping[str, Any], folder: Path) -> Iterator[list[Logger]]:
-    """The loggers of a run, closed at the end of the `with` block, as failed after an error."""
+def build_loggers(
+    settings: Mapping[str, Any], folder: Path, leads: bool = True
+) -> Iterator[list[Logger]]:
+    """Build the loggers of a run; they are closed after the `with` block, as failed after an error.
+
+    Args:
+        settings: checked and resolved.
+        folder: run folder.
+        leads: True on rank 0; the others log nothing.
+    """
+    if not leads:
+        yield []
+        return
     mode = wandb_mode(settings["wandb"]["mode"])
     loggers = [build(settings["logger"]["csv"], Logger, "logger.csv", folder=str(folder))]
     if mode != "disabled":

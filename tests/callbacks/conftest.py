@@ -1,16 +1,18 @@
 """`fit`: the tiny model in the real trainer, with all that the callbacks expect around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning as L
 import pytest
 from lightning.pytorch.callbacks import ProgressBar
 
+from src.callbacks.base import Shared, arrange
 from src.callbacks.budget import Budget
 from src.callbacks.checkpoint import Checkpoint
 from src.callbacks.signals import Signals
 from src.data.spec import DataSpec
+from src.metrics.base import Scorer
 from src.training.checkpoints import AtomicCheckpointIO
 from tests.callbacks.tiny import BATCH, POINTS, StopAt, Tiny, TinyData
 
@@ -29,20 +31,25 @@ def fit(tmp_path: Path) -> Callable[..., tuple[L.Trainer, Tiny]]:
         spec: DataSpec = POINTS,
         model: Tiny | None = None,
         loggers: tuple = (),
+        scorers: Sequence[Scorer] = (),
     ) -> tuple[L.Trainer, Tiny]:
         model = model or Tiny(spec)
+        model.budget = budget
         path = folder / "checkpoints" / "last.ckpt"
         trainer = L.Trainer(
             accelerator="cpu",
             max_epochs=-1,
             logger=list(loggers),
-            callbacks=[
-                Budget(budget, max_time),
-                *callbacks,
-                *([StopAt(stop_at)] if stop_at else []),
-                Signals(),
-                Checkpoint(seconds=1e9),
-            ],
+            callbacks=arrange(
+                [
+                    Checkpoint(seconds=1e9),
+                    Signals(),
+                    *callbacks,
+                    *([StopAt(stop_at)] if stop_at else []),
+                    Budget(max_time),
+                ],
+                Shared(scorers),
+            ),
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
             enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),

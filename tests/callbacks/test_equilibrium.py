@@ -44,13 +44,17 @@ def test_stops_when_it_has_held_for_a_while(
     fit: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """At 42, 49 and 56 of 100, with final scores and the checkpoint of the end."""
-    quality, equilibrium = Quality([Spread()]), rule()
+    quality, equilibrium = Quality(), rule()
     _, model = fit(
-        quality, equilibrium, model=Levelled(from_40), loggers=[CSVMetrics(str(tmp_path))]
+        quality,
+        equilibrium,
+        model=Levelled(from_40),
+        scorers=[Spread()],
+        loggers=[CSVMetrics(str(tmp_path))],
     )
     assert model.samples_seen == 56
-    assert quality.history[-1]["samples_seen"] == 56
-    assert equilibrium.reason == "equilibrium: D within 0.05 of 1/2 at 3 checks in a row"
+    assert quality.shared.history[-1]["samples_seen"] == 56
+    assert equilibrium.shared.stopped == "equilibrium: D within 0.05 of 1/2 at 3 checks in a row"
     assert "Stopped at 56 samples. equilibrium" in capsys.readouterr().err
     assert load_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["sparring"]["samples_seen"] == 56
     rows = read_metrics(tmp_path / "metrics.csv")
@@ -69,7 +73,7 @@ def test_stops_when_it_has_held_for_a_while(
 def test_goes_on(fit: Callable, level: Callable) -> None:
     equilibrium = rule()
     assert fit(equilibrium, model=Levelled(level))[1].samples_seen == 105
-    assert equilibrium.reason is None
+    assert equilibrium.shared.stopped is None
 
 
 def test_sure_and_wrong_of_half_of_them_is_no_equilibrium(fit: Callable) -> None:
@@ -91,10 +95,10 @@ def test_smoothed_labels_end_at_half_of_their_value(fit: Callable) -> None:
 @pytest.mark.parametrize("stop_at", [14, 42, 49, 56])
 def test_a_resumed_run_stops_at_the_same_sample(fit: Callable, stop_at: int) -> None:
     fit(rule(), model=Levelled(from_40), stop_at=stop_at)
-    quality = Quality([Spread()])
-    model = fit(rule(), quality, model=Levelled(from_40), resume=True)[1]
+    quality = Quality()
+    model = fit(rule(), quality, model=Levelled(from_40), scorers=[Spread()], resume=True)[1]
     assert model.samples_seen == 56
-    assert quality.history[-1]["samples_seen"] == 56
+    assert quality.shared.history[-1]["samples_seen"] == 56
 
 
 def test_a_model_without_a_discriminator_is_passed_over(
@@ -111,10 +115,9 @@ def test_settings_must_be_positive(setting: str) -> None:
 
 
 def test_the_preset() -> None:
-    """It bears on the result, unlike other callbacks, and checkpoints still come last."""
+    """It bears on the result, unlike other callbacks."""
     settings = compose("train", ["callbacks=equilibrium", "model=gaussian_gan", "data=gaussian"])
     check(settings)
-    assert list(settings.callbacks)[-1] == "checkpoint"
     assert "equilibrium" in settings.callbacks
     assert run_folder(settings) == "gaussian/gaussian_gan/callbacks=equilibrium/seed=0"
     other = compose("train", ["callbacks.collapse.n=3"])

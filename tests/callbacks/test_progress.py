@@ -24,7 +24,7 @@ def test_ten_lines_where_there_is_no_terminal(
 ) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    fit(Records(every=7), Quality([Spread()]), Progress(), budget=1400)
+    fit(Records(every=7), Quality(), Progress(), scorers=[Spread()], budget=1400)
     lines = [line for line in stream.getvalue().splitlines() if "samples  " in line]
     assert [line[:4] for line in lines] == [f"{k:3d}%" for k in range(10, 101, 10)]
     assert lines[4].startswith(" 50%  700/1,400 samples  ")
@@ -83,7 +83,7 @@ def test_the_heartbeat(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(json.loads(text))
 
     monkeypatch.setattr(progress, "write_atomically", write)
-    fit(Quality([Spread()], every=700), Progress(heartbeat=0), budget=1400)
+    fit(Quality(every=700), Progress(heartbeat=0), scorers=[Spread()], budget=1400)
     assert [beat["samples_seen"] for beat in seen[:3]] == [0, 7, 14]
     assert seen[0]["scores"] == []
     assert [score["samples_seen"] for score in seen[-1]["scores"]] == [700]

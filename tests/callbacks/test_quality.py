@@ -9,51 +9,55 @@ from src.runs.metrics_file import read_metrics
 from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import SignalAt, Spread
 
+SCORERS = [Spread()]
+
 
 def test_four_times_and_the_end(fit: Callable, tmp_path: Path) -> None:
-    quality = Quality([Spread()])
-    _, model = fit(quality, loggers=[CSVMetrics(str(tmp_path))])
+    quality = Quality()
+    _, model = fit(quality, scorers=SCORERS, loggers=[CSVMetrics(str(tmp_path))])
     rows = read_metrics(tmp_path / "metrics.csv")
     assert [row["samples_seen"] for row in rows] == [28, 56, 77, 105]
-    assert [entry["samples_seen"] for entry in quality.history] == [28, 56, 77, 105]
+    assert [entry["samples_seen"] for entry in quality.shared.history] == [28, 56, 77, 105]
     assert all(row["fid"] == row["fid100_tiny"] for row in rows)
-    assert quality.latest.protocols == {name: {"n_fake": 100} for name in quality.latest.values}
+    assert quality.shared.scores.protocols == {
+        name: {"n_fake": 100} for name in quality.shared.scores.values
+    }
     expected = model.sample(100, seed=3).std().item()
-    assert quality.headline == {"fid": pytest.approx(expected, rel=1e-6)}
-    assert quality.seconds > 0
+    assert quality.shared.headline == {"fid": pytest.approx(expected, rel=1e-6)}
+    assert quality.shared.outside > 0
 
 
 def test_every(fit: Callable) -> None:
-    quality = Quality([Spread()], every=50)
-    fit(quality)
-    assert [entry["samples_seen"] for entry in quality.history] == [56, 105]
+    quality = Quality(every=50)
+    fit(quality, scorers=SCORERS)
+    assert [entry["samples_seen"] for entry in quality.shared.history] == [56, 105]
 
 
 def test_the_end_is_scored_when_time_runs_out(fit: Callable) -> None:
-    quality = Quality([Spread()])
-    model = fit(quality, budget=10**9, max_time="0.05s")[1]
-    assert [entry["samples_seen"] for entry in quality.history] == [model.samples_seen]
+    quality = Quality()
+    model = fit(quality, scorers=SCORERS, budget=10**9, max_time="0.05s")[1]
+    assert [entry["samples_seen"] for entry in quality.shared.history] == [model.samples_seen]
 
 
 def test_an_interrupted_run_is_not_scored(fit: Callable) -> None:
-    quality = Quality([Spread()])
-    fit(quality, SignalAt(35))
-    assert [entry["samples_seen"] for entry in quality.history] == [28]
+    quality = Quality()
+    fit(quality, SignalAt(35), scorers=SCORERS)
+    assert [entry["samples_seen"] for entry in quality.shared.history] == [28]
 
 
 @pytest.mark.parametrize("stop_at", [21, 28, 70, 105])
 def test_history_after_a_resume(fit: Callable, stop_at: int) -> None:
-    whole, resumed = Quality([Spread()]), Quality([Spread()])
-    fit(whole)
-    fit(Quality([Spread()]), stop_at=stop_at)
-    fit(resumed, resume=True)
-    assert resumed.history == whole.history
-    assert resumed.latest == whole.latest
+    whole, resumed = Quality(), Quality()
+    fit(whole, scorers=SCORERS)
+    fit(Quality(), scorers=SCORERS, stop_at=stop_at)
+    fit(resumed, scorers=SCORERS, resume=True)
+    assert resumed.shared.history == whole.shared.history
+    assert resumed.shared.scores == whole.shared.scores
 
 
 def test_the_model_and_the_random_state_are_left_alone(fit: Callable, tmp_path: Path) -> None:
     plain = fit(stop_at=105, folder=tmp_path / "plain")[1]
-    scored = fit(Quality([Spread()]), stop_at=105, folder=tmp_path / "scored")[1]
+    scored = fit(Quality(), scorers=SCORERS, stop_at=105, folder=tmp_path / "scored")[1]
     assert torch.equal(plain.mean, scored.mean)
     checkpoints = [
         torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
@@ -66,5 +70,5 @@ def test_the_model_and_the_random_state_are_left_alone(fit: Callable, tmp_path: 
 def test_without_scorers_nothing_happens(fit: Callable, tmp_path: Path) -> None:
     quality = Quality()
     fit(quality, loggers=[CSVMetrics(str(tmp_path))])
-    assert not quality.history
+    assert not quality.shared.history
     assert not (tmp_path / "metrics.csv").exists()

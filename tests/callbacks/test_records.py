@@ -22,7 +22,7 @@ def test_rows_and_columns(fit: Callable, tmp_path: Path) -> None:
     assert [row["samples_seen"] for row in rows] == [21, 42, 63, 84, 105]
     assert list(rows[0]) == ["samples_seen", "seconds", "samples_per_second", "loss/mean", "fine"]
     assert all(row["fine"] == 1 for row in rows)
-    assert records.latest["loss/mean"] == rows[-1]["loss/mean"]
+    assert records.shared.terms["loss/mean"] == rows[-1]["loss/mean"]
     assert rows[-1]["seconds"] == pytest.approx(model.seconds, abs=0.1)
     gain = rows[-1]["seconds"] - rows[-2]["seconds"]
     assert rows[-1]["samples_per_second"] == pytest.approx(21 / gain, rel=1e-6)

@@ -14,8 +14,8 @@ def handlers() -> list:
     return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
 
-def signals_of(trainer: L.Trainer) -> Signals:
-    return next(c for c in trainer.callbacks if isinstance(c, Signals))
+def interrupted_by(trainer: L.Trainer) -> str | None:
+    return next(c.shared.interrupted_by for c in trainer.callbacks if isinstance(c, Signals))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -24,7 +24,7 @@ def test_the_iteration_is_finished_and_saved(
 ) -> None:
     before = handlers()
     trainer, model = fit(SignalAt(35, number))
-    assert signals_of(trainer).interrupted_by == signal.Signals(number).name
+    assert interrupted_by(trainer) == signal.Signals(number).name
     assert model.samples_seen == 42
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["sparring"]["samples_seen"] == 42
@@ -32,7 +32,7 @@ def test_the_iteration_is_finished_and_saved(
     assert f"{signal.Signals(number).name}: saving" in capfd.readouterr().err
     whole = fit(folder=tmp_path / "whole")[1]
     resumed_trainer, resumed = fit(resume=True)
-    assert signals_of(resumed_trainer).interrupted_by is None
+    assert interrupted_by(resumed_trainer) is None
     assert torch.equal(resumed.mean, whole.mean)
 
 

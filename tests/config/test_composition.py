@@ -123,4 +123,4 @@ def test_names_are_safe_for_any_file_system() -> None:
 def test_plain_leaves_hydra_out() -> None:
     settings = plain(compose("train", [*QUICK]))
     assert "hydra" not in settings
-    assert settings["callbacks"]["budget"]["samples"] == settings["budget"]
+    assert type(settings["budget"]) is int  # resolved

@@ -51,9 +51,9 @@ def test_parts_and_makers_of_parts() -> None:
 
 
 def test_what_the_code_hands_over_comes_last() -> None:
-    node = {"_target_": "src.callbacks.budget.Budget", "samples": 5, "max_time": None}
-    assert type(build(node, Callback, "callbacks.budget", samples=7)) is Budget
-    assert build(node, Callback, "callbacks.budget", samples=7).samples == 7
+    node = {"_target_": "src.callbacks.budget.Budget", "max_time": "5s"}
+    assert type(build(node, Callback, "callbacks.budget", max_time="7s")) is Budget
+    assert build(node, Callback, "callbacks.budget", max_time="7s").max_seconds == 7
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""The base of our callbacks: when each takes its turn, and the state that they share.
+
+After an iteration the clock moves first; then scores, pictures and logs are made; then a signal may
+end the training; then the checkpoint is saved; and last all ranks agree whether to go on. This
+order follows from the kind of a callback, and not from its place in a configuration: a user's own
+callback, of any class of Lightning's, is called before the save, so that its state is saved too.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import ClassVar
+
+import lightning as L
+
+from src.metrics.base import Scorer, Scores
+
+
+class Kind(IntEnum):
+    """Turn of a callback after each iteration."""
+
+    CLOCK = 0
+    OBSERVE = 1
+    STOP = 2
+    SAVE = 3
+    AGREE = 4
+
+
+@dataclass
+class Shared:
+    """State that the callbacks of one training share.
+
+    Attributes:
+        scorers: scorers of this run, see `src/metrics/`.
+        scores: values and protocols of the last scoring.
+        history: `{"samples_seen": ..., name: value ...}` of each scoring, over all resumes.
+        terms: means of the terms that the model recorded, as last fetched; a new dict each time.
+        outside: seconds spent outside the training steps, which the training clock leaves out.
+        interrupted_by: name of the signal that ended the training, or None.
+        stopped: reason why the training ended before its budget was spent, or None.
+    """
+
+    scorers: Sequence[Scorer] = ()
+    scores: Scores = field(default_factory=lambda: Scores({}, {}))
+    history: list[dict[str, float]] = field(default_factory=list)
+    terms: dict[str, float] = field(default_factory=dict)
+    outside: float = 0.0
+    interrupted_by: str | None = None
+    stopped: str | None = None
+
+    @property
+    def short_names(self) -> dict[str, str]:
+        """Full names of the headline numbers by their short ones, such as `fid`."""
+        return {short: name for scorer in self.scorers for short, name in scorer.headline.items()}
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """Latest headline numbers by their short names."""
+        values = self.scores.values
+        return {k: values[name] for k, name in self.short_names.items() if name in values}
+
+
+class Callback(L.Callback):
+    """A callback with a turn of its own and with access to what the others know.
+
+    Attributes:
+        kind: its turn.
+        shared: state shared by all callbacks of a training, set by `arrange`.
+    """
+
+    kind: ClassVar[Kind] = Kind.OBSERVE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = Shared()
+
+
+def arrange(callbacks: Iterable[L.Callback], shared: Shared) -> list[L.Callback]:
+    """Sort callbacks by kind and give them their shared state.
+
+    Those of one kind stay in the order in which they came.
+    """
+    callbacks = list(callbacks)
+    for callback in callbacks:
+        if isinstance(callback, Callback):
+            callback.shared = shared
+    return sorted(callbacks, key=_kind)
+
+
+def _kind(callback: L.Callback) -> Kind:
+    return callback.kind if isinstance(callback, Callback) else Kind.OBSERVE
