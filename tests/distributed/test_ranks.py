@@ -30,7 +30,7 @@ from src.models.base import GenerativeModel
 from src.runs.metrics_file import read_metrics
 from src.runs.run import Run
 from src.training.checkpoints import load_checkpoint
-from src.training.fit import work
+from src.training.fit import fit
 from src.training.trained import load_model
 from tests.conftest import QUICK, composed
 from tests.models import conftest as models
@@ -144,7 +144,7 @@ def everything(cases: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]
         patch.setattr(noise, "_slice", lambda draw, shape, _, **options: draw(shape, **options))
         results["careless"] = trained(cases["gan"])
     results["place"] = ranks.place()
-    work(cases["run"], {}, Run(folder), resume=False)
+    fit(cases["run"], {}, Run(folder), resume=False)
     return results
 
 
@@ -374,6 +374,54 @@ def test_killed_and_stopped_and_resumed(tmp_path: Path) -> None:
         assert differences(ends[0][part], ends[1][part]) == []
     assert third.run.summary["metrics"] == whole.run.summary["metrics"]
     assert load_model(third.run).sample(3).shape == (3, 1, 28, 28)
+
+
+SLOW_DISK = """
+import os
+if os.environ.get("RANK") == "0":
+    import time
+    from pathlib import Path
+    calls, fsync = iter(range(10**6)), os.fsync
+    def slow(file):
+        handle = getattr(file, "fileno", lambda: file)()
+        name = os.readlink(f"/proc/self/fd/{handle}")
+        if "checkpoints" in name and next(calls) == 3:
+            Path(os.environ["MARK"]).write_text(name)
+            time.sleep(60)
+        return fsync(file)
+    os.fsync = slow
+"""
+
+
+@pytest.mark.slow
+def test_either_rank_killed_during_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 0 is writing, rank 1 waits for it; the run ends as if nothing had happened."""
+    whole = Command(tmp_path / "whole")
+    code, said = whole.end()
+    assert code == 0, said
+    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
+    for rank in (0, 1):
+        folder, mark = tmp_path / f"killed{rank}", tmp_path / f"mark{rank}"
+        monkeypatch.setenv("MARK", str(mark))
+        first = Command(folder, "callbacks.checkpoint.seconds=0", path=tmp_path)
+        while not mark.exists():
+            assert first.process.poll() is None, first.process.communicate()[1]
+            time.sleep(0.05)
+        assert Path(mark.read_text()).name not in ("last.ckpt", "previous.ckpt")
+        processes = first.ranks()
+        os.kill(processes[rank], signal.SIGKILL)
+        code, said = first.end(within=20)
+        assert code == 1
+        assert f"error: Rank {rank} of 2 was ended by SIGKILL" in said
+        assert not any(map(alive, processes.values()))
+        code, said = Command(folder).end()
+        assert code == 0, said
+        ends = [
+            load_checkpoint(run / "checkpoints" / "last.ckpt") for run in (first.run, whole.run)
+        ]
+        for part in ("state_dict", "optimizer_states"):
+            assert differences(ends[0][part], ends[1][part]) == []
+        assert first.run.summary["metrics"] == whole.run.summary["metrics"]
 
 
 @pytest.mark.slow
