@@ -20,9 +20,10 @@ test-all: .venv/ready  ## all tests
 gpu-check: .venv/ready  ## whether all of it works on the GPU; without one, a small plan on the CPU
 	$(BIN)/python -m benchmarks.gpu_check
 
-lint: .venv/ready  ## style and format
+lint: .venv/ready  ## style, format and which part imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

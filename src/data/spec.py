@@ -1,6 +1,7 @@
 """What a sample is: a batch, its shape and kind, its split, and the one place of [-1, 1]."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,9 @@ class Batch(NamedTuple):
     x: Tensor
     y: Tensor | None = None
     source: Tensor | None = None
+
+
+Draw = Callable[[], Batch]  # gives the next batch of the stream
 
 
 @dataclass(frozen=True)

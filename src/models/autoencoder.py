@@ -13,10 +13,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from src.data.spec import DataSpec
+from src.data.spec import DataSpec, Draw
 from src.losses.code_penalties import CodePenalty
 from src.losses.reconstruction import Reconstruction
-from src.models.base import Draw, GenerativeModel
+from src.models.base import GenerativeModel
 from src.models.parts.code_laws import CodeLaw
 from src.models.parts.schedules import Schedule
 from src.networks.base import Decoder, Encoder

@@ -20,13 +20,12 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from src.data.spec import Batch, DataSpec
+from src.data.spec import DataSpec, Draw
 from src.distributed import ranks
 from src.errors import SettingError
 from src.models.parts.schedules import Schedule
 from src.runs.stored import is_name
 
-Draw = Callable[[], Batch]
 MOST_RECORDS = 500  # names of terms, of which a run has some ten
 AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels
 

@@ -15,11 +15,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from src.data.spec import DataSpec
+from src.data.spec import DataSpec, Draw
 from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
 from src.losses.penalties import Penalty
-from src.models.base import Draw, GenerativeModel, freeze
+from src.models.base import GenerativeModel, freeze
 from src.models.parts.adversary import Adversary
 from src.models.parts.auxiliary import Auxiliary
 from src.models.parts.conditions import Condition

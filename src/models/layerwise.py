@@ -24,10 +24,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from src.data.spec import DataSpec
+from src.data.spec import DataSpec, Draw
 from src.errors import SettingError
 from src.losses.reconstruction import Bernoulli, Reconstruction
-from src.models.base import Draw, GenerativeModel, Stage
+from src.models.base import GenerativeModel, Stage
 from src.models.parts.code_laws import CodeLaw
 from src.models.parts.finetuning import Classify, Finetuning, Reconstruct
 from src.models.parts.schedules import Schedule

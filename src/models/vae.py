@@ -14,13 +14,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from src.data.spec import DataSpec
+from src.data.spec import DataSpec, Draw
 from src.distributed import noise
 from src.errors import SettingError
 from src.losses.bounds import Objective
 from src.losses.divergences import kl_to_standard_normal, log_prior_ratio
 from src.losses.reconstruction import Reconstruction
-from src.models.base import Draw, GenerativeModel
+from src.models.base import GenerativeModel
 from src.models.parts.conditions import OneHotGenerator, with_classes
 from src.models.parts.schedules import Schedule
 from src.networks.base import Decoder, Encoder

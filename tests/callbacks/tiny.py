@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from src.callbacks.checkpoint import Checkpoint
 from src.data.base import DataModule
-from src.data.spec import DataSpec, Split
+from src.data.spec import DataSpec, Draw, Split
 from src.losses.adversarial import NonSaturating
 from src.metrics.base import Sampler, Scores
-from src.models.base import Draw, GenerativeModel, Stage
+from src.models.base import GenerativeModel, Stage
 
 BATCH = 7
 

@@ -13,10 +13,9 @@ from torch.nn import functional as F
 
 from src.data.base import DataModule
 from src.data.loader import Stream
-from src.data.spec import Batch, Split
+from src.data.spec import Batch, Draw, Split
 from src.distributed import ranks
 from src.errors import SettingError
-from src.models.base import Draw
 from src.networks.stack import Stack
 
 
