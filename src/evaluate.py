@@ -20,6 +20,7 @@ from src.runs.run import Run
 
 def evaluate(config: DictConfig, _: Path) -> None:
     """Load the run's model and data, score, print and store."""
+    from src.metrics.base import score_all
     from src.metrics.scorers import make_scorers
     from src.training.trained import load_data, load_model
     from src.training.trainer import device_of
@@ -27,15 +28,15 @@ def evaluate(config: DictConfig, _: Path) -> None:
     run = Run(Path(config.run))
     model = load_model(run).to(device_of(config.device))
     data = load_data(run, model.spec, config.data.root, config.data.cache)
+    settings = OmegaConf.to_container(config.metrics, resolve=True)
+    scores = score_all(make_scorers(settings, data, model), model)
     records = []
-    for scorer in make_scorers(OmegaConf.to_container(config.metrics, resolve=True), data, model):
-        scores = scorer.score(lambda n, seed: model.sample(n, seed=seed))
-        for name, value in scores.values.items():
-            record = scores.protocols[name]
-            real = record.get("real")
-            print(f"{line(name):<28} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
-            records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
-            records[-1]["protocol"] = record
+    for name, value in scores.values.items():
+        record = scores.protocols[name]
+        real = record.get("real")
+        print(f"{line(name):<28} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
+        records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
+        records[-1]["protocol"] = record
     if not records:
         print("Nothing was scored: leave out metrics=none, or choose another.")
         return

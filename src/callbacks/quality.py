@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 
 from src.callbacks.schedule import Scheduled, regularly
-from src.metrics.base import Scores
+from src.metrics.base import score_all
 from src.models.base import GenerativeModel
 from src.runs.stored import NUMBER, expect, is_count
 
@@ -36,11 +36,7 @@ class Quality(Scheduled):
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         with self.off_the_clock(model):
-            latest = self.shared.scores = Scores({}, {})
-            for scorer in self.shared.scorers:
-                scores = scorer.score(lambda n, seed: model.sample(n, seed=seed))
-                latest.values.update(scores.values)
-                latest.protocols.update(scores.protocols)
+            latest = self.shared.scores = score_all(self.shared.scorers, model)
         self.shared.history.append({"samples_seen": model.samples_seen} | latest.values)
         for logger in trainer.loggers:
             logger.log_metrics(latest.values | self.shared.headline, step=model.samples_seen)

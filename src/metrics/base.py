@@ -1,8 +1,9 @@
-"""What a score is: values with their protocols, and which samples and images it is made of."""
+"""Scores with their protocols, the bases of all scorers, and the choice of samples and images."""
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from src.data.base import DataModule
 from src.data.spec import Split, to_model
+from src.models.base import GenerativeModel
 
 # sample(n, seed) gives n samples in the data's form, on any device.
 Sampler = Callable[[int, int], Tensor]
@@ -33,21 +35,98 @@ class Scores(NamedTuple):
     protocols: dict[str, dict[str, Any]]
 
 
-class Scorer(Protocol):
-    """What gives numbers; `headline` says which of them are known by a short name too."""
+class Scorer(ABC):
+    """Base of all scorers: the names of numbers and what their records have in common.
 
-    headline: dict[str, str]
+    Args:
+        data: set up.
+        basis: last part of a name: what the numbers are measured by, such as an extractor or a
+            split of the data.
+        seed: seed of all draws; None where nothing is drawn.
 
-    def score(self, sample: Sampler) -> Scores: ...
+    Attributes:
+        headline: full names of the numbers that dashboards show, by their short names.
+    """
+
+    def __init__(self, data: DataModule, basis: str, seed: int | None = None) -> None:
+        self.data, self.basis, self.seed = data, basis, seed
+        self.headline: dict[str, str] = {}
+
+    @abstractmethod
+    def size(self, metric: str) -> int:
+        """Number of samples or images that a metric is measured on."""
+
+    @abstractmethod
+    def protocol(self, metric: str) -> Mapping[str, Any]:
+        """Everything that a metric depends on, but for data and seed.
+
+        `real` is the value that held-out real data get in the place of the samples.
+        """
+
+    def name(self, metric: str) -> str:
+        """Name of a metric with its protocol, such as `fid10k_mnist` or `iw50_1k_test`."""
+        gap = "_" if metric[-1].isdigit() else ""
+        return f"{metric}{gap}{format_size(self.size(metric))}_{self.basis}"
+
+    def report(self, values: Mapping[str, float]) -> Scores:
+        """Give values their full names and their records.
+
+        Args:
+            values: by the bare names of metrics.
+        """
+        common: dict[str, Any] = {"data_id": self.data.data_id}
+        if self.seed is not None:
+            common["seed"] = self.seed
+        return Scores(
+            {self.name(metric): value for metric, value in values.items()},
+            {self.name(m): {"metric": m, **self.protocol(m), **common} for m in values},
+        )
 
 
-def count(n: int) -> str:
-    """The number of samples as names carry it: 10000 is "10k", 500 stays "500"."""
+class SampleScorer(Scorer):
+    """Base of the scorers that look at samples alone, whatever model they are from."""
+
+    @abstractmethod
+    def score(self, sample: Sampler) -> Scores:
+        """Draw samples and score them. Samples that are not finite give NaN."""
+
+
+class ModelScorer(Scorer):
+    """Base of the scorers of what a model does with images, labels or codes.
+
+    The model is handed to the constructor.
+    """
+
+    @abstractmethod
+    def score(self) -> Scores:
+        """Score the model."""
+
+
+def score_all(scorers: Iterable[Scorer], model: GenerativeModel) -> Scores:
+    """Score a model by several scorers, in their order.
+
+    Args:
+        scorers: of this model.
+        model: draws the samples, by the weights that are scored.
+    """
+    scores = Scores({}, {})
+    for scorer in scorers:
+        if isinstance(scorer, SampleScorer):
+            part = scorer.score(lambda n, seed: model.sample(n, seed=seed))
+        else:
+            part = scorer.score()
+        scores.values.update(part.values)
+        scores.protocols.update(part.protocols)
+    return scores
+
+
+def format_size(n: int) -> str:
+    """A number of samples as names carry it: 10000 is "10k", 500 stays "500"."""
     return f"{n // 1000}k" if n % 1000 == 0 else str(n)
 
 
-def draw(sample: Sampler, n: int, seed: int) -> Iterator[Tensor]:
-    """n samples in portions, with a progress bar; the seed of each follows from `seed`."""
+def draw_portions(sample: Sampler, n: int, seed: int) -> Iterator[Tensor]:
+    """Draw n samples in portions, with a progress bar; the seed of each follows from `seed`."""
     portions = [min(PORTION, n - start) for start in range(0, n, PORTION)]
     generator = torch.Generator().manual_seed(seed)
     seeds = torch.randint(2**31, (len(portions),), generator=generator).tolist()
@@ -58,18 +137,18 @@ def draw(sample: Sampler, n: int, seed: int) -> Iterator[Tensor]:
 
 
 def held_out(data: DataModule, n: int | None = None) -> tuple[str, Split]:
-    """Name and images of the split that models are judged on: "test", or "train" without one.
+    """Name and images of the split that models are scored on: "test", or "train" without one.
 
     Args:
         data: set up.
-        n: the most images, see `spaced`; None takes all.
+        n: largest number of images, see `spaced`; None takes all.
     """
     name = "test" if "test" in data.splits else "train"
     return name, spaced(data.splits[name], n)
 
 
 def spaced(split: Split, n: int | None) -> Split:
-    """At most n images, evenly spaced: splits may be sorted, and the halves of MNIST differ."""
+    """Take at most n images, evenly spaced: splits may be sorted, and MNIST's halves differ."""
     size = len(split.x)
     if n is None or n >= size:
         return split
@@ -78,12 +157,12 @@ def spaced(split: Split, n: int | None) -> Split:
 
 
 def batches(split: Split, size: int, labelled: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Images (m, c, h, w) in the models' form, m <= size, and labels (m,), None if not `labelled`.
+    """Yield images (m, c, h, w) in [-1, 1], m <= size, and labels (m,), None if not `labelled`.
 
     Args:
-        split: stored images, or images in the models' form already.
-        size: images at once.
-        labelled: whether the model that will see them needs the labels.
+        split: stored images, or images in [-1, 1] already.
+        size: largest number of images at once.
+        labelled: True if the model that gets them is conditioned on the labels.
     """
     labels = split.y.split(size) if labelled else repeat(None)
     for x, y in zip(split.x.split(size), labels, strict=False):

@@ -5,41 +5,38 @@ error  share of the test images that get another class than their own, in percen
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
 from src.data.base import DataModule
-from src.metrics.base import PORTION, Sampler, Scores, batches, count, held_out
+from src.metrics.base import PORTION, ModelScorer, Scores, batches, held_out
 
 
-class ClassificationScorer:
+class ClassificationScorer(ModelScorer):
     """Asks `classify` what the test images show; "train" where there are no others.
 
     Args:
         data: set up, with labels.
         classify: images (n, c, h, w) in [-1, 1] to logits (n, classes); it brings its input to
             where its weights are.
-
-    Attributes:
-        headline: the short name under which dashboards find the number, and its full name.
     """
 
     def __init__(self, data: DataModule, classify: Callable[[Tensor], Tensor]) -> None:
-        self.data, self.classify = data, classify
-        self.split, self.images = held_out(data)
-        self.name = f"error{count(len(self.images.x))}_{self.split}"
-        self.headline = {"error": self.name}
+        split, self.images = held_out(data)
+        super().__init__(data, split)
+        self.classify = classify
+        self.headline = {"error": self.name("error")}
 
-    def score(self, sample: Sampler | None = None) -> Scores:
-        """Classify all images of the split; `sample` is not used."""
+    def size(self, metric: str) -> int:
+        return len(self.images.x)
+
+    def score(self) -> Scores:
+        """Classify all images of the split."""
         wrong = 0
         for x, y in batches(self.images, PORTION, labelled=True):
             wrong += int((self.classify(x).argmax(1).cpu() != y).sum())
-        protocol = {
-            "metric": "error",
-            "n_real": len(self.images.x),
-            "real_split": self.split,
-            "unit": "percent",
-            "data_id": self.data.data_id,
-        }
-        return Scores({self.name: 100 * wrong / len(self.images.x)}, {self.name: protocol})
+        return self.report({"error": 100 * wrong / len(self.images.x)})
+
+    def protocol(self, metric: str) -> dict[str, Any]:
+        return {"n_real": len(self.images.x), "real_split": self.basis, "unit": "percent"}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from src.data.base import DataModule
 from src.data.spec import Split
-from src.metrics.base import PORTION, Sampler, Scores, batches, count, held_out, spaced
+from src.metrics.base import PORTION, ModelScorer, Scores, batches, held_out, spaced
 from src.metrics.control import agreement
 from src.models.base import GenerativeModel
 
@@ -34,34 +34,28 @@ AT_ONCE = 100  # of these
 STEPS = 200  # of L-BFGS
 
 
-class CodeScorer:
+class CodeScorer(ModelScorer):
     """Encodes the test images; "train" where there are no others.
 
     Args:
         data: set up, of images.
         model: with `encode` and its network `encoder`, of which the first outputs are the code.
         n: the most images, evenly spaced over the split; None takes all.
-
-    Attributes:
-        headline: the short name under which dashboards find the number, and its full name.
     """
 
     def __init__(self, data: DataModule, model: GenerativeModel, n: int | None = None) -> None:
-        self.data, self.model = data, model
-        self.split, self.images = held_out(data, n)
+        split, self.images = held_out(data, n)
+        super().__init__(data, split)
+        self.model = model
         labelled = self.images.y is not None and data.splits["train"].y is not None
         self.labelled = labelled and not model.conditional
         self.headline = {"probe": self.name("probe")} if self.labelled else {}
 
-    def name(self, metric: str) -> str:
-        """The metric's name with its protocol: `probe10k_test`, `jacobian200_test`."""
-        return f"{metric}{count(self._size(metric))}_{self.split}"
-
-    def _size(self, metric: str) -> int:
+    def size(self, metric: str) -> int:
         return min(SLOPES, len(self.images.x)) if metric == "jacobian" else len(self.images.x)
 
-    def score(self, sample: Sampler | None = None) -> Scores:
-        """Encode images of both splits; `sample` is not used."""
+    def score(self) -> Scores:
+        """Encode images of both splits."""
         z = codes_of(self.model, self.images)
         values = {"activation": float(z.abs().mean()), "jacobian": self._jacobian(z.shape[1])}
         if z.shape[1] > 1:
@@ -71,16 +65,13 @@ class CodeScorer:
             known = codes_of(self.model, train)
             values["knn"] = agreement(self.images.y, nearest_class(z, known, train.y))
             values["probe"] = agreement(self.images.y, probe(z, known, train.y))
-        return Scores(
-            {self.name(metric): value for metric, value in values.items()},
-            {self.name(metric): self._protocol(metric) for metric in values},
-        )
+        return self.report(values)
 
     def _jacobian(self, d: int) -> float:
         parts = batches(spaced(self.images, SLOPES), AT_ONCE, self.model.conditional)
         return float(torch.cat([jacobian_norm(self.model, x, y, d) for x, y in parts]).mean())
 
-    def _protocol(self, metric: str) -> dict[str, Any]:
+    def protocol(self, metric: str) -> dict[str, Any]:
         fitted = {"n_train": min(FITTED, len(self.data.splits["train"].x))}
         details = {
             "knn": {"k": NEIGHBOURS, **fitted},
@@ -93,11 +84,9 @@ class CodeScorer:
             "jacobian": {"pixels": "in [0, 1]"},
         }
         return {
-            "metric": metric,
-            "n_real": self._size(metric),
-            "real_split": self.split,
+            "n_real": self.size(metric),
+            "real_split": self.basis,
             **details.get(metric, {}),
-            "data_id": self.data.data_id,
         }
 
 

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from src.data.base import DataModule
 from src.data.spec import Split
-from src.metrics.base import Sampler, Scores, count, draw
+from src.metrics.base import ModelScorer, Scores, draw_portions
 from src.models.base import GenerativeModel
 from src.models.capabilities import HasLatent
 from src.networks.features import ClassifierFeatures, Extractor
 
 
-class ControlScorer:
+class ControlScorer(ModelScorer):
     """Draws n samples for classes, or codes, in turn and asks the classifier what they show.
 
     Args:
@@ -30,9 +30,6 @@ class ControlScorer:
         n: samples.
         seed: of the samples.
         batch_size: images at once.
-
-    Attributes:
-        headline: the short name under which dashboards find the number, and its full name.
     """
 
     def __init__(
@@ -44,14 +41,17 @@ class ControlScorer:
         seed: int = 0,
         batch_size: int = 100,
     ) -> None:
-        self.data, self.extractor, self.model = data, extractor, model
-        self.n, self.seed, self.batch_size = n, seed, batch_size
+        super().__init__(data, extractor.name, seed)
+        self.extractor, self.model = extractor, model
+        self.n, self.batch_size = n, batch_size
         self.metric = "label" if model.conditional else "purity"
-        self.name = f"{self.metric}{count(n)}_{extractor.name}"
-        self.headline = {self.metric: self.name}
+        self.headline = {self.metric: self.name(self.metric)}
 
-    def score(self, sample: Sampler | None = None) -> Scores:
-        """`sample` is not used: it does not say which class it was asked for."""
+    def size(self, metric: str) -> int:
+        return self.n
+
+    def score(self) -> Scores:
+        """Draw samples for classes, or codes, and classify them."""
         asked: list[Tensor] = []
 
         def ask(n: int, seed: int) -> Tensor:
@@ -63,10 +63,9 @@ class ControlScorer:
             asked.append(torch.stack(categories(self.model, z)).cpu())
             return self.model.decode(z)
 
-        shown = torch.cat([self.classify(x) for x in draw(ask, self.n, self.seed)])
+        shown = torch.cat([self.classify(x) for x in draw_portions(ask, self.n, self.seed)])
         measure = agreement if self.model.conditional else purity
-        value = max(measure(code, shown) for code in torch.cat(asked, 1))
-        return Scores({self.name: value}, {self.name: self.protocol})
+        return self.report({self.metric: max(measure(y, shown) for y in torch.cat(asked, 1))})
 
     def classify(self, x: Tensor) -> Tensor:
         """Classes (n,) that images show."""
@@ -82,20 +81,12 @@ class ControlScorer:
                 shown.append(logits.argmax(1))
         return torch.cat(shown).long().cpu()
 
-    @cached_property
-    def protocol(self) -> dict[str, Any]:
-        """All that the number depends on, and what held-out reals get."""
-        return {
-            "metric": self.metric,
-            "n_fake": self.n,
-            "extractor": self.extractor.protocol,
-            "data_id": self.data.data_id,
-            "seed": self.seed,
-            "real": self._real(),
-        }
+    def protocol(self, metric: str) -> dict[str, Any]:
+        return {"n_fake": self.n, "extractor": self.extractor.protocol, "real": self._real}
 
+    @cached_property
     def _real(self) -> float | None:
-        """The share of held-out images that the classifier gives their own label."""
+        """Share of held-out images that the classifier gives their own label."""
         test: Split | None = self.data.splits.get("test")
         if test is None or test.y is None:
             return None

@@ -22,7 +22,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from torch import Tensor
 
 from src.data.base import DataModule
-from src.metrics.base import Sampler, Scores, count, spaced
+from src.metrics.base import ModelScorer, Scores, spaced
 from src.metrics.codes import codes_of
 from src.models.base import GenerativeModel
 
@@ -34,7 +34,7 @@ BINS = 20
 FOREST = {"n_estimators": 10, "max_depth": 8, "min_samples_leaf": 5}
 
 
-class DisentanglementScorer:
+class DisentanglementScorer(ModelScorer):
     """Compares codes of training images, of which there are enough, with their factors.
 
     Args:
@@ -42,51 +42,41 @@ class DisentanglementScorer:
         model: with `encode`.
         n: images, evenly spaced; at most 5,000.
         seed: of the forests.
-
-    Attributes:
-        headline: the short name under which dashboards find the number, and its full name.
     """
 
     def __init__(
         self, data: DataModule, model: GenerativeModel, n: int = MOST, seed: int = 0
     ) -> None:
-        self.data, self.model, self.seed = data, model, seed
-        self.kind = "factors" if data.factors else "attributes"
-        known, train = getattr(data, self.kind)["train"], data.splits["train"]
+        super().__init__(data, "factors" if data.factors else "attributes", seed)
+        self.model = model
+        known, train = (data.factors or data.attributes)["train"], data.splits["train"]
         self.images = spaced(train, min(n, MOST))
         # In the place of the labels, so that images and factors are spaced alike.
         self.factors = spaced(train._replace(y=known), min(n, MOST)).y
         self.headline = {"mig": self.name("mig")}
 
-    def name(self, metric: str) -> str:
-        """The metric's name with its protocol: `mig5k_factors`."""
-        return f"{metric}{count(len(self.images.x))}_{self.kind}"
+    def size(self, metric: str) -> int:
+        return len(self.images.x)
 
-    def score(self, sample: Sampler | None = None) -> Scores:
-        """Encode the images; `sample` is not used."""
+    def score(self) -> Scores:
+        """Encode the images."""
         z = codes_of(self.model, self.images)
-        values = {
-            "mig": mutual_information_gap(z, self.factors),
-            "dci": disentanglement(importances(z, self.factors, self.seed)),
-        }
-        data = self.data
-        names = data.factor_names if self.kind == "factors" else data.attribute_names
-        details: dict[str, dict[str, Any]] = {"mig": {"bins": BINS}, "dci": {"forest": FOREST}}
-        return Scores(
-            {self.name(metric): value for metric, value in values.items()},
+        return self.report(
             {
-                self.name(metric): {
-                    "metric": metric,
-                    "n_real": len(self.images.x),
-                    "real_split": "train",
-                    "factors": list(names),
-                    **details[metric],
-                    "data_id": data.data_id,
-                    "seed": self.seed,
-                }
-                for metric in values
-            },
+                "mig": mutual_information_gap(z, self.factors),
+                "dci": disentanglement(importances(z, self.factors, self.seed)),
+            }
         )
+
+    def protocol(self, metric: str) -> dict[str, Any]:
+        data = self.data
+        details: dict[str, dict[str, Any]] = {"mig": {"bins": BINS}, "dci": {"forest": FOREST}}
+        return {
+            "n_real": len(self.images.x),
+            "real_split": "train",
+            "factors": list(data.factor_names if data.factors else data.attribute_names),
+            **details[metric],
+        }
 
 
 def mutual_information_gap(z: Tensor, factors: Tensor) -> float:

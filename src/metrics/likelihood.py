@@ -14,6 +14,8 @@ are binarised anew has another value, and one of grey values is no likelihood of
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from tqdm import tqdm
 from src.data.base import DataModule
 from src.data.spec import Split
 from src.errors import SettingError
-from src.metrics.base import PORTION, Sampler, Scores, batches, count, held_out, spaced
+from src.metrics.base import PORTION, ModelScorer, Scores, batches, held_out, spaced
 from src.models.base import GenerativeModel
 
 ACTIVE = 0.01
@@ -31,7 +33,7 @@ ACTIVE = 0.01
 PIXELS = 2**20
 
 
-class LikelihoodScorer:
+class LikelihoodScorer(ModelScorer):
     """Bounds of log p(x) over the test images; "train" where there are no others.
 
     Args:
@@ -42,8 +44,6 @@ class LikelihoodScorer:
         importance_samples: values of k, one bound `iw<k>` for each.
         importance_images: the most images for these, which cost k decoded draws an image.
 
-    Attributes:
-        headline: the short name under which dashboards find the number, and its full name.
 
     Raises:
         SettingError: if there are no draws or no images.
@@ -65,42 +65,34 @@ class LikelihoodScorer:
             )
         if importance_images < 1:
             raise SettingError(f"metrics.importance_images={importance_images} must be positive.")
-        self.data, self.model, self.seed = data, model, seed
+        split, self.images = held_out(data, n)
+        super().__init__(data, split, seed)
+        self.model = model
         self.importance_samples = tuple(importance_samples)
-        self.split, self.images = held_out(data, n)
         self.some = spaced(self.images, importance_images)
         self.headline = {"elbo": self.name("elbo")}
 
-    def name(self, metric: str) -> str:
-        """The metric's name with its protocol: `elbo10k_test`, `iw50_1k_test`."""
-        gap = "_" if metric.startswith("iw") else ""
-        return f"{metric}{gap}{count(self._size(metric))}_{self.split}"
-
-    def _size(self, metric: str) -> int:
+    def size(self, metric: str) -> int:
         return len((self.some if metric.startswith("iw") else self.images).x)
 
-    def score(self, sample: Sampler | None = None) -> Scores:
-        """Encode all images of the split; `sample` is not used."""
-        values = self._elbo()
+    def score(self) -> Scores:
+        """Encode all images of the split, and decode draws of their latents."""
+        bounds = {f"iw{k}": self._bound(k) for k in self.importance_samples}
+        return self.report(self._elbo() | bounds)
+
+    def protocol(self, metric: str) -> dict[str, Any]:
         draws = {"elbo": 1, "nll_reconstruction": 1}
-        for k in self.importance_samples:
-            values[f"iw{k}"], draws[f"iw{k}"] = self._bound(k), k
-        binary = bool((next(self._portions(self.images))[0].abs() == 1).all())
-        return Scores(
-            {self.name(metric): value for metric, value in values.items()},
-            {
-                self.name(metric): {
-                    "metric": metric,
-                    "n_real": self._size(metric),
-                    "real_split": self.split,
-                    "pixels": "binary, drawn once by the seed" if binary else "grey",
-                    **({"draws": draws[metric]} if metric in draws else {}),
-                    "data_id": self.data.data_id,
-                    "seed": self.seed,
-                }
-                for metric in values
-            },
-        )
+        draws |= {f"iw{k}": k for k in self.importance_samples}
+        return {
+            "n_real": self.size(metric),
+            "real_split": self.basis,
+            "pixels": "binary, drawn once by the seed" if self._binary else "grey",
+            **({"draws": draws[metric]} if metric in draws else {}),
+        }
+
+    @cached_property
+    def _binary(self) -> bool:
+        return bool((next(self._portions(self.images))[0].abs() == 1).all())
 
     def _portions(self, images: Split) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Images as the model sees them, with their labels; the same each time."""
@@ -110,7 +102,7 @@ class LikelihoodScorer:
             yield self.model.binarize(x, generator), y
 
     def _elbo(self) -> dict[str, float]:
-        """All but the tighter bounds."""
+        """Compute all numbers but the tighter bounds."""
         generator = self.model.generator_of(self.seed)
         nll, kl, means = [], [], []
         for x, y in self._portions(self.images):

@@ -12,6 +12,7 @@ than its kl. And shares of a finite sample differ by chance from the true ones: 
 about (1000 - 1) / 2n, which is 0.019 for 26,000 samples.
 """
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -20,12 +21,12 @@ from torch import Tensor
 
 from src.data.stacked_mnist import StackedMNIST, triple_class
 from src.errors import SettingError
-from src.metrics.base import Sampler, Scores, count, draw
+from src.metrics.base import Sampler, SampleScorer, Scores, draw_portions
 from src.metrics.toy import reverse_kl
 from src.networks.features import ClassifierFeatures
 
 
-class ModesScorer:
+class ModesScorer(SampleScorer):
     """Counts the triples among the samples.
 
     Args:
@@ -36,8 +37,6 @@ class ModesScorer:
         seed: of the samples.
         batch_size: channels classified at once; does not bear on the numbers.
 
-    Attributes:
-        headline: the short names under which dashboards find the numbers, and their full names.
 
     Raises:
         SettingError: if the classifier is of other classes or of colour images.
@@ -60,25 +59,23 @@ class ModesScorer:
             )
         if n < 2:
             raise SettingError(f"metrics.n={n} must be 2 samples or more.")
-        self.data, self.extractor = data, extractor
-        self.n, self.seed, self.batch_size = n, seed, batch_size
+        super().__init__(data, extractor.name, seed)
+        self.extractor, self.n, self.batch_size = extractor, n, batch_size
         self.headline = {metric: self.name(metric) for metric in ("modes", "kl")}
 
-    def name(self, metric: str) -> str:
-        """The metric's name with its protocol: `modes26k_mnist`."""
-        return f"{metric}{count(self.n)}_{self.extractor.name}"
+    def size(self, metric: str) -> int:
+        return self.n
 
     def score(self, sample: Sampler) -> Scores:
-        """Draw n samples, in portions, and count. Samples that are not finite give NaN."""
+        """Draw n samples, in portions, and count them. Samples that are not finite give NaN."""
         hits = torch.zeros_like(self.data.shares)
-        for x in draw(sample, self.n, self.seed):
+        for x in draw_portions(sample, self.n, self.seed):
             if not x.isfinite().all():
-                return Scores({key: float("nan") for key in self.protocols}, self.protocols)
+                return self.report(dict.fromkeys(self._reals, math.nan))
             # Where the samples are is where the work is done.
             self.extractor.to(x.device)
             hits += self.count(x)
-        values = mode_metrics(hits, self.data.shares)
-        return Scores({self.name(key): value for key, value in values.items()}, self.protocols)
+        return self.report(mode_metrics(hits, self.data.shares))
 
     def count(self, x: Tensor) -> Tensor:
         """Images (1000,) of each class among x (n, 3, h, w), in [-1, 1] or uint8."""
@@ -87,24 +84,24 @@ class ModesScorer:
         shown = triple_class(digits.unflatten(0, (-1, 3)), len(self.data.single_classes))
         return torch.bincount(shown, minlength=len(self.data.shares)).double()
 
-    @cached_property
-    def protocols(self) -> dict[str, dict[str, Any]]:
-        """By name of the number: all that it depends on, and what held-out reals get."""
-        real = self.data.splits["test"].x[: self.n]
-        hits = sum(self.count(part) for part in real.split(1000))
+    def protocol(self, metric: str) -> dict[str, Any]:
         return {
-            self.name(metric): {
-                "metric": metric,
-                "n_fake": self.n,
-                "compared_with": "equal shares" if metric == "kl_uniform" else "exact shares",
-                "extractor": self.extractor.protocol,
-                "data_id": self.data.data_id,
-                "seed": self.seed,
-                "real": value,
-                "n_held_out": len(real),
-            }
-            for metric, value in mode_metrics(hits, self.data.shares).items()
+            "n_fake": self.n,
+            "compared_with": "equal shares" if metric == "kl_uniform" else "exact shares",
+            "extractor": self.extractor.protocol,
+            "real": self._reals[metric],
+            "n_held_out": len(self._held_out),
         }
+
+    @property
+    def _held_out(self) -> Tensor:
+        return self.data.splits["test"].x[: self.n]
+
+    @cached_property
+    def _reals(self) -> dict[str, float]:
+        """Values of held-out real images, by the bare names of the metrics."""
+        hits = sum(self.count(part) for part in self._held_out.split(1000))
+        return mode_metrics(hits, self.data.shares)
 
 
 def mode_metrics(hits: Tensor, shares: Tensor) -> dict[str, float]:

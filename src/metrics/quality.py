@@ -14,6 +14,7 @@ random subsets included. Reals are embedded once and kept by the content of data
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -29,7 +30,7 @@ from tqdm import tqdm
 from src.data.base import DataModule
 from src.data.cache import file_name, keep
 from src.errors import SettingError
-from src.metrics.base import Sampler, Scores, count, draw
+from src.metrics.base import Sampler, SampleScorer, Scores, draw_portions
 from src.networks.features import Extractor, Features
 from src.runs.stored import NUMBER, expect, parse_json, read_bytes
 from src.runs.tensor_files import read_safetensors
@@ -183,7 +184,7 @@ class Reference(NamedTuple):
     logits: Tensor | None
 
 
-class QualityScorer:
+class QualityScorer(SampleScorer):
     """Scores images against the real ones of a data set.
 
     Args:
@@ -195,9 +196,6 @@ class QualityScorer:
         batch_size: images embedded at once; does not bear on the numbers.
         metrics: of `METRICS`. IS is left out where the extractor has no classes.
         cache: folder for what is kept of the reals.
-
-    Attributes:
-        headline: the short name under which dashboards find the number, and its full name.
     """
 
     def __init__(
@@ -217,15 +215,13 @@ class QualityScorer:
             )
         if n < 2:
             raise SettingError(f"metrics.n={n} must be 2 samples or more.")
-        self.data, self.extractor = data, extractor
-        self.n, self.seed, self.batch_size = n, seed, batch_size
+        super().__init__(data, extractor.name, seed)
+        self.extractor, self.n, self.batch_size = extractor, n, batch_size
         self.metrics, self.cache = tuple(metrics), Path(cache).expanduser() / "features"
         self.headline = {"fid": self.name("fid")} if "fid" in metrics else {}
 
-    def name(self, metric: str) -> str:
-        """The metric's name with its protocol: `fid10k_mnist`."""
-        n = min(self.n, NEIGHBOURS) if metric in MANIFOLD else self.n
-        return f"{metric}{count(n)}_{self.extractor.name}"
+    def size(self, metric: str) -> int:
+        return min(self.n, NEIGHBOURS) if metric in MANIFOLD else self.n
 
     def score(self, sample: Sampler) -> Scores:
         """Draw n fakes, in portions, and compare them.
@@ -233,34 +229,25 @@ class QualityScorer:
         Images that are not finite give NaN in all numbers.
         """
         portions = []
-        for x in draw(sample, self.n, self.seed):
+        for x in draw_portions(sample, self.n, self.seed):
             if not x.isfinite().all():
-                return Scores({key: float("nan") for key in self.protocols}, self.protocols)
+                return self.report(dict.fromkeys(self._chosen(), math.nan))
             # Where the samples are is where the work is done.
             self.extractor.to(x.device)
             portions.append(self._embed(x))
-        values = self._measure(_join(portions))
-        return Scores({self.name(key): values[key] for key in values}, self.protocols)
+        return self.report(self._measure(_join(portions)))
 
-    @cached_property
-    def protocols(self) -> dict[str, dict[str, Any]]:
-        """By name of the number: all that it depends on, and what held-out reals get."""
-        held_out = self._held_out()
+    def protocol(self, metric: str) -> dict[str, Any]:
+        floor = self._floor
         return {
-            self.name(metric): {
-                "metric": metric,
-                "n_fake": min(self.n, NEIGHBOURS) if metric in MANIFOLD else self.n,
-                "n_real": self._reals.size if metric == "fid" else len(self._reals.features),
-                "real_split": "train",
-                **({"k": MANIFOLD[metric]} if metric in MANIFOLD else {}),
-                **({"unit_features": self.extractor.kid_unit} if metric == "kid" else {}),
-                "extractor": self.extractor.protocol,
-                "data_id": self.data.data_id,
-                "seed": self.seed,
-                "real": held_out and held_out["values"][metric],
-                "n_held_out": held_out and held_out["n"],
-            }
-            for metric in self._chosen()
+            "n_fake": self.size(metric),
+            "n_real": self._reals.size if metric == "fid" else len(self._reals.features),
+            "real_split": "train",
+            **({"k": MANIFOLD[metric]} if metric in MANIFOLD else {}),
+            **({"unit_features": self.extractor.kid_unit} if metric == "kid" else {}),
+            "extractor": self.extractor.protocol,
+            "real": floor and floor["values"][metric],
+            "n_held_out": floor and floor["n"],
         }
 
     def _chosen(self) -> list[str]:
@@ -286,8 +273,9 @@ class QualityScorer:
     def _reals(self) -> Reference:
         return self._reference("train", limit=None)
 
-    def _held_out(self) -> dict[str, Any] | None:
-        """Values of real images that are not in the reference: the floor of FID."""
+    @cached_property
+    def _floor(self) -> dict[str, Any] | None:
+        """Values of held-out real images, and their number; None without a test split."""
         if "test" not in self.data.splits:
             return None
         asked = [self._chosen(), self.n, self.seed]

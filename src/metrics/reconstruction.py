@@ -17,12 +17,12 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from src.data.base import DataModule
-from src.metrics.base import Sampler, Scores, batches, count, held_out
+from src.metrics.base import ModelScorer, Scores, batches, held_out
 
 MASKED = 0.3  # share of the pixels
 
 
-class ReconstructionScorer:
+class ReconstructionScorer(ModelScorer):
     """Scores x -> reconstruct(x) on the test images; "train" where there are no others.
 
     Args:
@@ -31,9 +31,6 @@ class ReconstructionScorer:
             to where its weights are.
         batch_size: images at once.
         conditional: whether `reconstruct` wants the labels (n,) too.
-
-    Attributes:
-        headline: the short name under which dashboards find the number, and its full name.
     """
 
     def __init__(
@@ -43,17 +40,17 @@ class ReconstructionScorer:
         batch_size: int = 100,
         conditional: bool = False,
     ) -> None:
-        self.data, self.reconstruct, self.batch_size = data, reconstruct, batch_size
+        split, self.images = held_out(data)
+        super().__init__(data, split)
+        self.reconstruct, self.batch_size = reconstruct, batch_size
         self.conditional = conditional
-        self.split, self.images = held_out(data)
         self.headline = {"mse": self.name("mse")}
 
-    def name(self, metric: str) -> str:
-        """The metric's name with its protocol: `mse10k_test`."""
-        return f"{metric}{count(len(self.images.x))}_{self.split}"
+    def size(self, metric: str) -> int:
+        return len(self.images.x)
 
-    def score(self, sample: Sampler | None = None) -> Scores:
-        """Reconstruct all images of the split; `sample` is not used."""
+    def score(self) -> Scores:
+        """Reconstruct all images of the split."""
         parts = batches(self.images, self.batch_size, self.conditional)
         generator = torch.Generator().manual_seed(0)  # the same pixels for every model
         compared = [self._compare(x, y, generator) for x, y in parts]
@@ -65,10 +62,7 @@ class ReconstructionScorer:
             "ssim": float(similar.mean()),
             "masked_mse": float(masked.mean()),
         }
-        return Scores(
-            {self.name(metric): value for metric, value in values.items()},
-            {self.name(metric): self._protocol(metric) for metric in values},
-        )
+        return self.report(values)
 
     @torch.no_grad()
     def _compare(
@@ -90,11 +84,9 @@ class ReconstructionScorer:
         )
         return squared_error(y), squared_error(masked), similar.double()
 
-    def _protocol(self, metric: str) -> dict[str, Any]:
+    def protocol(self, metric: str) -> dict[str, Any]:
         return {
-            "metric": metric,
             "n_real": len(self.images.x),
-            "real_split": self.split,
+            "real_split": self.basis,
             "pixels": "in [0, 1], clipped",
-            "data_id": self.data.data_id,
         }

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from src.data.base import DataModule
 from src.data.spec import to_uint8
-from src.metrics.base import PORTION, Sampler, Scores, count, draw, held_out, spaced
+from src.metrics.base import PORTION, Sampler, SampleScorer, Scores, draw_portions, held_out, spaced
 from src.networks.classifier import fit_to
 
 LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
@@ -25,42 +25,39 @@ MOST = 2000
 REALS = 10_000
 
 
-class SharpnessScorer:
+class SharpnessScorer(SampleScorer):
     """Compares samples with the training images, and the test images with them too.
 
     Args:
         data: set up, of images.
         n: samples, at most 2,000 of which are drawn.
         seed: of the samples.
-
-    Attributes:
-        headline: empty, it is no number to rank models by.
     """
 
     def __init__(self, data: DataModule, n: int = MOST, seed: int = 0) -> None:
-        self.data, self.n, self.seed = data, min(n, MOST), seed
-        self.name = f"sharpness{count(self.n)}_train"
-        self.headline: dict[str, str] = {}
+        super().__init__(data, "train", seed)  # no headline: it is no number to rank models by
+        self.n = min(n, MOST)
+
+    def size(self, metric: str) -> int:
+        return self.n
 
     def score(self, sample: Sampler) -> Scores:
         """Draw the samples, in portions. Samples that are not finite give NaN."""
-        values = [laplacian_variance(x).cpu() for x in draw(sample, self.n, self.seed)]
-        value = float(torch.cat(values).mean()) / self._reference
-        return Scores({self.name: value}, {self.name: self.protocol})
+        values = [laplacian_variance(x).cpu() for x in draw_portions(sample, self.n, self.seed)]
+        return self.report({"sharpness": float(torch.cat(values).mean()) / self._reference})
 
-    @cached_property
-    def protocol(self) -> dict[str, Any]:
-        """All that the number depends on, and what held-out reals get."""
-        split, held = held_out(self.data, REALS)
+    def protocol(self, metric: str) -> dict[str, Any]:
         return {
-            "metric": "sharpness",
             "n_fake": self.n,
             "n_real": len(spaced(self.data.splits["train"], REALS).x),
             "real_split": "train",
-            "data_id": self.data.data_id,
-            "seed": self.seed,
-            "real": _mean(held.x) / self._reference if split == "test" else None,
+            "real": self._real,
         }
+
+    @cached_property
+    def _real(self) -> float | None:
+        split, held = held_out(self.data, REALS)
+        return _mean(held.x) / self._reference if split == "test" else None
 
     @cached_property
     def _reference(self) -> float:

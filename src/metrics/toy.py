@@ -28,7 +28,7 @@ from torch import Tensor
 
 from src.data.base import DataModule
 from src.errors import SettingError
-from src.metrics.base import Sampler, Scores, count, draw
+from src.metrics.base import Sampler, SampleScorer, Scores, draw_portions
 from src.metrics.quality import Moments, frechet_distance, moments, symmetric_root
 
 RADIUS = 3.0  # standard deviations
@@ -36,7 +36,7 @@ DIRECTIONS = 128
 REFERENCE = 0xB0  # seed of the law's points and of the directions, and nobody else's
 
 
-class ToyScorer:
+class ToyScorer(SampleScorer):
     """Scores points against the distribution of a toy data set.
 
     Args:
@@ -44,46 +44,38 @@ class ToyScorer:
             `pictures`.
         n: samples.
         seed: of the samples, and of the real ones that are scored for comparison.
-
-    Attributes:
-        headline: the short name under which dashboards find the number, and its full name.
     """
 
     def __init__(self, data: DataModule, n: int = 10_000, seed: int = 0) -> None:
         if n < 2:
             raise SettingError(f"metrics.n={n} must be 2 samples or more.")
-        self.data, self.n, self.seed = data, n, seed
+        super().__init__(data, "exact", seed)
+        self.n = n
         headline = "frechet" if data.distribution.modes is None else "sliced_wasserstein"
         if hasattr(data.distribution, "pictures"):
             headline = "diagonal"
         self.headline = {headline: self.name(headline)}
 
-    def name(self, metric: str) -> str:
-        """The metric's name with its protocol: `modes10k_exact`."""
-        return f"{metric}{count(self.n)}_exact"
+    def size(self, metric: str) -> int:
+        return self.n
 
     def score(self, sample: Sampler) -> Scores:
         """Draw n points and compare them."""
-        x = torch.cat(list(draw(sample, self.n, self.seed))).cpu()
-        values = {self.name(key): value for key, value in toy_metrics(self.data, x).items()}
-        return Scores(values, self.protocols)
+        x = torch.cat(list(draw_portions(sample, self.n, self.seed))).cpu()
+        return self.report(toy_metrics(self.data, x))
+
+    def protocol(self, metric: str) -> dict[str, Any]:
+        return {
+            "n_fake": self.n,
+            "compared_with": "exact density",
+            "real": self._reals[metric],
+        }
 
     @cached_property
-    def protocols(self) -> dict[str, dict[str, Any]]:
-        """By name of the number: what it depends on, and what as many real samples get."""
+    def _reals(self) -> dict[str, float]:
+        """Values of as many real samples, by the bare names of the metrics."""
         generator = torch.Generator().manual_seed(self.seed)
-        real = toy_metrics(self.data, self.data.distribution.sample(self.n, generator))
-        return {
-            self.name(metric): {
-                "metric": metric,
-                "n_fake": self.n,
-                "compared_with": "exact density",
-                "data_id": self.data.data_id,
-                "seed": self.seed,
-                "real": value,
-            }
-            for metric, value in real.items()
-        }
+        return toy_metrics(self.data, self.data.distribution.sample(self.n, generator))
 
 
 def toy_metrics(data: DataModule, x: Tensor) -> dict[str, float]:

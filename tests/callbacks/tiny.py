@@ -13,7 +13,7 @@ from src.callbacks.checkpoint import Checkpoint
 from src.data.base import DataModule
 from src.data.spec import DataSpec, Draw, Split
 from src.losses.adversarial import NonSaturating
-from src.metrics.base import Sampler, Scores
+from src.metrics.base import Sampler, SampleScorer, Scores
 from src.models.base import GenerativeModel, Stage
 
 BATCH = 7
@@ -115,11 +115,17 @@ class SignalAt(L.Callback):
             os.kill(os.getpid(), self.number)
 
 
-class Spread:
+class Spread(SampleScorer):
     """Scores by the standard deviation of 100 samples."""
 
     def __init__(self) -> None:
         self.headline = {"fid": "fid100_tiny"}
+
+    def size(self, metric: str) -> int:
+        return 100
+
+    def protocol(self, metric: str) -> dict[str, int]:
+        return {"n_fake": 100}
 
     def score(self, sample: Sampler) -> Scores:
         x = sample(100, 3)

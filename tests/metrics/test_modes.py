@@ -128,7 +128,6 @@ def test_a_classifier_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_real_mnist_has_all_modes(real_mnist: DataModule) -> None:
     data = stacked(26_000, source="real", root=str(real_mnist.root))
     found = ModesScorer(data, ClassifierFeatures("mnist"))
-    record = found.protocols
-    assert record["modes26k_mnist"]["real"] == 1000
+    assert found.protocol("modes")["real"] == 1000
     # (1000 - 1) / 2n = 0.0192, and a little for the classifier's errors and other digits.
-    assert record["kl26k_mnist"]["real"] == pytest.approx(0.0205, abs=0.002)
+    assert found.protocol("kl")["real"] == pytest.approx(0.0205, abs=0.002)

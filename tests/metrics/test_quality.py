@@ -353,7 +353,7 @@ def test_kid_does_not_depend_on_the_size_of_a_classifiers_features(
     assert values[0] == pytest.approx(values[1], rel=1e-4)
     # Real images: the distance of a kernel of order 1 is small, in either direction.
     assert values[0] == pytest.approx(0.0, abs=0.05)
-    assert found.protocols["kid299_digits"]["unit_features"] is True
+    assert found.protocol("kid")["unit_features"] is True
 
 
 def test_more_fakes_are_streamed_than_are_drawn_at_once(digit_data: InMemory, cache: Path) -> None:

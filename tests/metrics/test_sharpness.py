@@ -55,9 +55,10 @@ def test_blur_is_less_and_noise_is_more() -> None:
     assert 0 < score(blurred) < 0.9
     noisy = (train + 0.05 * 255 * torch.randn(train.shape)).clamp(0, 255).byte()
     assert score(noisy) > 1.5
-    assert scorer.name == "sharpness200_train"
-    assert scorer.protocol["real"] == pytest.approx(1, abs=0.1)
-    assert (scorer.protocol["n_fake"], scorer.protocol["n_real"]) == (200, 200)
+    assert scorer.name("sharpness") == "sharpness200_train"
+    protocol = scorer.protocol("sharpness")
+    assert protocol["real"] == pytest.approx(1, abs=0.1)
+    assert (protocol["n_fake"], protocol["n_real"]) == (200, 200)
 
 
 def test_an_average_of_noise_has_a_closed_form() -> None:
@@ -77,4 +78,4 @@ def test_samples_that_are_not_finite() -> None:
 
 def test_no_more_samples_than_needed() -> None:
     data = InMemory("noise", {"train": Split(fine(20, 0))})
-    assert SharpnessScorer(data, 10_000).name == "sharpness2k_train"
+    assert SharpnessScorer(data, 10_000).name("sharpness") == "sharpness2k_train"
