@@ -58,7 +58,7 @@ class GAN(GenerativeModel):
         seed: of initialisation and noise.
         generator: `(latent_dim, shape) -> network`, from z (n, latent_dim) to samples.
         discriminator: `(shape) -> network`, from samples to a `Critique`.
-        condition: how both are told the class, see `src/models/parts/conditions.py`.
+        condition: conditioning of both on the class, see `src/models/parts/conditions.py`.
         latent: the law of z.
         loss: the adversarial loss, see `src/losses/adversarial.py`.
         penalty: added to D's loss, see `src/losses/penalties.py`.
@@ -100,13 +100,8 @@ class GAN(GenerativeModel):
         for setting, value in (("d_steps", d_steps), ("packing", packing)):
             if value < 1:
                 raise SettingError(f"model.{setting}={value} must be positive.")
-        self.conditional = bool(condition)
-        classes = len(spec.classes)
-        if self.conditional and not classes:
-            raise SettingError(
-                "model/condition needs classes and the data have none.\n"
-                "Choose data with labels (data.label=... for attributes) or model/condition=none."
-            )
+        self.conditional, classes = bool(condition), len(spec.classes)
+        condition.check(classes)
         if packing > 1 and self.conditional:
             raise SettingError(
                 f"model.packing={packing} stacks samples, which one class cannot serve.\n"

@@ -4,12 +4,12 @@
 
 q(z|x) is a diagonal Gaussian; the encoder gives its mean and the logarithm of its variance, which
 may be any real number, where a variance could not. p(x|z) and the bound that is maximised are
-slots. A conditional VAE tells both networks the class: p(x|z, y) and q(z|x, y) (Sohn et al. 2015).
+slots. In a conditional VAE both networks get the class: p(x|z, y) and q(z|x, y) (Sohn et al.
+2015).
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from src.losses.bounds import Objective
 from src.losses.divergences import kl_to_standard_normal, log_prior_ratio
 from src.losses.reconstruction import Reconstruction
 from src.models.base import GenerativeModel
-from src.models.parts.conditions import OneHotGenerator, with_classes
+from src.models.parts.conditions import Condition
 from src.models.parts.schedules import Schedule
 from src.networks.base import Decoder, Encoder
 
@@ -38,8 +38,8 @@ class VAE(GenerativeModel):
         reconstruction: p(x|z), a likelihood of `src/losses/reconstruction.py`.
         objective: the bound, see `src/losses/bounds.py`.
         optimizer: `parameters -> optimiser` of both.
-        condition: how the encoder is told the class beside a decoder that is: as planes
-            (`concatenate`) or as columns of a flattened image (`flatten`, for perceptrons).
+        condition: conditioning of both on the class, by concatenation, see
+            `src/models/parts/conditions.py`.
         schedule: of the learning rate on the samples seen; None keeps it.
         clip: norm to which the gradient is cut; None leaves it.
     """
@@ -54,7 +54,7 @@ class VAE(GenerativeModel):
         reconstruction: Reconstruction,
         objective: Objective,
         optimizer: Callable[..., torch.optim.Optimizer],
-        condition: Literal["none", "concatenate", "flatten"] = "none",
+        condition: Condition,
         schedule: Schedule | None = None,
         clip: float | None = None,
     ) -> None:
@@ -64,22 +64,20 @@ class VAE(GenerativeModel):
                 "model/reconstruction=squared_error is no likelihood, which a VAE needs.\n"
                 "Use bernoulli, gaussian or gaussian_learned."
             )
-        self.conditional = condition != "none"
-        classes = len(spec.classes)
-        if self.conditional and not classes:
+        if condition and (
+            condition.generator != "concatenate"
+            or condition.discriminator not in ("concatenate", "flatten")
+        ):
             raise SettingError(
-                f"model.condition={condition} needs classes and the data have none.\n"
-                "Choose data with labels (data.label=... for attributes) or model.condition=none."
+                f"model.condition.generator={condition.generator}, discriminator="
+                f"{condition.discriminator}: a VAE's decoder and encoder both get the class, by "
+                "concatenation.\nUse model/condition=concatenate, or flatten for perceptrons."
             )
+        self.conditional, classes = bool(condition), len(spec.classes)
+        condition.check(classes)
         encoder = partial(encoder, outputs=2 * latent_dim)
-        if self.conditional:
-            flatten = condition == "flatten"
-            self.encoder = with_classes(encoder, spec.shape, classes, flatten)
-            wide = decoder(latent_dim=latent_dim + classes, shape=spec.shape)
-            self.decoder = OneHotGenerator(wide, classes)
-        else:
-            self.encoder = encoder(shape=spec.shape)
-            self.decoder = decoder(latent_dim=latent_dim, shape=spec.shape)
+        self.encoder = condition.make_discriminator(encoder, spec.shape, classes)
+        self.decoder = condition.make_generator(decoder, latent_dim, spec.shape, classes)
         self.reconstruction, self.objective = reconstruction, objective
         self.latent_dim, self.schedule, self.clip = latent_dim, schedule, clip
         self._optimizer_partial = optimizer

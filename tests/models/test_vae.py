@@ -122,8 +122,8 @@ def test_importance_weighted_training() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["model.condition=flatten"],
-        ["model/encoder=conv", "model/decoder=conv", "model.condition=concatenate"],
+        ["model/condition=flatten"],
+        ["model/encoder=conv", "model/decoder=conv", "model/condition=concatenate"],
     ],
 )
 def test_both_networks_know_the_class(words: list[str]) -> None:
@@ -150,7 +150,10 @@ def test_refused() -> None:
     with pytest.raises(SettingError, match="is no likelihood"):
         built("model=vae", "model/reconstruction=squared_error")
     with pytest.raises(SettingError, match="the data have none"):
-        built("model=vae", "model/reconstruction=gaussian", "model.condition=flatten", "data=ring")
+        built("model=vae", "model/reconstruction=gaussian", "model/condition=flatten", "data=ring")
+    for condition in ("projection", "generator"):
+        with pytest.raises(SettingError, match="both get the class, by concatenation"):
+            built("model=vae", f"model/condition={condition}")
 
 
 def test_points() -> None:

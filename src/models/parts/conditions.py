@@ -1,12 +1,12 @@
-"""How the class enters the networks of a conditional GAN.
+"""The class as an input of both networks of a conditional GAN or VAE.
 
-    concatenate   a one-hot code beside z, and beside x as columns (points) or constant planes
-                  (images)                                          Mirza & Osindero 2014
+    concatenate   a one-hot vector is appended to z, and to x as columns (points) or constant
+                  planes (images)                    Mirza & Osindero 2014; Sohn et al. 2015
     flatten       the same with columns for images too, for multilayer perceptrons
     batch_norm    G's batch norms have a gain and a bias per class  Dumoulin et al. 2017
     projection    D's logit gains <embedding(y), features(x)>       Miyato & Koyama 2018, eq. 4
 
-Concatenation and projection are put around a network, so that every network can have them.
+Concatenation and projection wrap a network, so that every network can have them.
 """
 
 import math
@@ -18,15 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from src.errors import SettingError
 from src.networks.base import Critique
 
 
 class Condition:
-    """Builds both networks so that they know the class, or do not.
+    """Builds networks that are, or are not, conditioned on the class.
 
     Args:
-        generator: how G is told.
-        discriminator: how D is told; `none` beside a conditional G leaves it to an auxiliary head.
+        generator: conditioning of G, or of a VAE's decoder.
+        discriminator: conditioning of D, or of a VAE's encoder; `none` with a conditional G leaves
+            the class to an auxiliary head.
         spectral: spectral norm on the projection's embedding, for a D that has it elsewhere.
     """
 
@@ -41,12 +43,24 @@ class Condition:
     def __bool__(self) -> bool:
         return self.generator != "none" or self.discriminator != "none"
 
+    def check(self, classes: int) -> None:
+        """Check that there are classes to be conditioned on, if they are needed.
+
+        Raises:
+            SettingError: if the data have none.
+        """
+        if self and not classes:
+            raise SettingError(
+                "model/condition needs classes and the data have none.\n"
+                "Choose data with labels (data.label=... for attributes) or model/condition=none."
+            )
+
     def make_generator(
         self, make: Callable[..., nn.Module], latent_dim: int, shape: Sequence[int], classes: int
     ) -> nn.Module:
-        """G of `make(latent_dim, shape, classes)`, called as G(z, y)."""
+        """Build G by `make(latent_dim, shape, classes)`; it is called as G(z, y)."""
         if self.generator == "concatenate":
-            return OneHotGenerator(make(latent_dim=latent_dim + classes, shape=shape), classes)
+            return OneHotInput(make(latent_dim=latent_dim + classes, shape=shape), classes)
         if self.generator == "batch_norm":
             return make(latent_dim=latent_dim, shape=shape, classes=classes)
         return make(latent_dim=latent_dim, shape=shape)
@@ -54,53 +68,36 @@ class Condition:
     def make_discriminator(
         self, make: Callable[..., nn.Module], shape: Sequence[int], classes: int
     ) -> nn.Module:
-        """D of `make(shape)`, called as D(x, y)."""
-        if self.discriminator in ("concatenate", "flatten"):
-            return with_classes(make, shape, classes, flatten=self.discriminator == "flatten")
+        """Build D by `make(shape)`; it is called as D(x, y)."""
+        if self.discriminator == "flatten":
+            return OneHotInput(make(shape=(math.prod(shape) + classes,)), classes, flatten=True)
+        if self.discriminator == "concatenate":
+            return OneHotInput(make(shape=(shape[0] + classes, *shape[1:])), classes)
         network = make(shape=shape)
         if self.discriminator == "projection":
             return ProjectionDiscriminator(network, classes, self.spectral)
         return network
 
 
-class OneHotGenerator(nn.Module):
-    """z (n, d) and classes y (n,) to samples, by a network of latent length d + classes."""
-
-    def __init__(self, network: nn.Module, classes: int) -> None:
-        super().__init__()
-        self.network, self.classes = network, classes
-
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return self.network(torch.cat([z, F.one_hot(y, self.classes).to(z)], 1))
-
-
-def with_classes(
-    make: Callable[..., nn.Module], shape: Sequence[int], classes: int, flatten: bool
-) -> "OneHotInput":
-    """A network of `make(shape)` that sees a one-hot code beside samples of that shape."""
-    wide = (math.prod(shape) + classes,) if flatten else (shape[0] + classes, *shape[1:])
-    return OneHotInput(make(shape=wide), classes, flatten)
-
-
 class OneHotInput(nn.Module):
-    """Samples x (n, c, ...) and classes y (n,) to what a network of c + classes channels says.
+    """A network whose input x (n, c, ...) has the classes y (n,) as further channels, one-hot.
 
     Args:
-        network: takes (n, c + classes, ...), or (n, c ... + classes) if they are flattened.
-        classes: how many.
-        flatten: samples to (n, c ...) before the code is put beside them.
+        network: takes (n, c + classes, ...), or (n, d + classes) if inputs are flattened.
+        classes: number of classes.
+        flatten: reshape inputs to (n, d) first.
     """
 
-    def __init__(self, network: nn.Module, classes: int, flatten: bool) -> None:
+    def __init__(self, network: nn.Module, classes: int, flatten: bool = False) -> None:
         super().__init__()
         self.network, self.classes, self.flatten = network, classes, flatten
         self.features = getattr(network, "features", None)  # of a discriminator
 
     def forward(self, x: Tensor, y: Tensor) -> Critique | Tensor:
         x = x.flatten(1) if self.flatten else x
-        code = F.one_hot(y, self.classes).to(x)
-        code = code.view(*code.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
-        return self.network(torch.cat([x, code], 1))
+        label = F.one_hot(y, self.classes).to(x)
+        label = label.view(*label.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
+        return self.network(torch.cat([x, label], 1))
 
 
 class ProjectionDiscriminator(nn.Module):
