@@ -38,12 +38,25 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         if state != "finished":
             resume = state == "interrupted"
             print(f"{'Resuming' if resume else 'Training'} in {line(str(folder), 400)}")
+            _say_if_the_penalty_changes_d(config)
             start = train_on_ranks if settings["trainer"]["devices"] > 1 else fit
             start(settings, choices_of(config), run, resume)
         elif run.settings["data"]["root"] != settings["data"]["root"]:
             load_data(settings, run)  # refused if they are not the data that it was trained on
         report(run, repeated=state == "finished")
         return run.summary
+
+
+def _say_if_the_penalty_changes_d(config: DictConfig) -> None:
+    """Print that D has no batch norm where the penalty, and no setting of D, decides so."""
+    d = plain(config, resolve=False)["model"].get("discriminator", {})
+    follows = d.get("norm") == "${..penalty.discriminator_norm}"
+    if follows and config.data.kind == "images" and config.model.discriminator.norm == "none":
+        penalty = choices_of(config)["model/penalty"]
+        print(
+            f"model/penalty={penalty} takes batch norm out of D: with it, the gradient at one "
+            "sample depends on the whole batch.\nmodel.discriminator.norm=layer gives D another."
+        )
 
 
 def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: bool) -> None:
