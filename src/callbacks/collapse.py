@@ -63,8 +63,8 @@ class Collapse(Scheduled):
             value = float(mean_distance(fake.x, fake.y) / distance)
         for logger in trainer.loggers:
             logger.log_metrics({"diversity": value}, step=model.samples_seen)
-        # Before the last of several stages, samples come from layers that have not learned yet.
-        whole = model.stage is None or model.stage.index == model.stage.of
+        # Before the last of several stages, samples come from layers that are not trained yet.
+        whole = model.stage is None or model.stage is model.stages[-1]
         self._low = self._low + 1 if whole and value < self.threshold else 0
         if self._low >= self.patience and (self.stop or not self._warned):
             self._warned = True

@@ -32,7 +32,7 @@ class Records(Scheduled):
         samples, seconds = model.samples_seen, model.seconds
         rate = (samples - self._before[0]) / max(seconds - self._before[1], 1e-9)
         self._before = (samples, seconds)
-        stage = {"stage": model.stage.index} if model.stage else {}
+        stage = {"stage": model.stage_number} if model.stage else {}
         metrics = {"seconds": seconds, "samples_per_second": rate} | stage | self.shared.terms
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=samples)

@@ -9,12 +9,11 @@ run is exact, and scoring or drawing pictures beside the training cannot change 
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import reduce
 from operator import add
-from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -24,24 +23,11 @@ from src.data.spec import DataSpec, Draw
 from src.distributed import ranks
 from src.errors import SettingError
 from src.models.parts.schedules import Schedule
+from src.models.parts.stages import Stage
 from src.runs.stored import is_name
 
 MOST_RECORDS = 500  # names of terms, of which a run has some ten
 AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels
-
-
-class Stage(NamedTuple):
-    """Where a training in stages is.
-
-    Attributes:
-        name: such as "layer 2 of 4".
-        index: from 1.
-        of: how many there are.
-    """
-
-    name: str
-    index: int
-    of: int
 
 
 class GenerativeModel(L.LightningModule, ABC):
@@ -64,7 +50,10 @@ class GenerativeModel(L.LightningModule, ABC):
         schedule: of learning rates and other strengths; None keeps them.
         clip: norm to which a player's gradient is cut; None leaves it.
         conditional: whether samples are drawn for a class.
+        stages: stages of the training, in their order; empty in most families.
     """
+
+    stages: Sequence[Stage] = ()
 
     def __init__(self, spec: DataSpec, seed: int) -> None:
         super().__init__()
@@ -117,8 +106,13 @@ class GenerativeModel(L.LightningModule, ABC):
 
     @property
     def stage(self) -> Stage | None:
-        """Where the last iteration was, in a family whose training has stages; else None."""
+        """Stage of the last iteration, one of `stages`; None without stages."""
         return None
+
+    @property
+    def stage_number(self) -> int | None:
+        """Number of the last iteration's stage, from 1; None without stages."""
+        return None if self.stage is None else 1 + self.stages.index(self.stage)
 
     @property
     def stage_progress(self) -> float:

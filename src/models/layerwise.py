@@ -17,6 +17,7 @@ from the same random weights.
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from typing import Literal
@@ -27,10 +28,11 @@ from torch import Tensor, nn
 from src.data.spec import DataSpec, Draw
 from src.errors import SettingError
 from src.losses.reconstruction import Bernoulli, Reconstruction
-from src.models.base import GenerativeModel, Stage
+from src.models.base import GenerativeModel
 from src.models.parts.code_laws import CodeLaw
 from src.models.parts.finetuning import Classify, Finetuning, Reconstruct
 from src.models.parts.schedules import Schedule
+from src.models.parts.stages import Stage
 from src.networks.shallow import Shallow
 from src.networks.stack import Stack
 from src.transforms.corruptions import Corruption
@@ -96,24 +98,30 @@ class Layerwise(GenerativeModel):
         self._optimizer_partials = (learner_optimizer, code_optimizer, finetune_optimizer)
 
         # A stage whose share is 0 is left out, but keeps its place and its optimiser.
-        shares = {
-            f"layer {k + 1} of {len(layers)}": pretrain / len(layers) for k in range(len(layers))
-        }
-        shares |= {name: (1 - pretrain) * share for name, share in self.finetune.stages().items()}
-        self._names = list(shares)
-        self._starts = [0.0, *accumulate(shares.values())][:-1]
-        self._at = -1  # the last iteration's stage; none yet
+        self.stages = [
+            Stage(
+                f"layer {k + 1} of {len(layers)}",
+                f"layer_{k + 1}",
+                pretrain / len(layers),
+                list(layer.parameters()),
+                partial(self.learn_alone, k),
+            )
+            for k, layer in enumerate(layers)
+        ]
+        for stage in self.finetune.stages(reconstruction, self.law.observe):
+            self.stages.append(replace(stage, share=(1 - pretrain) * stage.share))
+        self._starts = [0.0, *accumulate(stage.share for stage in self.stages)][:-1]
+        self._at = -1  # index of the last iteration's stage; none yet
 
     # Stages
 
     @property
     def stage(self) -> Stage:
-        at = self._at if self._at >= 0 else self.due
-        return Stage(self._names[at], at + 1, len(self._names))
+        return self.stages[self._at if self._at >= 0 else self.due]
 
     @property
     def due(self) -> int:
-        """The coming iteration's stage, from 0. None comes back if the budget is made longer."""
+        """Index of the coming iteration's stage; it never falls, even if the budget grows."""
         done = self.progress + 1e-9  # starts are sums of rounded shares
         return max(bisect_right(self._starts, done) - 1, self._at)
 
@@ -124,58 +132,46 @@ class Layerwise(GenerativeModel):
 
     @property
     def unrolled(self) -> bool:
-        """Whether the layers have been copied into the network that is fine-tuned."""
+        """True once the layers have been copied into the network that is fine-tuned."""
         return self._at >= len(self.stack.layers)
-
-    @property
-    def _players(self) -> list[str]:
-        """What the stages' optimisers and losses are called."""
-        layers = [f"layer_{k + 1}" for k in range(len(self.stack.layers))]
-        return layers + [name.replace("-", "_") for name in self.finetune.stages()]
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         learner, code, finetune = self._optimizer_partials
-        steps = []
-        for layer in self.stack.layers:
-            last = layer is self.stack.layers[-1]
-            steps.append(partial(code if code and last else learner, list(layer.parameters())))
-        for name in self.finetune.stages():
-            weights = [*self.finetune.weights(name), *self.reconstruction.parameters()]
-            steps.append(partial(finetune, [w for w in weights if w.requires_grad]))
-        return self.optimizers_of(**dict(zip(self._players, steps, strict=True)))
+        n = len(self.stack.layers)
+        chosen = [learner] * (n - 1) + [code or learner] + [finetune] * (len(self.stages) - n)
+        return self.optimizers_of(
+            **{
+                stage.player: partial(make, [w for w in stage.weights if w.requires_grad])
+                for stage, make in zip(self.stages, chosen, strict=True)
+            }
+        )
 
     def iterate(self, draw: Draw) -> None:
         if self._at < len(self.stack.layers) <= self.due:
             self.finetune.unroll(self.stack)
         self._at = self.due
-        if not self.unrolled:
-            x = self.reconstruction.targets(draw().x)
-            loss, shown = self.learn_alone(self._at, x)
-        elif isinstance(self.finetune, Classify):
-            x, y, _ = self.finetune.batch(draw)
-            loss = shown = self.finetune.loss(self.stage.name, x, y)
-        else:
-            x = self.reconstruction.targets(draw().x)
-            z = self.finetune.encoder(x)
-            loss = shown = self.reconstruction.loss(self.finetune.decoder(z), x).mean()
-            self.law.observe(z)
-        player = self._players[self._at]
-        self.record(**{f"loss/{player}": shown})
-        self.update(player, loss)
+        loss, shown, x = self.stage.loss(draw)
+        self.record(**{f"loss/{self.stage.player}": shown})
+        self.update(self.stage.player, loss)
         self.saw(x)
 
-    def learn_alone(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of layer k, from 0, given what those below make of x; and the error to be shown."""
-        layer = self.stack.layers[k]
+    def learn_alone(self, k: int, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the loss of layer k, from 0, on a batch that passed the layers below it.
+
+        Returns:
+            The loss, the error to be recorded, and the batch x (n, *shape).
+        """
+        x, layer = self.reconstruction.targets(draw().x), self.stack.layers[k]
         with torch.no_grad():
             v = self.stack.up(x, k).float()  # noise drawn in bfloat16 would be coarse, and slow
             if k == len(self.stack.layers) - 1:
                 self.law.observe(layer.hidden(v))
-        return layer.learn(v, self.corruption)
+        return *layer.learn(v, self.corruption), x
 
     def on_fit_start(self) -> None:
         if isinstance(self.finetune, Classify):
-            done = sum(self.updates[player] for player in self._players[len(self.stack.layers) :])
+            later = self.stages[len(self.stack.layers) :]
+            done = sum(self.updates[stage.player] for stage in later)
             self.finetune.begin(self.trainer.datamodule, self.seed, self.device, done)
 
     # Use
@@ -227,8 +223,8 @@ class Layerwise(GenerativeModel):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         super().on_load_checkpoint(checkpoint)
         stage = checkpoint["sparring"]["stage"]
-        if type(stage) is not int or not -1 <= stage < len(self._names):
-            raise ValueError(f"its stage {stage} is none of {len(self._names)}")
+        if type(stage) is not int or not -1 <= stage < len(self.stages):
+            raise ValueError(f"its stage {stage} is none of {len(self.stages)}")
         self._at = stage
 
 

@@ -1,5 +1,7 @@
 """The stages: which comes when, what each moves, what it starts from, and what it is told."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -52,7 +54,7 @@ def test_stages_are_shares_of_the_budget() -> None:
     seen = []
     for _ in range(12):
         steps(model)
-        seen.append((model.samples_seen, model.stage.name, model.stage.index, model.stage.of))
+        seen.append((model.samples_seen, model.stage.name, model.stage_number, len(model.stages)))
     names = ["layer 1 of 3"] * 2 + ["layer 2 of 3"] * 2 + ["layer 3 of 3"] * 2
     names += ["classifier"] * 2 + ["fine-tuning"] * 4
     indices = [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5]
@@ -66,7 +68,7 @@ def test_stages_are_shares_of_the_budget() -> None:
 
 def test_without_pretraining() -> None:
     model = built(*RECONSTRUCT, "model.pretrain=0")
-    assert model.stage == ("fine-tuning", 4, 4)
+    assert (model.stage.name, model.stage_number, len(model.stages)) == ("fine-tuning", 4, 4)
     stack = model.stack
     expected = stack.encoder().state_dict(), stack.decoder().state_dict()
     x = next(noise(model)).x
@@ -80,7 +82,8 @@ def test_without_pretraining() -> None:
 def test_pretraining_alone() -> None:
     model = built(*RECONSTRUCT, "model.pretrain=1")
     steps(model, 12)
-    assert (model.stage, model.unrolled) == (("layer 3 of 3", 3, 4), False)
+    assert (model.stage.name, model.stage_number) == ("layer 3 of 3", 3)
+    assert not model.unrolled
     assert model.sample(2).shape == (2, 1, 28, 28)
 
 
@@ -283,7 +286,7 @@ def test_the_rate_falls_within_each_stage() -> None:
     model, rates = built(*RECONSTRUCT), []
     for _ in range(12):
         steps(model)
-        player = model._players[model.stage.index - 1]
+        player = model.stage.player
         optimizer = model._optimizers[player]
         rates.append(optimizer.param_groups[0]["lr"] / optimizer.defaults["lr"])
     assert rates[:6] == pytest.approx([1, 0.5] * 3)
@@ -321,12 +324,13 @@ def test_only_labelled_images_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     data.setup()
     told = []
 
-    def loss(_: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        told.extend(zip(x, y, strict=True))
-        return sum(weight.sum() for weight in model.finetune.head.parameters())
+    def batch(draw: Callable, original: Callable = model.finetune.batch) -> Batch:
+        drawn = original(draw)
+        told.extend(zip(drawn.x, drawn.y, strict=True))
+        return drawn
 
     model.finetune.begin(data, model.seed, model.device, 0)
-    monkeypatch.setattr(model.finetune, "loss", loss)
+    monkeypatch.setattr(model.finetune, "batch", batch)
     taken = []
 
     def batches() -> Batch:

@@ -1,11 +1,12 @@
-"""What a stack of layers becomes when all of them are learned, and what it learns then: a slot.
+"""Fine-tuning of a stack of layers that were trained one by one: a slot.
 
 reconstruct   encoder and decoder with weights of their own (Hinton & Salakhutdinov 2006)
-classify      a softmax layer on a copy of the way up (Bengio et al. 2007; Vincent et al. 2010):
-              at first it alone, then with all below it
+classify      a softmax layer on a copy of the encoder (Bengio et al. 2007; Vincent et al. 2010),
+              trained alone at first and then with all layers below it
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from src.data.loader import Stream
 from src.data.spec import Batch, Draw, Split
 from src.distributed import ranks
 from src.errors import SettingError
+from src.losses.reconstruction import Reconstruction
+from src.models.parts.stages import Stage
 from src.networks.stack import Stack
 
 
@@ -23,16 +26,19 @@ class Finetuning(nn.Module, ABC):
     """The deep network that a stack of layers becomes, and the stages in which it learns."""
 
     @abstractmethod
-    def stages(self) -> dict[str, float]:
-        """Name of each stage, and its share of the fine-tuning."""
+    def stages(
+        self, reconstruction: Reconstruction, observe: Callable[[Tensor], None]
+    ) -> list[Stage]:
+        """Stages of the fine-tuning, whose shares have the sum 1.
+
+        Args:
+            reconstruction: loss of images, for a network that reconstructs them.
+            observe: takes the codes (n, latent_dim) of a batch.
+        """
 
     @abstractmethod
     def unroll(self, stack: Stack) -> None:
         """Copy the layers' weights."""
-
-    @abstractmethod
-    def weights(self, stage: str) -> list[nn.Parameter]:
-        """What a stage moves."""
 
 
 class Reconstruct(Finetuning):
@@ -47,15 +53,22 @@ class Reconstruct(Finetuning):
         super().__init__()
         self.encoder, self.decoder = stack.encoder(), stack.decoder()
 
-    def stages(self) -> dict[str, float]:
-        return {"fine-tuning": 1.0}
+    def stages(
+        self, reconstruction: Reconstruction, observe: Callable[[Tensor], None]
+    ) -> list[Stage]:
+        def loss(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+            x = reconstruction.targets(draw().x)
+            z = self.encoder(x)
+            loss = reconstruction.loss(self.decoder(z), x).mean()
+            observe(z)
+            return loss, loss, x
+
+        weights = [*self.parameters(), *reconstruction.parameters()]
+        return [Stage("fine-tuning", "fine_tuning", 1.0, weights, loss)]
 
     def unroll(self, stack: Stack) -> None:
         self.encoder.load_state_dict(stack.encoder().state_dict())
         self.decoder.load_state_dict(stack.decoder().state_dict())
-
-    def weights(self, stage: str) -> list[nn.Parameter]:
-        return list(self.parameters())
 
 
 class Classify(Finetuning):
@@ -90,14 +103,18 @@ class Classify(Finetuning):
         self.share, self.labelled = head, labelled
         self._few: Stream | None = None
 
-    def stages(self) -> dict[str, float]:
-        return {"classifier": self.share, "fine-tuning": 1 - self.share}
+    def stages(
+        self, reconstruction: Reconstruction, observe: Callable[[Tensor], None]
+    ) -> list[Stage]:
+        head, every = list(self.head.parameters()), list(self.parameters())
+        of_loss = list(reconstruction.parameters())
+        return [
+            Stage("classifier", "classifier", self.share, head + of_loss, self._loss_of_head),
+            Stage("fine-tuning", "fine_tuning", 1 - self.share, every + of_loss, self._loss),
+        ]
 
     def unroll(self, stack: Stack) -> None:
         self.body.load_state_dict(stack.encoder().state_dict())
-
-    def weights(self, stage: str) -> list[nn.Parameter]:
-        return list((self.head if stage == "classifier" else self).parameters())
 
     def begin(self, data: DataModule, seed: int, device: torch.device, batches: int) -> None:
         """Take the labelled images out of the training split, where only some may be used.
@@ -125,11 +142,16 @@ class Classify(Finetuning):
         """Images whose labels may be used."""
         return draw() if self._few is None else next(self._few)
 
-    def loss(self, stage: str, x: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy of the classes, in nats: a scalar."""
-        with torch.set_grad_enabled(stage != "classifier"):
+    def _loss(self, draw: Draw, head_alone: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross-entropy of the classes, in nats."""
+        x, y, _ = self.batch(draw)
+        with torch.set_grad_enabled(not head_alone):
             features = self.body(x)
-        return F.cross_entropy(self.head(features).float(), y)
+        loss = F.cross_entropy(self.head(features).float(), y)
+        return loss, loss, x
+
+    def _loss_of_head(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+        return self._loss(draw, head_alone=True)
 
 
 def balanced(images: Split, n: int, seed: int) -> Split:
