@@ -47,7 +47,7 @@ class Health(Callback):
     ) -> None:
         latest = self.shared.terms
         if not latest or latest is self._checked:  # not fetched in this iteration
-            self._sums.append(model.recorded())
+            self._sums.append(model.terms.sums())
             return
         if not all(map(math.isfinite, latest.values())):
             raise _not_finite(_guilty(latest, self._sums), model)

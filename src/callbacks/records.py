@@ -28,7 +28,7 @@ class Records(Scheduled):
         self._before = (model.samples_seen, model.seconds)
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self.shared.terms = model.fetch_records()
+        self.shared.terms = model.terms.fetch()
         samples, seconds = model.samples_seen, model.seconds
         rate = (samples - self._before[0]) / max(seconds - self._before[1], 1e-9)
         self._before = (samples, seconds)

@@ -22,11 +22,10 @@ from torch import Tensor, nn
 from src.data.spec import DataSpec, Draw
 from src.distributed import ranks
 from src.errors import SettingError
+from src.models.parts.means import Means
 from src.models.parts.schedules import Schedule
 from src.models.parts.stages import Stage
-from src.runs.stored import is_name
 
-MOST_RECORDS = 500  # names of terms, of which a run has some ten
 AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels
 
 
@@ -45,6 +44,7 @@ class GenerativeModel(L.LightningModule, ABC):
         iteration: iterations of the algorithm done.
         updates: steps done, per player.
         seconds: spent in training, over all resumes; the budget callback counts them.
+        terms: means of the recorded terms, such as losses.
         watch_gradients: record each player's gradient norm; the gradients callback asks for it.
         budget: samples that the run is meant to last; schedules refer to it.
         schedule: of learning rates and other strengths; None keeps them.
@@ -68,7 +68,7 @@ class GenerativeModel(L.LightningModule, ABC):
         self.clip: float | None = None
         self.conditional = False
         self._count_step = False
-        self._records: dict[str, list] = {}
+        self.terms = Means()
         self._slices: list[tuple[str, Tensor]] = []  # terms of this rank's samples, to be averaged
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         self._configured: dict[str, float] = {}  # strengths that the schedule has changed
@@ -193,7 +193,7 @@ class GenerativeModel(L.LightningModule, ABC):
             weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
             if self.watch_gradients:
-                self._add(f"gradient/{name}", norm)
+                self.terms.add(f"gradient/{name}", norm)
             if self.clip is not None:
                 nn.utils.clip_grads_with_norm_(weights, self.clip, norm)
         if self._count_step:
@@ -214,7 +214,7 @@ class GenerativeModel(L.LightningModule, ABC):
         terms, self._slices = self._slices, []
         ranks.average_([*gradients, *(value for _, value in terms)])
         for name, value in terms:
-            self._add(name, value)
+            self.terms.add(name, value)
 
     def total(self, terms: Mapping[str, Tensor], shown: Mapping[str, Tensor] = {}) -> Tensor:
         """The sum of a loss's terms, each of which is recorded as `loss/<name>`.
@@ -226,10 +226,8 @@ class GenerativeModel(L.LightningModule, ABC):
         self.record(**{f"loss/{name}": term for name, term in terms.items()}, **shown)
         return reduce(add, terms.values())
 
-    # Records
-
     def record(self, **terms: Tensor) -> None:
-        """Add terms to the means that `fetch_records` returns; stays on the device.
+        """Add the means of terms to `self.terms`; nothing leaves the device.
 
         On several ranks they get there in the next update, which averages them.
         """
@@ -238,28 +236,7 @@ class GenerativeModel(L.LightningModule, ABC):
             if ranks.count() > 1:
                 self._slices.append((name, value.clone()))
             else:
-                self._add(name, value)
-
-    def _add(self, name: str, value: Tensor) -> None:
-        if name in self._records:
-            self._records[name][0] += value
-            self._records[name][1] += 1
-        else:
-            self._records[name] = [value.clone(), 1]
-
-    def fetch_records(self) -> dict[str, float]:
-        """Means of the recorded terms since the last call, with one wait for the device."""
-        means = {name: total / count for name, (total, count) in self._records.items() if count}
-        # The names stay, in the order in which the first iteration recorded them.
-        self._records = {k: [torch.zeros_like(total), 0] for k, (total, _) in self._records.items()}
-        if not means:
-            return {}
-        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True))
-
-    def recorded(self) -> tuple[list[str], Tensor]:
-        """Names and sums of the recorded terms since the last fetch, which stay on the device."""
-        totals = [total for total, _ in self._records.values()]
-        return list(self._records), torch.stack(totals) if totals else torch.zeros(0)
+                self.terms.add(name, value)
 
     # Sampling
 
@@ -323,23 +300,17 @@ class GenerativeModel(L.LightningModule, ABC):
             "iteration": self.iteration,
             "updates": dict(self.updates),
             "seconds": self.seconds,
-            "records": {name: (float(t), count) for name, (t, count) in self._records.items()},
+            "records": self.terms.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         state = checkpoint["sparring"]
-        if len(state["records"]) > MOST_RECORDS or not all(map(is_name, state["records"])):
-            raise ValueError("names of its records are none, or too many")
         self.samples_seen, self.iteration = state["samples_seen"], state["iteration"]
         self.updates, self.seconds = Counter(state["updates"]), state["seconds"]
-        # Before the model is moved to its device, where `on_fit_start` brings these.
-        self._records = {
-            name: [torch.tensor(total), count] for name, (total, count) in state["records"].items()
-        }
+        self.terms.load_state_dict(state["records"])  # `on_fit_start` brings them to the device
 
     def on_fit_start(self) -> None:
-        for entry in self._records.values():
-            entry[0] = entry[0].to(self.device)
+        self.terms.to(self.device)
 
 
 def freeze(*networks: nn.Module) -> "_Frozen":

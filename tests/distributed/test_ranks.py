@@ -106,7 +106,7 @@ def trained(settings: dict[str, Any]) -> dict[str, Any]:
         "start": start,
         "state": models.state(model),
         "samples_seen": model.samples_seen,
-        "records": model.fetch_records() if ranks.rank() == 0 else {},
+        "records": model.terms.fetch() if ranks.rank() == 0 else {},
         "samples": model.sample(5, seed=1),
     }
 

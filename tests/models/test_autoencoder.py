@@ -30,7 +30,7 @@ def test_the_step_by_hand() -> None:
     steps(model, 3)
     assert_close(model.encoder.state_dict(), encoder.state_dict())
     assert_close(model.decoder.state_dict(), decoder.state_dict())
-    assert_close(model.fetch_records()["loss/reconstruction"], sum(losses) / 3)
+    assert_close(model.terms.fetch()["loss/reconstruction"], sum(losses) / 3)
     assert (model.samples_seen, model.updates) == (24, {"autoencoder": 3})
 
 
@@ -71,7 +71,7 @@ def test_denoising() -> None:
     expected = model.reconstruction.loss(model.decoder(model.encoder(black)), x).mean()
     codes = model.encoder(x)
     steps(model, 1)
-    assert_close(model.fetch_records()["loss/reconstruction"], expected.item())
+    assert_close(model.terms.fetch()["loss/reconstruction"], expected.item())
     assert_close(model.law.codes[:8], codes)
 
 
@@ -90,7 +90,7 @@ def test_the_penalty_is_added(penalty: str) -> None:
         lambda *_: seen.extend(p.grad.clone() for p in model.encoder.parameters())
     )
     steps(model, 1)
-    assert_close(model.fetch_records()["loss/code_penalty"], expected.item())
+    assert_close(model.terms.fetch()["loss/code_penalty"], expected.item())
     assert_close(tuple(seen), expected_gradient)
 
 

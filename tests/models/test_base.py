@@ -124,19 +124,19 @@ def test_modes_come_back_module_by_module(models: dict) -> None:
 
 def test_records_are_means_since_the_last_call() -> None:
     model = built(*TOY)
-    assert model.fetch_records() == {}
+    assert model.terms.fetch() == {}
     for value in (1.0, 2.0, 6.0):
         model.record(a=torch.tensor(value))
     model.record(b=torch.tensor([1.0, 3.0], dtype=torch.bfloat16))
-    assert model.fetch_records() == {"a": 3.0, "b": 2.0}
-    assert model.fetch_records() == {}
+    assert model.terms.fetch() == {"a": 3.0, "b": 2.0}
+    assert model.terms.fetch() == {}
 
 
 def test_a_record_is_no_view_of_the_term() -> None:
     model, term = built(*TOY), torch.tensor(1.0)
     model.record(a=term)
     term.fill_(5.0)
-    assert model.fetch_records() == {"a": 1.0}
+    assert model.terms.fetch() == {"a": 1.0}
 
 
 @ALL
@@ -154,7 +154,7 @@ def test_the_clock_goes_through_a_checkpoint(preset: tuple[str, ...], models: di
         1.5,
         model.updates,
     )
-    assert other.fetch_records() == model.fetch_records()
+    assert other.terms.fetch() == model.terms.fetch()
 
 
 def test_images_are_channels_last() -> None:
@@ -220,14 +220,15 @@ def test_nothing_piles_up() -> None:
     assert len(torch.cuda._queued_calls) == before
 
 
-def test_records_of_a_checkpoint_follow_the_model_to_its_device() -> None:
+@pytest.mark.parametrize("preset", [TINY, ("model=deep_ae", "model.hidden=[12,6]")])
+def test_records_of_a_checkpoint_follow_the_model_to_its_device(preset: tuple[str, ...]) -> None:
     """Lightning loads a checkpoint first and moves the model afterwards."""
-    model = built(*TINY)
+    model = built(*preset)
     model.record(**{"loss/d": torch.ones(4)})
     checkpoint: dict = {}
     model.on_save_checkpoint(checkpoint)
-    model = built(*TINY)
+    model = built(*preset)
     model.on_load_checkpoint(checkpoint)
     model.to("meta").on_fit_start()
-    names, totals = model.recorded()
+    names, totals = model.terms.sums()
     assert (names, totals.device.type) == (["loss/d"], "meta")

@@ -171,7 +171,7 @@ def test_the_penalty_is_lazy() -> None:
     given = []
     for _ in range(4):
         steps(model)
-        given.append(model.fetch_records().get("loss/penalty"))
+        given.append(model.terms.fetch().get("loss/penalty"))
     assert given == [0, 3, None, 6]  # D's steps 0 1, 2 3, 4 5, 6 7
 
 
@@ -181,7 +181,7 @@ def test_the_penalty_is_added_to_ds_loss() -> None:
     for overrides in ([], ["model/penalty=r1", "model.penalty.gamma=100"]):
         model = built(*TINY, "model.discriminator.norm=none", *overrides)
         steps(model)
-        records.append((model.fetch_records(), state(model)))
+        records.append((model.terms.fetch(), state(model)))
     (plain, weights), (penalised, others) = records
     assert plain["loss/d"] == penalised["loss/d"]
     assert penalised["loss/penalty"] > 0
@@ -196,7 +196,7 @@ def test_records() -> None:
     critic, seen = copy.deepcopy(model.adversary.discriminator), seen_by_d(model)
     steps(model, 1, iter([batch]))
     d_real, d_fake = critic(seen[0]).logits, critic(seen[1]).logits
-    records = model.fetch_records()
+    records = model.terms.fetch()
     assert_close(records["loss/d"], model.adversary.loss.d(d_real, d_fake).item())
     assert_close(records["d_real"], d_real.sigmoid().mean().item())
     assert_close(records["d_fake"], d_fake.sigmoid().mean().item())

@@ -63,7 +63,7 @@ def test_stages_are_shares_of_the_budget() -> None:
         **{"layer_1": 2, "layer_2": 2, "layer_3": 2},
         **{"classifier": 2, "fine_tuning": 4},
     }
-    assert list(model.fetch_records()) == [f"loss/{player}" for player in model.updates]
+    assert list(model.terms.fetch()) == [f"loss/{player}" for player in model.updates]
 
 
 def test_without_pretraining() -> None:

@@ -40,7 +40,7 @@ def test_two_steps(loss: str, penalty: str, condition: str) -> None:
     for player, optimizer in model._optimizers.items():
         optimizer.register_step_pre_hook(lambda *_, player=player: keep(player))
     steps(model, 2)
-    records = model.fetch_records()
+    records = model.terms.fetch()
     assert all(torch.tensor(value).isfinite() for value in records.values()), records
     assert {"loss/d", "loss/g"} <= records.keys()
     names = {name for name, weight in model.named_parameters() if weight.requires_grad}

@@ -38,7 +38,7 @@ def test_the_step_by_hand(beta: float) -> None:
     steps(model, 3)
     assert_close(model.encoder.state_dict(), encoder.state_dict(), rtol=1e-4, atol=1e-5)
     assert_close(model.decoder.state_dict(), decoder.state_dict(), rtol=1e-4, atol=1e-5)
-    records = model.fetch_records()
+    records = model.terms.fetch()
     assert_close(records["loss/reconstruction"], sum(t[0] for t in terms) / 3, rtol=1e-4, atol=0)
     assert 0 < records["posterior_std"] < 2
     assert_close(records["loss/kl"], sum(t[1] for t in terms) / 3, rtol=1e-4, atol=1e-6)
@@ -116,7 +116,7 @@ def test_importance_weighted_training() -> None:
     expected = -(weights.logsumexp(0) - torch.tensor(5.0).log()).mean()
     assert_close(loss, expected, rtol=0.01, atol=0)
     steps(model, 1)
-    assert {"loss/reconstruction", "loss/kl", "loss/vae"} < model.fetch_records().keys()
+    assert {"loss/reconstruction", "loss/kl", "loss/vae"} < model.terms.fetch().keys()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_divergence_costs_nothing_at_the_start_of_its_warm_up() -> None:
     model.update = lambda name, loss: (losses.append(loss.item()), update(name, loss))
     for share in (0.0, 0.5, 1.0, 1.0):
         steps(model, 1, batches)
-        records = model.fetch_records()
+        records = model.terms.fetch()
         expected = records["loss/reconstruction"] + share * records["loss/kl"]
         assert_close(losses[-1], expected, rtol=1e-5, atol=0)
         assert records["loss/kl"] > 0

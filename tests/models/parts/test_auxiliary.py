@@ -89,4 +89,4 @@ def test_the_terms_are_recorded_beside_the_adversarial_ones() -> None:
     model = built(*TINY, "model/condition=generator", "model/auxiliary=classes")
     steps(model)
     terms = {"class_real", "class_fake", "class_g", "d", "g"}
-    assert {f"loss/{term}" for term in terms} <= model.fetch_records().keys()
+    assert {f"loss/{term}" for term in terms} <= model.terms.fetch().keys()
