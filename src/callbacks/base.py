@@ -9,7 +9,8 @@ callback, of any class of Lightning's, is called before the save, so that its st
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
 import lightning as L
 
@@ -58,6 +59,20 @@ class Shared:
         """Latest headline numbers by their short names."""
         values = self.scores.values
         return {k: values[name] for k, name in self.short_names.items() if name in values}
+
+
+@runtime_checkable
+class PictureLogger(Protocol):
+    """A logger that takes pictures, as Lightning's for W&B does."""
+
+    def log_image(self, key: str, images: list, step: int | None = None) -> None: ...
+
+
+def log_picture(trainer: L.Trainer, key: str, path: Path, samples_seen: int) -> None:
+    """Hand a picture's file to all loggers that take pictures."""
+    for logger in trainer.loggers:
+        if isinstance(logger, PictureLogger):
+            logger.log_image(key, [str(path)], step=samples_seen)
 
 
 class Callback(L.Callback):

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.callbacks.base import Callback
+from src.callbacks.base import Callback, log_picture
 from src.data.spec import Split, to_model
 from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal
@@ -60,9 +60,7 @@ class Codes(Callback):
         for name, picture in draw(model, images, codes, labels).items():
             path = folder / f"{name}.png"
             pictures.save(path, picture)
-            for logger in trainer.loggers:
-                if hasattr(logger, "log_image"):
-                    logger.log_image(name, [str(path)], step=model.samples_seen)
+            log_picture(trainer, name, path, model.samples_seen)
         if codes.shape[1] in (2, 3):
             text = page(codes, labels, model.spec.classes, images.x)
             write_atomically(folder / "codes.html", text)

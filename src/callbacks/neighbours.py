@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.callbacks.base import Callback
+from src.callbacks.base import Callback, log_picture
 from src.data.spec import to_model
 from src.models.base import GenerativeModel
 from src.pictures import grids as pictures
@@ -39,9 +39,7 @@ class Neighbours(Callback):
         x = model.sample(self.n, seed=self.seed)
         path = Path(trainer.default_root_dir) / "samples" / "neighbours.png"
         pictures.save(path, picture(x, data.reals("train").x, self.k, data.flip))
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_image"):
-                logger.log_image("neighbours", [str(path)], step=model.samples_seen)
+        log_picture(trainer, "neighbours", path, model.samples_seen)
 
 
 def picture(x: Tensor, reals: Tensor, k: int = 4, flip: bool = False) -> Image.Image:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from src.callbacks.base import log_picture
 from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.data.spec import Split, to_model
 from src.models.base import GenerativeModel
@@ -131,9 +132,7 @@ class Samples(Scheduled):
         key: str = "reals",
     ) -> None:
         pictures.save(path, picture)
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_image"):
-                logger.log_image(key, [str(path)], step=model.samples_seen)
+        log_picture(trainer, key, path, model.samples_seen)
 
 
 def read_frames(run: Run) -> Iterator[tuple[str, Image.Image]]:

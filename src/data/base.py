@@ -1,6 +1,7 @@
 """The base of all data sets, and how one says what it is."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import lightning as L
 import torch
@@ -32,6 +33,7 @@ class DataModule(L.LightningDataModule, ABC):
         factors: per split the numbers (n, k) that the samples were drawn by, where they are known;
             0 or 1, or continuous.
         factor_names: of the k columns.
+        distribution: exact distribution of toy data, see `src/data/toy.py`; None of all others.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class DataModule(L.LightningDataModule, ABC):
         self.attribute_names: tuple[str, ...] = ()
         self.factors: dict[str, Tensor] = {}
         self.factor_names: tuple[str, ...] = ()
+        self.distribution: Any = None
 
     @abstractmethod
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:

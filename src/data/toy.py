@@ -46,10 +46,12 @@ class Gaussian:
         cov: (d, d), A^T A.
         modes: None: one mode is no question of coverage.
         std: None: it differs by direction.
+        pictures: None: points are no pictures.
     """
 
     modes = None
     std = None
+    pictures = None
 
     def __init__(self, a: Tensor, b: Tensor) -> None:
         self.a, self.mean, self.cov = a, b, a.T @ a
@@ -79,7 +81,10 @@ class Mixture:
         std: as given.
         mean: (d,).
         cov: (d, d), std^2 I + sum_k w_k (c_k - mean)(c_k - mean)^T.
+        pictures: None: points are no pictures.
     """
+
+    pictures = None
 
     def __init__(self, centres: Tensor, std: float, weights: Tensor | None = None) -> None:
         k, d = centres.shape

@@ -142,7 +142,7 @@ def _toy(settings: Settings, data: DataModule) -> ToyScorer:
             f"metrics.extractor={settings.extractor} embeds images; "
             f"data={data.data_id['name']} are points.\nUse metrics=auto."
         )
-    if not hasattr(data, "distribution"):
+    if data.distribution is None:
         raise SettingError(
             f"metrics.extractor={settings.extractor}: the density of "
             f"data={data.data_id['name']} is not known.\nUse metrics=auto."

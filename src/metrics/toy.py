@@ -52,7 +52,7 @@ class ToyScorer(SampleScorer):
         super().__init__(data, "exact", seed)
         self.n = n
         headline = "frechet" if data.distribution.modes is None else "sliced_wasserstein"
-        if hasattr(data.distribution, "pictures"):
+        if data.distribution.pictures is not None:
             headline = "diagonal"
         self.headline = {headline: self.name(headline)}
 
@@ -95,7 +95,7 @@ def toy_metrics(data: DataModule, x: Tensor) -> dict[str, float]:
         "cov_error": float((spread - cov).norm()),
         "frechet": frechet_distance(Moments(mean, root), sampled) if finite else float("nan"),
     }
-    if hasattr(truth, "pictures"):
+    if truth.pictures is not None:
         values |= picture_metrics(x, truth.pictures.double())
     else:
         values["log_prob"] = float(truth.log_prob(x).mean()) if finite else float("nan")

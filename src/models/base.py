@@ -143,7 +143,7 @@ class GenerativeModel(L.LightningModule, ABC):
                         group["betas"] = (betas[0], 1 - min(factor * (1 - betas[1]), 1.0))
             return
         part, attribute = self.strengths.get(name, (None, ""))
-        if not hasattr(part, attribute):
+        if not hasattr(part, attribute):  # a part such as `none` has no strength
             raise SettingError(f"model.schedule.{name}: the model has none that could change.")
         configured = self._configured.setdefault(name, getattr(part, attribute))
         setattr(part, attribute, factor * configured)

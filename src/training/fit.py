@@ -86,6 +86,7 @@ def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: boo
     from src.training.checkpoints import restore_for_training
     from src.training.cost import cost
     from src.training.instantiate import build, build_model
+    from src.training.loggers import RunLogger
     from src.training.trainer import build_loggers, build_trainer
 
     leads = ranks.rank() == 0
@@ -131,7 +132,7 @@ def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: boo
                 **cost(model, trainer),
             )
             for logger in loggers:
-                if hasattr(logger, "log_summary"):
+                if isinstance(logger, RunLogger):
                     logger.log_summary(run.summary)
 
     if shared.interrupted_by:

@@ -6,7 +6,7 @@ for its server, asks for a key, or reads a result back from it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from lightning.pytorch import loggers
 from lightning.pytorch.loggers.logger import rank_zero_experiment
@@ -16,6 +16,15 @@ from src.runs.files import unwritable, write_atomically
 from src.runs.metrics_file import CLOCK, columns, lines, read_metrics, table
 from src.runs.stored import as_name
 from src.runs.wandb_access import run_id
+
+
+@runtime_checkable
+class RunLogger(Protocol):
+    """A logger that takes the summary of a run and is closed with its result."""
+
+    def log_summary(self, summary: Mapping[str, Any]) -> None: ...
+
+    def finish(self, failed: bool = False) -> None: ...
 
 
 class CSVMetrics(loggers.Logger):

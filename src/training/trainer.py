@@ -21,6 +21,7 @@ from src.errors import SettingError
 from src.runs.wandb_access import wandb_mode
 from src.training.checkpoints import AtomicCheckpointIO
 from src.training.instantiate import build
+from src.training.loggers import RunLogger
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -104,7 +105,7 @@ def build_loggers(
         failed = False
     finally:
         for logger in loggers:
-            if hasattr(logger, "finish"):
+            if isinstance(logger, RunLogger):
                 logger.finish(failed)
 
 
