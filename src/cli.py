@@ -14,8 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import composition as configuration
-from src.config import settings
+from src.config import composition, settings
 from src.data.sources import resolve_source
 from src.errors import SettingError
 from src.runs.escape import line
@@ -64,7 +63,7 @@ def launch(
         _hydra_main(name, check, run, arguments)
         return
     try:
-        config = configuration.compose(name, arguments)
+        config = composition.compose(name, arguments)
         check(config)
         if name == "train":
             resolve_source(config)
@@ -95,7 +94,7 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
-    @hydra.main(config_path=str(configuration.CONF), config_name=name, version_base="1.3")
+    @hydra.main(config_path=str(composition.CONF), config_name=name, version_base="1.3")
     def job(config: DictConfig) -> None:
         full = OmegaConf.merge({"hydra": HydraConfig.get()}, config)
         check(full)
@@ -110,7 +109,7 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
 
 def _run_folder(*, _root_: DictConfig) -> str:
     resolve_source(_root_)
-    return configuration.run_folder(_root_)
+    return composition.run_folder(_root_)
 
 
 HELP = {
@@ -152,14 +151,12 @@ def help_text(name: str) -> str:
     """What a command does, its choices and its settings, in plain words."""
     lines = [HELP[name]]
     for group in ("model", "data", "experiment", "trainer") if name == "train" else ():
-        presets = sorted((configuration.CONF / group).rglob("*.yaml"))
+        presets = sorted((composition.CONF / group).rglob("*.yaml"))
         if group == "model":  # its folders hold parts, listed below
             presets = [preset for preset in presets if preset.parent.name == group]
         if presets:
             lines += ["", f"{group}="]
-            names = [
-                str(p.relative_to(configuration.CONF / group).with_suffix("")) for p in presets
-            ]
+            names = [str(p.relative_to(composition.CONF / group).with_suffix("")) for p in presets]
             width = max(14, *(len(name) + 2 for name in names))
             lines += [
                 f"  {name:<{width}}{_first_comment(preset)}"
@@ -167,12 +164,12 @@ def help_text(name: str) -> str:
             ]
     if name == "train":
         lines += ["", "Parts of a model can be exchanged, such as model/penalty=r1:"]
-        for folder in sorted(path for path in (configuration.CONF / "model").glob("*/")):
+        for folder in sorted(path for path in (composition.CONF / "model").glob("*/")):
             choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
             lines += [f"  model/{folder.name:<14}{choices}"]
     if name in ("train", "evaluate"):
         lines += ["", "metrics="]
-        presets = sorted((configuration.CONF / "metrics").glob("*.yaml"))
+        presets = sorted((composition.CONF / "metrics").glob("*.yaml"))
         lines += [f"  {preset.stem:<14}{_first_comment(preset)}" for preset in presets]
     attributes = inspect.getdoc(getattr(settings, name.capitalize())).partition("Attributes:")
     lines += ["", "Settings:", *attributes[2].strip("\n").splitlines()]

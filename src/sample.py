@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 from src.cli import launch
 from src.config.checks import check_sample
 from src.errors import SettingError
-from src.runs import run as runs
 from src.runs.escape import terminal
+from src.runs.files import unwritable
+from src.runs.run import Run
 
 STEPS = 10  # pictures from one end of an interpolation or traversal to the other
 DRAWS = 10_000  # of a code's prior, which say where it lies
@@ -24,7 +25,7 @@ MOST_NUMBERS = 2**28  # of a traversal: 1 GB of samples
 
 def sample(config: DictConfig, _: Path) -> None:
     """Draw and write what the configuration asks for; see `src.config.settings.Sample`."""
-    run = runs.Run(Path(config.run))
+    run = Run(Path(config.run))
     out = Path(config.out)
     if config.what == "progress":
         write_progress(run, out)
@@ -35,26 +36,26 @@ def sample(config: DictConfig, _: Path) -> None:
     print(terminal(f"Wrote {out}"))
 
 
-def write_progress(run: runs.Run, out: Path) -> None:
+def write_progress(run: Run, out: Path) -> None:
     """The film (.gif) or strip (.png) of the pictures that were drawn while training."""
     from src.callbacks.samples import read_frames
-    from src.pictures import grids as pictures
+    from src.pictures import grids
 
     frames = list(read_frames(run))
     if not frames:
         raise SettingError(f"run={run.folder} has no pictures in samples/ yet.")
     if out.suffix == ".gif":
-        pictures.film(frames, out)
+        grids.film(frames, out)
     elif out.suffix == ".png":
-        pictures.save(out, pictures.strip(frames))
+        grids.save(out, grids.strip(frames))
     else:
         raise SettingError(f"out={out}: what=progress makes a .gif or a .png.")
 
 
-def write_neighbours(config: DictConfig, run: runs.Run, out: Path) -> None:
+def write_neighbours(config: DictConfig, run: Run, out: Path) -> None:
     """Samples above the training images nearest to them."""
     from src.callbacks import neighbours
-    from src.pictures import grids as pictures
+    from src.pictures import grids
     from src.training.trained import load_data, load_model
     from src.training.trainer import device_of
 
@@ -66,10 +67,10 @@ def write_neighbours(config: DictConfig, run: runs.Run, out: Path) -> None:
         )
     data = load_data(run, model.spec, config.data.root, config.data.cache)
     x = model.sample(config.n, labels_of(config, run, model), config.seed)
-    pictures.save(out, neighbours.picture(x, data.reals("train").x, flip=data.flip))
+    grids.save(out, neighbours.picture(x, data.reals("train").x, flip=data.flip))
 
 
-def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
+def draw(config: DictConfig, run: Run, out: Path) -> None:
     """Samples, interpolations between pairs of codes, or numbers of a code through their range."""
     import torch
 
@@ -102,7 +103,7 @@ def draw(config: DictConfig, run: runs.Run, out: Path) -> None:
 
 def traversal(
     config: DictConfig,
-    run: runs.Run,
+    run: Run,
     model: "GenerativeModel",  # noqa: F821
     labels: "Tensor | None",  # noqa: F821
 ) -> tuple["Tensor", int]:  # noqa: F821
@@ -146,7 +147,7 @@ def traversal(
     return torch.cat([x for *_, x in chosen]), STEPS
 
 
-def labels_of(config: DictConfig, run: runs.Run, model: "GenerativeModel") -> "Tensor | None":  # noqa: F821
+def labels_of(config: DictConfig, run: Run, model: "GenerativeModel") -> "Tensor | None":  # noqa: F821
     """The class that is asked for, once per sample; None if there is none."""
     import torch
 
@@ -182,7 +183,7 @@ def write(
     from PIL import Image
 
     from src.data.spec import to_uint8
-    from src.pictures import grids as pictures
+    from src.pictures import grids
 
     if not x.isfinite().all():
         raise SettingError("The model makes samples that are not finite: nothing is written.")
@@ -196,10 +197,10 @@ def write(
             np.savez(out, array)
         elif out.suffix == ".png":
             if picture_shape:
-                shown = pictures.grid_of_points(x, picture_shape, columns)
+                shown = grids.grid_of_points(x, picture_shape, columns)
             else:
-                shown = pictures.grid(x, columns) if images else pictures.scatter(x, x[:0])
-            pictures.save(out, shown)
+                shown = grids.grid(x, columns) if images else grids.scatter(x, x[:0])
+            grids.save(out, shown)
         elif out.suffix or not images:
             raise SettingError(f"out={out}: choose .png, .npz, or (for images) a folder.")
         else:
@@ -207,7 +208,7 @@ def write(
             for i, pixels in enumerate(array):
                 Image.fromarray(pixels.squeeze()).save(out / f"{i:06d}.png")
     except OSError as error:
-        raise runs.unwritable(out, error) from error
+        raise unwritable(out, error) from error
 
 
 if __name__ == "__main__":

@@ -27,9 +27,17 @@ from src.metrics.likelihood import ACTIVE
 from src.models.base import GenerativeModel
 from src.models.capabilities import Encodes
 from src.models.vae import VAE
-from src.pictures import codes as code_pictures
-from src.pictures import grids as pictures
+from src.pictures import grids
 from src.pictures.code_page import page
+from src.pictures.codes import (
+    Decode,
+    divergences,
+    filters,
+    first_weights,
+    interpolations,
+    latent_grid,
+    scatter,
+)
 from src.runs.files import write_atomically
 
 SEED = 0  # of the choice of images: the same ones, in the same order, whichever model looks at them
@@ -59,7 +67,7 @@ class Codes(Callback):
         codes, labels = codes_of(model, images), images.y if model.spec.classes else None
         for name, picture in draw(model, images, codes, labels).items():
             path = folder / f"{name}.png"
-            pictures.save(path, picture)
+            grids.save(path, picture)
             log_picture(trainer, name, path, model.samples_seen)
         if codes.shape[1] in (2, 3):
             text = page(codes, labels, model.spec.classes, images.x)
@@ -83,19 +91,19 @@ def draw(
         codes: of these, (n, d), on the CPU.
         labels: (n,), by which codes are coloured.
     """
-    drawn = {"codes": code_pictures.scatter(codes, labels, model.spec.classes)}
-    weights = code_pictures.first_weights(model.encoder, model.spec.shape)
+    drawn = {"codes": scatter(codes, labels, model.spec.classes)}
+    weights = first_weights(model.encoder, model.spec.shape)
     if weights is not None:
-        drawn["filters"] = code_pictures.filters(weights)
+        drawn["filters"] = filters(weights)
     if isinstance(model, VAE):
-        drawn["divergences"] = code_pictures.divergences(*_divergences(model, images))
+        drawn["divergences"] = divergences(*_divergences(model, images))
     if codes.shape[1] == 2:
         drawn["latent_grid"] = _latent_grid(model, codes)
     ends = ends_of(images.y if model.conditional else None, len(codes))
     if len(ends):
         decode = _decoder(model, images.y[ends[:, 0]] if model.conditional else None)
         x = to_model(images.x[ends])
-        drawn["interpolation"] = code_pictures.interpolations(x, codes[ends], decode)
+        drawn["interpolation"] = interpolations(x, codes[ends], decode)
     return drawn
 
 
@@ -138,13 +146,13 @@ def _latent_grid(model: GenerativeModel, codes: Tensor) -> Image.Image:
         low, high = codes.quantile(torch.tensor([0.01, 0.99]), 0)
         across, up = torch.lerp(low, high, torch.linspace(0, 1, side)[:, None]).T
     if not model.conditional:
-        return code_pictures.latent_grid(_decoder(model), across, up)
+        return latent_grid(_decoder(model), across, up)
     classes = torch.arange(min(10, len(model.spec.classes)))
-    planes = [code_pictures.latent_grid(_decoder(model, c[None]), across, up) for c in classes]
-    return pictures.beside(planes, 5)
+    planes = [latent_grid(_decoder(model, c[None]), across, up) for c in classes]
+    return grids.beside(planes, 5)
 
 
-def _decoder(model: GenerativeModel, labels: Tensor | None = None) -> code_pictures.Decode:
+def _decoder(model: GenerativeModel, labels: Tensor | None = None) -> Decode:
     """Codes (n k, d) to images; labels (n,) hold for k codes each."""
 
     def decode(z: Tensor) -> Tensor:

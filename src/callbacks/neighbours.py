@@ -14,7 +14,7 @@ from torch import Tensor
 from src.callbacks.base import Callback, log_picture
 from src.data.spec import to_model
 from src.models.base import GenerativeModel
-from src.pictures import grids as pictures
+from src.pictures import grids
 
 PORTION = 1000  # training images at a time
 
@@ -38,7 +38,7 @@ class Neighbours(Callback):
         data = trainer.datamodule
         x = model.sample(self.n, seed=self.seed)
         path = Path(trainer.default_root_dir) / "samples" / "neighbours.png"
-        pictures.save(path, picture(x, data.reals("train").x, self.k, data.flip))
+        grids.save(path, picture(x, data.reals("train").x, self.k, data.flip))
         log_picture(trainer, "neighbours", path, model.samples_seen)
 
 
@@ -53,7 +53,7 @@ def picture(x: Tensor, reals: Tensor, k: int = 4, flip: bool = False) -> Image.I
     """
     index, _ = nearest(x, reals, k, flip)
     shown = to_model(reals[index.T.flatten().cpu()])
-    return pictures.columns(x.cpu(), shown.unflatten(0, (-1, len(x))))
+    return grids.columns(x.cpu(), shown.unflatten(0, (-1, len(x))))
 
 
 def nearest(x: Tensor, reals: Tensor, k: int, flip: bool = False) -> tuple[Tensor, Tensor]:

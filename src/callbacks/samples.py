@@ -21,7 +21,7 @@ from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.data.spec import Split, to_model
 from src.models.base import GenerativeModel
 from src.models.capabilities import Judges, Reconstructs
-from src.pictures import grids as pictures
+from src.pictures import grids
 from src.runs.escape import line
 from src.runs.files import write_atomically
 from src.runs.metrics_file import read_metrics
@@ -72,7 +72,7 @@ class Samples(Scheduled):
                 n = max(1, self._n(model) // 2)
                 x, y = self._choose(trainer, "test", n)
                 x = x.to(model.device)
-                picture = pictures.pairs(x, model.reconstruct(x, y if model.conditional else None))
+                picture = grids.pairs(x, model.reconstruct(x, y if model.conditional else None))
                 path = _folder(trainer) / f"reconstructions_{model.samples_seen:010d}.png"
                 self._write(trainer, model, path, picture, "reconstructions")
 
@@ -86,9 +86,9 @@ class Samples(Scheduled):
             last = _picture_path(trainer, model)
             write_atomically(folder / "final.png", last.read_bytes())
             width = 400 if _scattered(model) else 256
-            pictures.film(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
+            grids.film(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
             if (metrics := folder.parent / "metrics.csv").exists():
-                pictures.save(folder / "curves.png", pictures.curves(read_metrics(metrics)))
+                grids.save(folder / "curves.png", grids.curves(read_metrics(metrics)))
 
     def _n(self, model: GenerativeModel) -> int:
         return self.n or (1000 if _scattered(model) else 64)
@@ -101,7 +101,7 @@ class Samples(Scheduled):
 
     def _draw_reals(self, model: GenerativeModel) -> Image.Image:
         if _scattered(model):
-            return pictures.scatter(self._reals[:0], self._reals)
+            return grids.scatter(self._reals[:0], self._reals)
         return _grid(self._reals, model)
 
     def _draw(self, model: GenerativeModel) -> Image.Image:
@@ -110,7 +110,7 @@ class Samples(Scheduled):
             # A discriminator of packs has no opinion of a point.
             alone = isinstance(model, Judges) and model.judge.packing == 1
             critic, device = model.critic_logits if alone else None, model.device
-            return pictures.scatter(
+            return grids.scatter(
                 model.sample(n, seed=self.seed),
                 self._reals,
                 critic and (lambda x: critic(x.to(device))),
@@ -120,7 +120,7 @@ class Samples(Scheduled):
             rows = math.ceil(n / columns)
             codes = model.latents(rows, self.seed).repeat_interleave(columns, 0)
             labels = torch.arange(columns, device=model.device).repeat(rows)
-            return pictures.grid(model.decode(codes, labels), columns)
+            return grids.grid(model.decode(codes, labels), columns)
         return _grid(model.sample(n, seed=self.seed), model)
 
     def _write(
@@ -131,7 +131,7 @@ class Samples(Scheduled):
         picture: Image.Image,
         key: str = "reals",
     ) -> None:
-        pictures.save(path, picture)
+        grids.save(path, picture)
         log_picture(trainer, key, path, model.samples_seen)
 
 
@@ -153,7 +153,7 @@ def _scattered(model: GenerativeModel) -> bool:
 
 def _grid(x: Tensor, model: GenerativeModel) -> Image.Image:
     shape = model.spec.picture_shape
-    return pictures.grid_of_points(x, shape) if shape else pictures.grid(x)
+    return grids.grid_of_points(x, shape) if shape else grids.grid(x)
 
 
 def _folder(trainer: L.Trainer) -> Path:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from src.data.spec import to_model
-from src.pictures import grids as pictures
+from src.pictures import grids
 from src.pictures.codes import class_colours
 from src.runs import escape
 
@@ -75,6 +75,6 @@ def _columns(count: int) -> int:
 
 def _png(images: Tensor) -> bytes:
     buffer = io.BytesIO()
-    sheet = pictures.grid(images, _columns(len(images)), padding=0, scale=1)
+    sheet = grids.grid(images, _columns(len(images)), padding=0, scale=1)
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

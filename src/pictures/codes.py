@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from src.pictures import grids as pictures
+from src.pictures import grids
 from src.runs.escape import plot
 
 Decode = Callable[[Tensor], Tensor]
@@ -70,7 +70,7 @@ def scatter(
         codes, share = principal_components(codes)
         title += f" of {dim} numbers: two principal components, {share:.0%} of the variance"
         names = ["first component", "second component"]
-    figure, axes = pictures.figure_of(7, 5.6, projection="3d" if dim == 3 else None)
+    figure, axes = grids.figure_of(7, 5.6, projection="3d" if dim == 3 else None)
     colours = class_colours(max(1, len(classes)))
     chosen = [colours[label] for label in labels.tolist()]
     size = min(25, max(6, 8000 / len(codes)))
@@ -86,7 +86,7 @@ def scatter(
     axes.tick_params(labelsize=8)
     if 0 < len(classes) <= 3 * ROWS_OF_LEGEND:
         _legend(figure, classes, colours)
-    return pictures.rendered(figure)
+    return grids.rendered(figure)
 
 
 def _legend(figure: "Figure", classes: Sequence[str], colours: Sequence[str]) -> None:  # noqa: F821
@@ -108,7 +108,7 @@ def divergences(kl: Tensor, active: Tensor) -> Image.Image:
     """
     order = kl.argsort(descending=True, stable=True)
     colours = ["#1f77b4" if on else "#bbbbbb" for on in active[order].tolist()]
-    figure, axes = pictures.figure_of(7, 3.2)
+    figure, axes = grids.figure_of(7, 3.2)
     axes.bar(range(len(kl)), kl[order].tolist(), width=0.85, color=colours)
     axes.set_title(
         f"{float(kl.sum()):.1f} nats in {len(kl)} numbers, {int(active.sum())} of them active",
@@ -118,7 +118,7 @@ def divergences(kl: Tensor, active: Tensor) -> Image.Image:
     axes.set_xlim(-0.6, len(kl) - 0.4)
     axes.set_xticks([])
     axes.tick_params(labelsize=8)
-    return pictures.rendered(figure)
+    return grids.rendered(figure)
 
 
 def first_weights(encoder: nn.Module, shape: Sequence[int]) -> Tensor | None:
@@ -154,7 +154,7 @@ def filters(weights: Tensor, most: int = 100) -> Image.Image:
     """
     order = weights.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:most]
     shown = weights[order].float()
-    return pictures.grid(shown / shown.abs().max().clamp(min=1e-12))
+    return grids.grid(shown / shown.abs().max().clamp(min=1e-12))
 
 
 def latent_grid(decode: Decode, across: Tensor, up: Tensor) -> Image.Image:
@@ -166,7 +166,7 @@ def latent_grid(decode: Decode, across: Tensor, up: Tensor) -> Image.Image:
         up: (m,), values of the second, from bottom to top, as in a plot.
     """
     z = torch.cartesian_prod(up.flip(0), across).flip(1)
-    return pictures.grid(decode(z), len(across), padding=0)
+    return grids.grid(decode(z), len(across), padding=0)
 
 
 def interpolations(x: Tensor, codes: Tensor, decode: Decode, steps: int = 10) -> Image.Image:
@@ -180,5 +180,5 @@ def interpolations(x: Tensor, codes: Tensor, decode: Decode, steps: int = 10) ->
     """
     share = torch.linspace(0, 1, steps, device=codes.device).view(1, -1, 1)
     between = decode(torch.lerp(codes[:, :1], codes[:, 1:], share).flatten(0, 1))
-    parts = [pictures.grid(x[:, 0], 1), pictures.grid(between, steps), pictures.grid(x[:, 1], 1)]
-    return pictures.beside(parts)
+    parts = [grids.grid(x[:, 0], 1), grids.grid(between, steps), grids.grid(x[:, 1], 1)]
+    return grids.beside(parts)

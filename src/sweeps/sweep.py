@@ -27,8 +27,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import checks
-from src.config import composition as configuration
+from src.config import checks, composition
 from src.data.sources import resolve_source
 from src.errors import SettingError
 from src.runs.escape import line
@@ -108,7 +107,7 @@ def sweep(words: Sequence[str], check: Callable[[DictConfig], None]) -> int:
     words = [word for word in words if not re.match(r"hydra\.mode=", word)]
     # No others, which may be right with some of the choices only.
     own = [word for word in words if re.match(r"\+*hydra[./]|experiment=[^,(]*$", word)]
-    base = configuration.compose("train", own)
+    base = composition.compose("train", own)
     nodes = {kind: _node(base, kind) for kind in OURS}
     checks.check_sweep(nodes)
     source = build(search, nodes["sweeper"])
@@ -199,10 +198,10 @@ class _Sweep:
     def _job(self, trial: Trial) -> Job:
         swept = [word for word in trial.words if word not in self.words]
         try:
-            config = configuration.compose("train", [*trial.words, *self._group()])
+            config = composition.compose("train", [*trial.words, *self._group()])
             self.check(config)
             resolve_source(config)
-            settings = configuration.plain(config)
+            settings = composition.plain(config)
             name = config.hydra.sweep.subdir
             run = Run(Path(config.hydra.sweep.dir) / name)
             state = run.look(settings, settings["existing"])
@@ -211,7 +210,7 @@ class _Sweep:
             reason = str(error).partition("\n")[0]
             name = " ".join(swept) or "the only run"
             return Job(trial, name, "failed", note=reason, refused=True)
-        chosen = configuration.choices_of(config)
+        chosen = composition.choices_of(config)
         order = Order(settings, chosen, str(run.folder), token=uuid.uuid4().hex)
         place = "finished before" if done else "waiting"
         return Job(trial, name, place, order=order)

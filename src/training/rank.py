@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import SettingError
+from src.runs.files import write_atomically
 
 PARTING = 60.0  # seconds to end in after the parent was killed: rank 0 saves first
 
@@ -36,8 +37,7 @@ def main() -> None:
         report = {"rank": rank, "kind": type(error).__name__, "text": text}
         report |= {"time": time.monotonic(), "traceback": traceback.format_exc()}
         path = Path(task["folder"]) / f"rank{rank}.json"
-        path.with_suffix(".part").write_text(json.dumps(report))
-        path.with_suffix(".part").replace(path)
+        write_atomically(path, json.dumps(report))
         sys.stdout.flush()
         os._exit(1)  # other threads may wait for a rank that will not come
 

@@ -226,7 +226,8 @@ def test_divergences_of_a_vae(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(model, "q", q)
     monkeypatch.setattr(
-        code_pictures, "divergences", lambda *terms: seen.append(terms) or Image.new("RGB", (1, 1))
+        "src.callbacks.codes.divergences",
+        lambda *terms: seen.append(terms) or Image.new("RGB", (1, 1)),
     )
     values = torch.tensor([0, 255] * 600, dtype=torch.uint8)  # more than one portion
     images = Split(values[:, None, None, None].expand(-1, 1, 28, 28))
