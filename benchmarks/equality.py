@@ -1,4 +1,4 @@
-"""Whether another state of the code trains the same weights: `python -m benchmarks.equality REF`.
+"""Compare the weights that two states of the code train: `python -m benchmarks.equality REF`.
 
 For changes that move code and are not meant to change what it does. Every variant below is trained
 for a few steps by the code of REF (a commit or a tag) and by the code here, on the CPU with one
@@ -88,7 +88,7 @@ VARYING = ("seconds", "peak_memory", "git", "versions", "device")
 
 
 class Result(NamedTuple):
-    """What a variant came to in one of the trees."""
+    """Result of a variant in one of the trees."""
 
     folder: str
     weights: Counter[str]
@@ -156,7 +156,7 @@ def run(tree: Path, place: Path, words: tuple[str, ...]) -> Result:
 
 
 def differences(old: Result, new: Result) -> list[str]:
-    """What is not the same, a line each."""
+    """List the differences, a line each."""
     found = []
     if old.said != new.said:
         found += [f"said before: {old.said[-600:]!r}", f"says now:    {new.said[-600:]!r}"]

@@ -1,4 +1,4 @@
-"""Whether all of it works on this machine's GPU: `python -m benchmarks.gpu_check`.
+"""Check that everything works on this machine's GPU: `python -m benchmarks.gpu_check`.
 
 The checks give the commands that users give, on built-in data, and look at what the runs leave.
 Each is a process of its own with a time limit. Whatever becomes of it, the report is written and
@@ -115,7 +115,7 @@ def expect(condition: bool, otherwise: str) -> None:
 
 
 class Bench:
-    """What a check works with.
+    """Plan, folders and device of the checks.
 
     Args:
         name: of the check.
@@ -202,7 +202,7 @@ def _tail(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: floats with six digits, and as text if they are not finite."""
+    """Values for JSON: floats with six digits, and as text if they are not finite."""
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -307,7 +307,7 @@ def resume(bench: Bench) -> None:
 
 
 def _difference(run: Run, other: Run) -> dict[str, float]:
-    """Of all weights at the end: the largest, and the norm of all relative to the weights'."""
+    """Differences of all weights at the end: the largest, and the relative norm of all."""
     import torch
 
     from src.training.checkpoints import load_checkpoint

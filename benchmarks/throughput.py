@@ -73,7 +73,7 @@ class Stopwatch(L.Callback):
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was told."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -207,7 +207,7 @@ def measure(model: str, resolution: int, rounds: int, seconds: float, overrides:
 
 
 def machine() -> dict:
-    """What the numbers were measured on."""
+    """Description of the machine that the numbers were measured on."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

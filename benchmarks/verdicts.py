@@ -1,4 +1,4 @@
-"""How often a comparison of variants is wrong, and what it finds: simulated tables.
+"""Error rates and power of a comparison of variants, on simulated tables.
 
     python -m benchmarks.verdicts [tables=2000]
 
@@ -45,7 +45,7 @@ def tables(
 
 
 def ours(table: np.ndarray) -> np.ndarray:
-    """What `src.report.statistics` says."""
+    """Pairs that `src.report.statistics` calls different."""
     return Differences(table).distinct
 
 

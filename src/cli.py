@@ -1,4 +1,4 @@
-"""What all commands share: help, composition, errors in a few lines, one run or many.
+"""Shared parts of all commands: help, composition, errors in a few lines, one run or many.
 
 A command is called with a single configuration, composed, checked and run here. With `--multirun`
 there are many (`src/sweeps/`); Hydra's other flags go to Hydra itself. Nothing slow is imported
@@ -148,7 +148,7 @@ Compare finished runs: which variant is better, by more than the noise of its se
 
 
 def help_text(name: str) -> str:
-    """What a command does, its choices and its settings, in plain words."""
+    """Help text of a command: its purpose, its choices and its settings."""
     lines = [HELP[name]]
     for group in ("model", "data", "experiment", "trainer") if name == "train" else ():
         presets = sorted((composition.CONF / group).rglob("*.yaml"))

@@ -1,4 +1,4 @@
-"""Where the runs of a sweep are: `python -m src.status`, and the table of a sweep.
+"""Progress of many runs: `python -m src.status`, and the table of a sweep.
 
 Everything is read from the run folders, so it works while they run, after a crash, and from another
 machine that sees them.

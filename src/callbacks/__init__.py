@@ -1,1 +1,1 @@
-"""What happens beside training: budget, records, scores, pictures, health, checkpoints."""
+"""Work outside the training step: budget, records, scores, pictures, health, checkpoints."""

@@ -108,7 +108,7 @@ def draw(
 
 
 def _divergences(model: VAE, images: Split) -> tuple[Tensor, Tensor]:
-    """Of each number of the code, (d,): mean KL in nats, and whether it is active."""
+    """Mean KL in nats of each latent dimension, (d,), and whether it is active."""
     kl, means = [], []
     generator = torch.Generator().manual_seed(SEED)
     for x, y in batches(images, PORTION, model.conditional):

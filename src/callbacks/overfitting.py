@@ -67,7 +67,7 @@ def some_reals(trainer: L.Trainer, split: str, n: int) -> Batch:
 
 
 def imitate(model: GenerativeModel, real: Batch) -> Batch:
-    """As many samples as reals, with their labels if the model is conditional."""
+    """Draw as many samples as reals, with their labels if the model is conditional."""
     labels = real.y if model.conditional else None
     return Batch(model.sample(len(real.x), labels, seed=SEED), labels)
 

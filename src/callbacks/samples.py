@@ -147,7 +147,7 @@ def read_frames(run: Run) -> Iterator[tuple[str, Image.Image]]:
 
 
 def _scattered(model: GenerativeModel) -> bool:
-    """Whether samples are shown as the points that they are."""
+    """True if samples are shown as points of a scatter plot."""
     return model.spec.kind == "points" and model.spec.picture_shape is None
 
 

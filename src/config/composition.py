@@ -113,7 +113,7 @@ def near(word: str, known: list[str]) -> str:
 
 
 def groups() -> list[str]:
-    """Where there are choices: `model`, `model/loss`, `data` ..."""
+    """List the groups of choices: `model`, `model/loss`, `data` ..."""
     return sorted({str(path.parent.relative_to(CONF)) for path in CONF.rglob("*/*.yaml")})
 
 
@@ -152,7 +152,7 @@ def choices_of(config: DictConfig) -> dict[str, str]:
 
 
 def bears_on_result(key: str) -> bool:
-    """Whether a dotted key is part of what a run is; the rest may change from call to call."""
+    """True if a dotted key bears on a run's result; other settings may change from call to call."""
 
     def below(nodes: tuple[str, ...]) -> bool:
         return any(key == node or key.startswith(f"{node}.") for node in nodes)

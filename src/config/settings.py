@@ -26,7 +26,7 @@ class Wandb:
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Where and how exactly to compute; what else Lightning's trainer can do is decided for all.
+    """Device, precision and number of ranks; Lightning's other options are fixed for all runs.
 
     Attributes:
         accelerator: `auto` takes a GPU if there is one.

@@ -40,7 +40,7 @@ class Parameter:
 
 
 class Slot(NamedTuple):
-    """What an argument that is built from a node must be.
+    """Base class of an argument that is built from a node of the configuration.
 
     Attributes:
         base: name of the class, in the words of `module`.
@@ -140,7 +140,7 @@ def _lineage(target: str) -> list[tuple[ast.AST, Path]]:
 
 
 def fits(value: object, annotation: ast.expr | None) -> bool:
-    """Whether a plain configuration value can be an argument of the annotated type.
+    """True if a plain configuration value can be an argument of the annotated type.
 
     Types that a configuration cannot spell (tensors, callables, our own classes) are built from a
     mapping with a `_target_`.

@@ -352,7 +352,7 @@ def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 def _identities(
     root: Path, archive: zipfile.ZipFile | None, names: Sequence[str]
 ) -> list[tuple[object, ...]]:
-    """What tells one version of each file from another without reading it."""
+    """Name, size and time of each file, which differ between versions of it."""
     if archive:
         infos = map(archive.getinfo, names)
         return [(info.filename, info.file_size, info.CRC) for info in infos]

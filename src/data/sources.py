@@ -1,4 +1,4 @@
-"""Where data come from: what lies under `data.root`, what a mirror serves, what stands in.
+"""Sources of data: files under `data.root`, downloads, and built-in stand-ins.
 
 Neither torch nor NumPy is imported: commands decide the source, and report a missing folder, before
 torch is imported.
@@ -126,7 +126,7 @@ def box(text: str) -> str:
 
 
 def missing(data: Mapping[str, Any]) -> str | None:
-    """Why real data cannot be read from `data.root`; None if they can. Nothing is downloaded.
+    """Reason why real data cannot be read from `data.root`, or None. Downloads nothing.
 
     Args:
         data: the configuration `data`.
@@ -142,7 +142,7 @@ def missing(data: Mapping[str, Any]) -> str | None:
 
 
 def _answers(urls: Sequence[str], seconds: float) -> bool:
-    """Whether one of the addresses answers a HEAD request in time."""
+    """True if one of the addresses answers a HEAD request in time."""
     answers: queue.Queue[bool] = queue.Queue()
 
     def ask(url: str) -> None:
@@ -163,7 +163,7 @@ def _answers(urls: Sequence[str], seconds: float) -> bool:
 
 
 def idx_folder(root: Path, name: str) -> Path | None:
-    """Where the IDX files lie: torchvision's `<root>/MNIST/raw`, `<root>/raw`, or the root."""
+    """Folder of the IDX files: torchvision's `<root>/MNIST/raw`, `<root>/raw`, or the root."""
     folders = [root / IDX_FOLDERS.get(name, name) / "raw", root / "raw", root]
     files = [file for pair in IDX.values() for file in pair]
     for folder in folders:

@@ -1,4 +1,4 @@
-"""What a sample is: a batch, its shape and kind, its split, and the one place of [-1, 1]."""
+"""Batches, splits and the data's shape and kind; the only conversion to [-1, 1] and back."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +33,7 @@ Draw = Callable[[], Batch]  # gives the next batch of the stream
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a network must know of the data; available before any file is decoded.
+    """Kind, shape and classes of the data; known before any file is decoded.
 
     Attributes:
         kind: decides which networks `auto` chooses.

@@ -103,7 +103,7 @@ def _start(task: Mapping[str, Any], run: Run) -> list[subprocess.Popen]:
 
 
 def _wait(processes: list[subprocess.Popen]) -> None:
-    """Until rank 0 has ended; if another failed, for GRACE seconds more at most."""
+    """Wait until rank 0 has ended, or at most GRACE seconds after another rank failed."""
     leader, *others = processes
     while leader.poll() is None and not any(process.poll() for process in others):
         time.sleep(0.05)

@@ -28,7 +28,7 @@ PATIENCE = datetime.timedelta(days=7)
 
 
 def count() -> int:
-    """How many there are."""
+    """Number of ranks."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -121,7 +121,7 @@ def equalise(tensors: Iterable[Tensor]) -> None:
 
 
 def agree(value: bool) -> bool:
-    """What rank 0 says; waits for it. Goes by way of the CPU, so that no GPU is waited for."""
+    """Wait for rank 0's value and return it. It travels over the CPU: no GPU is waited for."""
     if count() == 1:
         return value
     said = torch.tensor(value)

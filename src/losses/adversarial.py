@@ -43,12 +43,12 @@ class AdversarialLoss(ABC):
         """
 
     def d(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        """What D minimises: the sum of the terms."""
+        """Loss that D minimises: the sum of the terms."""
         return reduce(add, self.d_sides(d_real, d_fake).values())
 
     @abstractmethod
     def g(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
-        """What G minimises; `d_real` is given if `needs_real`."""
+        """Loss that G minimises; `d_real` is given if `needs_real`."""
 
     def output(self, logits: Tensor) -> Tensor:
         """D's outputs (n,) to be logged: probabilities if the loss makes them, else the logits."""

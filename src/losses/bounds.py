@@ -33,7 +33,7 @@ class Objective(ABC):
         log_variance: Tensor,
         progress: float = 1.0,
     ) -> Tensor:
-        """What is minimised, (n,).
+        """Loss of each sample, (n,), to be minimised.
 
         Args:
             nll: -log p(x|z), (k, n).

@@ -1,4 +1,4 @@
-"""What an autoencoder asks of its code beside the reconstruction: a slot; batch means.
+"""Penalties on an autoencoder's code, added to the reconstruction loss: a slot; batch means.
 
 none          undercomplete codes need no more
 L1            sum_j |z_j|

@@ -65,7 +65,7 @@ class SlopeConvolutions(TorchFunctionMode):
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor:
-        """As torch's, whose argument names these are."""
+        """Convolve as torch does; the arguments have torch's names."""
         n = weight.ndim - 2
         if isinstance(padding, str) or input.ndim != weight.ndim:
             return function(input, weight, bias, stride, padding, dilation, groups)

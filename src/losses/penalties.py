@@ -31,7 +31,7 @@ Critic = Callable[[Tensor], Tensor]
 
 
 class Penalty(ABC):
-    """What penalties may do: add a term to D's loss, change D after its step.
+    """Base of penalties: a term added to D's loss, or a change of D after its step.
 
     Attributes:
         every: D steps from one `d` to the next; 0: never.
@@ -114,7 +114,7 @@ class GradientPenalty(Penalty):
 
     @abstractmethod
     def strength(self, real: Tensor) -> float:
-        """Of this batch, before `scale` and `every`."""
+        """Strength for this batch, before `scale` and `every`."""
 
     def d(
         self,

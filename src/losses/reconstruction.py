@@ -1,4 +1,4 @@
-"""How a decoder's raw output is compared with the data: a slot of autoencoders and VAEs.
+"""Reconstruction losses of a decoder's raw output: a slot of autoencoders and VAEs.
 
     squared error   |x' - x|^2                                      x' = tanh(output), or output
     Bernoulli       -sum x log p + (1 - x) log(1 - p)               p = sigmoid(output)
@@ -24,7 +24,7 @@ from src.errors import SettingError
 
 
 class Reconstruction(nn.Module, ABC):
-    """What raw outputs mean, and how they are compared.
+    """Base of reconstruction losses: the meaning of raw outputs, and their distance to the data.
 
     Attributes:
         nats: whether the loss is a negative log-likelihood.
@@ -33,7 +33,7 @@ class Reconstruction(nn.Module, ABC):
     nats: bool
 
     def targets(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """What the model sees and is compared with: the data as they are."""
+        """Data as the model gets them and as its outputs are compared with them."""
         return x
 
     @abstractmethod

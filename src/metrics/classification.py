@@ -1,4 +1,4 @@
-"""How often a classifier is wrong on images that it has not seen.
+"""Error rate of a classifier on held-out images.
 
 error  share of the test images that get another class than their own, in percent: the measure of
        Vincent et al. 2010 and Rifai et al. 2011 for networks that were first trained layer by layer

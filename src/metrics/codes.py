@@ -1,4 +1,4 @@
-"""What an encoder has learned, seen from its codes z of images that it has not seen.
+"""Measures of an encoder by its codes z of held-out images.
 
     knn         share of test images whose 5 nearest training codes vote for their class
     probe       share that a linear classifier of the codes gets right   Alain & Bengio 2017

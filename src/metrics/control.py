@@ -1,4 +1,4 @@
-"""Whether a model draws what it is asked for, judged by a classifier of the data's classes.
+"""Agreement of samples with the class or code asked for, by a classifier of the classes.
 
 label   share of samples that show the class asked for (conditional models)
 purity  how far a categorical code explains the class (InfoGAN): every category is named after the
@@ -112,7 +112,7 @@ def purity(category: Tensor, shown: Tensor) -> float:
 
 
 def has_control(model: GenerativeModel | None, data: DataModule, extractor: Extractor) -> bool:
-    """Whether there is something to ask the model for, and an extractor that can judge it."""
+    """True if the model has classes or codes to ask for, and the extractor can classify them."""
     codes = isinstance(model, HasLatent) and bool(model.latent.categories)
     if model is None or not (codes or model.conditional):
         return False

@@ -1,4 +1,4 @@
-"""Whether each unit of a code holds one factor of the data, where these are known.
+"""Disentanglement: does each unit of a code hold one known factor of the data?
 
     mig  mutual information gap (Chen et al. 2018, arXiv:1802.04942): of each factor v, what the
          unit that tells most of it tells more than the next, (I(v; z_1) - I(v; z_2)) / H(v); mean

@@ -1,4 +1,4 @@
-"""How likely held-out images are under a variational autoencoder, in nats per image.
+"""Likelihood of held-out images under a variational autoencoder, in nats per image.
 
     nll_reconstruction  E_q -log p(x|z), one draw of z from q(z|x)
     kl                  KL(q(z|x) || p(z))

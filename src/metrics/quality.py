@@ -169,7 +169,7 @@ def _radii(x: Tensor) -> Tensor:
 
 
 class Reference(NamedTuple):
-    """What is kept of a split of reals.
+    """Statistics and features that are kept of a split of reals.
 
     Attributes:
         size: images embedded.
@@ -328,7 +328,7 @@ class QualityScorer(SampleScorer):
 
 
 def _read_floor(path: Path, metrics: Sequence[str]) -> dict[str, Any] | None:
-    """What was kept of the held-out reals; a file that is missing or damaged is made anew."""
+    """Read the kept values of held-out reals; None if the file is missing or damaged."""
     try:
         floor = parse_json(read_bytes(path))
         expect(floor, {"n": int, "values": dict.fromkeys(metrics, NUMBER)}, path.name)
@@ -345,7 +345,7 @@ def _join(parts: Iterable[Features]) -> Features:
 
 
 def _read(path: Path) -> Reference | None:
-    """What was kept of reals; a file that is missing or damaged is made anew."""
+    """Read the kept statistics of reals; None if the file is missing or damaged."""
     try:
         kept, about = read_safetensors(path)
         mean, factor, features = (kept[key] for key in ("mean", "factor", "features"))

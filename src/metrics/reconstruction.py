@@ -1,4 +1,4 @@
-"""How well an autoencoder gives back images that it has not seen.
+"""Reconstruction error of an autoencoder on held-out images.
 
 mse    squared error of an image, summed over its pixels in [0, 1], mean over the test images:
        the measure of Hinton & Salakhutdinov 2006 (deep autoencoder 3.00, PCA-30 13.87 on MNIST)

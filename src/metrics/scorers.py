@@ -1,4 +1,4 @@
-"""Which numbers fit which data.
+"""Choice of the scorers that fit data and model.
 
     points             toy.py: the exact density
     images             quality.py, by the extractor that is chosen here, and sharpness.py

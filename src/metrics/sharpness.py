@@ -1,4 +1,4 @@
-"""How sharp samples are: blur is what autoencoders trained by squared error are known for.
+"""Sharpness of samples: autoencoders trained by squared error are known to blur.
 
     sharpness = E Var(Laplacian of a sample) / E Var(Laplacian of a training image)
 

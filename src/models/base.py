@@ -1,4 +1,4 @@
-"""What every generative model shares: the clock, the noise, the update, the sampling.
+"""Base of all generative models: the clock, the noise, the update, the sampling.
 
 One `training_step` is one iteration of a paper's algorithm box; a subclass writes it as
 `iterate(draw)`, where `draw()` gives the next batch. Everything random in iteration i comes from a

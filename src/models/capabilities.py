@@ -1,4 +1,4 @@
-"""What a model can do beside drawing samples: metrics, pictures and commands ask for these.
+"""Capabilities of models besides sampling, asked for by metrics, pictures and commands.
 
 Each is a protocol that `isinstance` checks by the names of its members. These are methods and
 properties, since Python 3.12 does not find a submodule (which lies in `_modules`) by its name.

@@ -45,7 +45,7 @@ class Burst:
         self.steps, self.share, self.every = steps, share, every
 
     def now(self, model: GenerativeModel) -> bool:
-        """Whether the coming iteration is one."""
+        """True if the coming iteration is one."""
         periodic = self.every > 0 and model.iteration % self.every == 0
         return model.progress < self.share or periodic
 

@@ -184,7 +184,7 @@ class Layerwise(GenerativeModel):
 
     @property
     def _deep(self) -> bool:
-        """Whether the autoencoder is the unrolled network, and no longer the stack."""
+        """True once the autoencoder is the unrolled network, and no longer the stack."""
         return self.unrolled and isinstance(self.finetune, Reconstruct)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Critique(NamedTuple):
-    """What a discriminator says of a batch.
+    """Output of a discriminator for a batch.
 
     Attributes:
         logits: (n,), positive for "real"; no sigmoid.

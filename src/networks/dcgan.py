@@ -26,7 +26,7 @@ from src.networks.layers import (
 
 
 def _kernel(size: int) -> int:
-    """Of the convolution between `size` and half of it: stride 2, padding 1, no pixel lost."""
+    """Kernel size of the convolution from `size` to its half: stride 2, padding 1."""
     return 3 if size % 2 else 4
 
 

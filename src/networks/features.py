@@ -40,7 +40,7 @@ INCEPTION_URL = (
 
 
 class Features(NamedTuple):
-    """What an extractor says of n images.
+    """Output of an extractor for n images.
 
     Attributes:
         features: (n, d) float32.
@@ -74,7 +74,7 @@ class Extractor(nn.Module):
 
     @property
     def protocol(self) -> dict[str, str]:
-        """What a number must say of its extractor."""
+        """Record of the extractor that goes with every number."""
         return {"name": self.name, "hash": self.hash, "resize": self.resize, "input": "uint8"}
 
     def forward(self, x: Tensor) -> Features:

@@ -97,7 +97,7 @@ def norm_layer(norm: Norm, channels: int, classes: int = 0) -> nn.Module:
 
 
 def biased(norm: Norm) -> bool:
-    """Whether a convolution wants a bias of its own: no norm with a bias comes after it."""
+    """True if a convolution needs a bias: no norm with a bias follows it."""
     return norm in ("none", "spectral")
 
 

@@ -37,7 +37,7 @@ MOST_BLOCKS = 64  # per stage
 
 
 def _widths(widths: Sequence[int] | None, stages: int, player: str) -> list[int]:
-    """Of the stages from the image's resolution down to 4 px."""
+    """Widths of the stages from the image's resolution down to 4 px."""
     if widths is None:
         # 768 everywhere to 32 px (four stages); each doubling of the resolution halves the first.
         widths = [768 >> i for i in range(max(stages - 4, 0), -1, -1)]

@@ -42,7 +42,7 @@ class Shallow(nn.Module, ABC):
         return self.weight.mT
 
     def drive(self, v: Tensor) -> Tensor:
-        """What the hidden units (n, hidden) are told, before their sigmoid."""
+        """Input of the hidden units (n, hidden), before their sigmoid."""
         return F.linear(v, self.weight, self.hidden_bias)
 
     def hidden(self, v: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Shallow(nn.Module, ABC):
         return self.drive(v) if self.linear else self.drive(v).sigmoid()
 
     def logits(self, h: Tensor) -> Tensor:
-        """Of the visible units (n, visible), given the hidden ones."""
+        """Logits of the visible units (n, visible), given the hidden ones."""
         return F.linear(h, self.back, self.visible_bias)
 
     def visible(self, h: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def page(codes: Tensor, labels: Tensor | None, classes: Sequence[str], images: T
 
 
 def sprite(images: Tensor) -> dict[str, str | int]:
-    """As many of the first images as fit into `SPRITE` bytes, side by side in one PNG.
+    """Draw as many of the first images as fit into `SPRITE` bytes, side by side in one PNG.
 
     Args:
         images: (n, 1 or 3, h, w), uint8; brought to at most 32 pixels.

@@ -158,7 +158,7 @@ def filters(weights: Tensor, most: int = 100) -> Image.Image:
 
 
 def latent_grid(decode: Decode, across: Tensor, up: Tensor) -> Image.Image:
-    """What is decoded over a plane of codes, without gaps (Kingma & Welling 2014, fig. 4).
+    """Draw images decoded over a plane of codes, without gaps (Kingma & Welling 2014, fig. 4).
 
     Args:
         decode: (n, 2) to images (n, 1 or 3, h, w) in [-1, 1].

@@ -172,7 +172,7 @@ def _headline(records: Sequence[Record]) -> str | None:
 
 
 def _fingerprint(entry: Scored) -> str:
-    """What two numbers of one table agree in."""
+    """Protocol that the numbers of one table share."""
     protocol = {key: value for key, value in entry.protocol.items() if key != "real"}
     return json.dumps([entry.metric, _data(entry.record), protocol], sort_keys=True)
 
@@ -251,7 +251,7 @@ def _table(
 
 
 def _without_repeats(entries: Sequence[Scored], left_out: list[LeftOut]) -> list[Scored]:
-    """The same settings with the same seed once only: a copy would pass for agreement."""
+    """Keep one run of each settings and seed: a copy would pass for agreement."""
     seen: dict[str, Scored] = {}
 
     def place(entry: Scored) -> tuple[int, int, str]:  # a copy's name says more, if it is not equal

@@ -1,4 +1,4 @@
-"""What a comparison of runs holds: tables of groups with a verdict, the runs behind them, notes.
+"""Content of a comparison: tables of groups with a verdict, their runs, notes.
 
 Everything here is plain data: `dataclasses.asdict(comparison)` is the JSON that `compare` writes
 and that its page embeds. Two numbers stand in one `Table` only if they were measured by the same
@@ -51,7 +51,7 @@ class Column:
 
 @dataclass
 class Group:
-    """What is compared: runs that differ by the seed only (or agree in the keys asked for).
+    """Runs that differ by the seed only (or that agree in the keys asked for).
 
     `letters` is the compact letter display: groups that share a letter cannot be told apart.
     It is empty where nothing was judged, or where letters would not suffice.
@@ -83,7 +83,7 @@ class Pair:
 
 @dataclass
 class Verdict:
-    """What may be said about a table in one to three sentences, and by which test."""
+    """Conclusion from a table in one to three sentences, and the test behind it."""
 
     text: str
     method: str

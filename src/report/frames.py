@@ -23,7 +23,7 @@ THREADS = 4  # each holds one decoded picture
 
 
 class Size(NamedTuple):
-    """How large pictures are: the longest side in pixels, frames of a group, WebP's quality."""
+    """Size of pictures: the longest side in pixels, frames of a group, WebP's quality."""
 
     side: int
     frames: int

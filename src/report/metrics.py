@@ -1,4 +1,4 @@
-"""Of each number that `src/metrics/` gives: whether less of it is better, and its scale.
+"""Direction and scale of each number that `src/metrics/` gives.
 
 Distances and errors are compared by their logarithm, as their spread grows with their size. Numbers
 that describe and do not rank (sharpness, sparsity, a VAE's kl) have no direction.
@@ -51,12 +51,12 @@ def lower_is_better(name: str, protocol: Mapping[str, Any]) -> bool | None:
 
 
 def on_log_scale(name: str) -> bool:
-    """Whether differences of this number are ratios."""
+    """True if this number is compared by ratios."""
     return (name in LOWER or name == "kl") and name not in PLAIN
 
 
 def begins(full: str, name: str) -> bool:
-    """Whether `fid10k_mnist` is a `fid`."""
+    """True if a full name such as `fid10k_mnist` begins with the metric `fid`."""
     return full.startswith(name) and full[len(name) : len(name) + 1].isdigit()
 
 

@@ -1,4 +1,4 @@
-"""What a variant is: all settings that bear on its numbers, but for the seed; and its short name.
+"""Identity of a variant, which is all settings that bear on its numbers, and its short name.
 
 A name says the model's preset and what the variants of that preset differ in, such as
 `wgan_gp penalty=r1 width=32`: parts by their choice, and single numbers by their key.
@@ -41,7 +41,7 @@ def model_name(record: Record) -> str:
 
 
 def values_of(key: str, records: Sequence[Record]) -> list[str]:
-    """What each run has for a key of `by`: `model`, a part's name, or a setting, as `key=value`.
+    """Value of each run for a key of `by` (`model`, a part or a setting), as `key=value`.
 
     Raises:
         SettingError: if no run has such a setting, or the key fits several.
@@ -71,7 +71,7 @@ def _tails(keys: Sequence[str]) -> list[str]:
 
 
 def _part(record: Record, slot: str) -> str:
-    """What fills a slot of the model: its choice, or the name of its class."""
+    """Name of the part in a slot of the model: its choice, or the name of its class."""
     if name := choices(record).get(f"model/{slot}"):
         return name
     target = record.flat.get(f"model.{slot}._target_")
@@ -97,7 +97,7 @@ def names(firsts: Sequence[Record]) -> list[str]:
 
 
 def _words(records: Sequence[Record]) -> list[list[str]]:
-    """Of variants of one preset, what they differ in."""
+    """Overrides in which variants of one preset differ."""
     keys = differing([record.variant for record in records])
     slots = sorted(
         {key.removeprefix("model.").removesuffix("._target_") for key in keys if "_target_" in key}

@@ -24,7 +24,7 @@ from src.runs.run import Run, run_folders
 
 @dataclass
 class Record:
-    """What is known of a run, wherever it was read.
+    """Record of a run, wherever it was read.
 
     Attributes:
         place: its folder, or its path at Weights & Biases.

@@ -1,4 +1,4 @@
-"""Which of several groups of a few seeds differ, with at most 5 % of false alarms per table.
+"""Tests of which groups of a few seeds differ, with at most 5 % of false alarms per table.
 
 Two groups i, j are told apart if both of these say so:
 
@@ -112,7 +112,7 @@ class Differences:
 
     @property
     def distinct(self) -> np.ndarray:
-        """Which pairs are told apart."""
+        """Pairs that differ significantly."""
         return self.p < ALPHA
 
 

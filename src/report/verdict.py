@@ -1,4 +1,4 @@
-"""What may be said about a table: which groups differ by more than noise, and what speaks against.
+"""Verdict on a table: groups that differ by more than noise, and reasons for doubt.
 
 The test is that of `src/report/statistics.py`; its words are for readers who know no test.
 """
@@ -90,7 +90,7 @@ def judge(
 
 
 def _sentences(names: Sequence[str], distinct: np.ndarray, value: str) -> str:
-    """What is best, and what cannot be told apart from it; the best mean comes first."""
+    """Best group and those that do not differ from it; the best mean comes first."""
     if not distinct.any():
         return f"No difference is more than noise: {_listed(names)} cannot be told apart at 5 %."
     near = [name for name, other in zip(names[1:], distinct[0, 1:], strict=True) if not other]
@@ -113,7 +113,7 @@ def _listed(names: Sequence[str]) -> str:
 def warnings(
     table: Table, runs: Sequence[RunEntry], log: bool, left_out: Sequence[LeftOut]
 ) -> list[str]:
-    """What a reader should know before believing the order of a table."""
+    """Warnings for the reader of a table's order."""
     return [
         *_lost(table, runs, left_out),
         *_floor(table),
@@ -139,7 +139,7 @@ def _lost(table: Table, runs: Sequence[RunEntry], left_out: Sequence[LeftOut]) -
 
 
 def _floor(table: Table) -> list[str]:
-    """Whether the metric can still tell such groups apart, by what real data get."""
+    """Warn if the groups are as good as real data, where the metric cannot rank them."""
     if table.real is None:
         return []
     sign = 1 if table.lower_is_better else -1
@@ -178,7 +178,7 @@ def _floor(table: Table) -> list[str]:
 
 
 def _moving(table: Table, runs: Sequence[RunEntry], log: bool) -> list[str]:
-    """Whether the last scorings were still on the move, evenly (training) or not (noise)."""
+    """Warn if the last scores still changed, evenly (training) or not (noise)."""
     found, residuals, freedom, improving = [], [], 0, []
     sign = 1 if table.lower_is_better else -1
     for group in table.groups:
@@ -221,7 +221,7 @@ def _percent(change: float, log: bool) -> str:
 
 
 def _unlike(table: Table, runs: Sequence[RunEntry]) -> list[str]:
-    """In what runs differ beside what is compared."""
+    """Settings in which runs differ besides the compared ones."""
     found = []
     samples = sorted({run.cost["samples"] for run in runs if "samples" in run.cost})
     if samples and samples[-1] > 1.01 * samples[0]:

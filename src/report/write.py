@@ -140,7 +140,7 @@ def text(comparison: Comparison, colour: bool = False) -> str:
 
 
 def _sentence(words: str) -> str:
-    """What may name several variants, on one line of a terminal."""
+    """Sentence that may name several variants, on one line of a terminal."""
     return escape.line(words, 2000)
 
 

@@ -1,4 +1,4 @@
-"""How files are written: as a whole or not at all, whatever happens."""
+"""Atomic writing of files: the whole file or the old one, whatever happens."""
 
 import os
 import stat

@@ -81,7 +81,7 @@ def cut_back(path: Path, samples_seen: int) -> None:
 
 
 def columns(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """In the order of their first appearance."""
+    """Columns in the order of their first appearance."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 

@@ -1,4 +1,4 @@
-"""Which code made a run: versions and the commit."""
+"""Provenance of a run: versions of the libraries and the commit."""
 
 import importlib.metadata
 import platform

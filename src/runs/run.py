@@ -198,7 +198,7 @@ class Run:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """Where the training is or was; empty if it has not said so yet.
+        """Content of progress.json; empty if there is none yet.
 
         Raises:
             SettingError: if the file is damaged.
@@ -220,7 +220,7 @@ class Run:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process trains here now; of one that was killed nothing is left."""
+        """True if a process trains here now; a killed process leaves no lock."""
         try:
             with self._open_lock(os.O_RDONLY) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -287,7 +287,7 @@ class Run:
 
     @property
     def lock_handles(self) -> tuple[int, ...]:
-        """What a child inherits to keep others out for as long as it lives."""
+        """Open files of the lock; a child that inherits them keeps others out while it lives."""
         return (self._lock.fileno(),) if self._lock else ()
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ MOST_SIDE = 2**14
 
 
 class Limits(NamedTuple):
-    """How large a stored value may be.
+    """Bounds on the size of a stored value.
 
     Attributes:
         size: bytes of the file.
@@ -84,7 +84,7 @@ def read_bytes(path: Path, most: int = FILE.size, flags: int = 0) -> bytes:
 
 
 def read_text(path: Path, most: int = FILE.size) -> str:
-    """The same as text.
+    """Read a file as UTF-8 text, with the same checks.
 
     Raises:
         OSError: if there is none, or it cannot be read.
@@ -312,12 +312,12 @@ def _is_utf8(text: str) -> bool:
 
 
 def is_amount(value: Any) -> bool:
-    """Whether a value is a finite number from 0 up: samples, seconds, bytes."""
+    """True if a value is a finite number from 0 up: samples, seconds, bytes."""
     return type(value) in (int, float) and 0 <= value < 2**63
 
 
 def is_count(value: Any) -> bool:
-    """Whether a value is a whole number from 0 up that a float holds exactly."""
+    """True if a value is a whole number from 0 up that a float holds exactly."""
     return type(value) is int and 0 <= value < 2**53
 
 
@@ -327,7 +327,7 @@ _NAME = r"\w /.,:+=()@%-"
 
 
 def is_name(value: Any) -> bool:
-    """Whether a value is the name of a curve or a number: up to 200 plain characters."""
+    """True if a value can name a curve or a number: up to 200 plain characters."""
     return isinstance(value, str) and bool(re.fullmatch(rf"\w[{_NAME}]{{0,199}}", value))
 
 

@@ -72,7 +72,7 @@ class RefusedError(ValueError):
 
 
 def read_checkpoint(source: Path | bytes, whole: bool = False) -> Any:
-    """What `torch.save` wrote, on the CPU.
+    """Read what `torch.save` wrote, onto the CPU.
 
     Args:
         source: a file, or the content of one.
@@ -118,7 +118,7 @@ def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
 
 
 class _Member(NamedTuple):
-    """Where a member's header begins, how many bytes it has, and their CRC-32."""
+    """Offset of a member's header, its size in bytes, and their CRC-32."""
 
     start: int
     size: int
@@ -215,7 +215,7 @@ class _Archive:
         return members
 
     def _end(self) -> tuple[int, int, int]:
-        """How many members there are, and where the directory begins and ends.
+        """Number of members, and the begin and end of the directory.
 
         It lies between the members and the end of the file, and nothing else does.
         """
@@ -254,7 +254,7 @@ def _long(numbers: list[int], extra: bytes) -> list[int]:
 
 
 class _Storage(NamedTuple):
-    """What tensors are views of: bytes, which hold so many numbers."""
+    """Storage of which tensors are views: bytes that hold so many numbers."""
 
     content: Tensor
     dtype: torch.dtype
@@ -470,7 +470,7 @@ def _tensor(
 
 
 def is_whole(tensor: Tensor) -> bool:
-    """Whether a tensor is all of its storage, each number once, in whatever order."""
+    """True if a tensor is all of its storage, each number once, in whatever order."""
     reach = 1
     sides = zip(tensor.stride(), tensor.shape, strict=True)
     for step, n in sorted(side for side in sides if side[1] > 1):
@@ -541,7 +541,7 @@ def _check_values(value: Any) -> None:
 
 
 def _measure(value: Any, above: set[int], known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """How many values there are in a container, and how deep they are.
+    """Number of values in a container, and their depth.
 
     Args:
         value: the container.
@@ -569,7 +569,7 @@ def _measure(value: Any, above: set[int], known: dict[int, tuple[int, int]]) -> 
 
 
 def _entries(value: Any) -> list[Any]:
-    """What a container holds."""
+    """Items of a container."""
     if type(value) in (list, tuple):
         return value
     if type(value) not in DICTIONARIES:

@@ -1,4 +1,4 @@
-"""What Weights & Biases can be here, and which of its runs belongs to a run folder.
+"""Access to Weights & Biases, and the W&B run that belongs to a run folder.
 
 It is one place for numbers among others: nothing waits long for its server, or asks for a key.
 """
@@ -51,7 +51,7 @@ def read_id(path: Path) -> str:
 
 
 def wandb_mode(mode: Mode, patience: float = 3.0) -> Literal["online", "offline", "disabled"]:
-    """What W&B can be here. Never asks, and never waits much longer than `patience`.
+    """Choose a mode that works here. Never prompts, nor waits much longer than `patience`.
 
     Args:
         mode: `auto` goes online if a key is configured (environment, netrc or settings) and the
@@ -81,7 +81,7 @@ def wandb_mode(mode: Mode, patience: float = 3.0) -> Literal["online", "offline"
 
 
 def _obstacle(patience: float) -> str | None:
-    """Why W&B cannot be online, or None.
+    """Reason why W&B cannot be online, or None.
 
     `wandb.init` itself, with a key and no network, tries for 100 s; `wandb.login` asks the server.
     """

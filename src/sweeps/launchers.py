@@ -1,4 +1,4 @@
-"""Where the runs of a sweep take place: here, on several cores or GPUs, on Ray, on SLURM.
+"""Launchers of a sweep's runs: here, on several cores or GPUs, on Ray, on SLURM.
 
 A launcher starts one run and gives a future of its outcome; how many it takes at a time it says by
 `slots`. Hydra's own launcher plugins take a batch, compose it themselves and give back all results

@@ -1,4 +1,4 @@
-"""Which runs a sweep has: all combinations of the words' choices, or what Optuna proposes.
+"""Runs of a sweep: all combinations of the overrides' choices, or Optuna's proposals.
 
 A source gives the words of one run after the other, and is told what became of each. Words are in
 Hydra's syntax: `seed=0,1,2`, `seed=range(3)`, `model=choice(gan,dcgan)`; for Optuna also
@@ -33,7 +33,7 @@ class Trial:
         self.words = list(words)
 
     def prune(self, scores: Sequence[Mapping[str, float]]) -> bool:
-        """Whether it should end early, judged by its scores so far."""
+        """True if the run should end early, by its scores so far."""
         return False
 
     def tell(self, outcome: Outcome, summary: Mapping[str, Any]) -> str | None:
@@ -42,7 +42,7 @@ class Trial:
 
 
 class Source(ABC):
-    """What the runs are; iterating gives their trials, and may wait for what they are told.
+    """Source of runs; iterating gives their trials, and may wait for the results of others.
 
     Attributes:
         max_batch_size: at most so many runs at a time.
@@ -65,7 +65,7 @@ class Source(ABC):
         """The next trial; None if there is none for the time being."""
 
     def report(self) -> str:
-        """What is to be said at the end, or nothing."""
+        """Text for the end of the sweep, or nothing."""
         return ""
 
 
@@ -203,11 +203,11 @@ class Optuna(Source):
             )
 
     def _fits(self, trial: Any) -> bool:
-        """Whether a trial has a value of the space for each of its keys."""
+        """True if a trial has a value of the space for each of its keys."""
         return trial.params.keys() == self._space.keys() and self._inside(trial)
 
     def _inside(self, trial: Any) -> bool:
-        """Whether what a trial has so far is of the space: anybody may have written the storage."""
+        """True if a trial's values are in the space: anybody may have written the storage."""
         try:
             return all(
                 self._space[key]._contains(self._space[key].to_internal_repr(value))

@@ -135,7 +135,7 @@ def _node(base: DictConfig, kind: str) -> dict[str, Any]:
 
 
 def _place(records: Path, words: Sequence[str]) -> Path:
-    """Where a sweep is recorded: a name of its first day and its words, the same at each call."""
+    """Folder of a sweep's record, by its first day and its overrides: the same at each call."""
     what = [word for word in words if not ASIDE.match(word)]
     key = hashlib.sha256("\n".join(sorted(what)).encode()).hexdigest()[:8]
     known = sorted(records.glob(f"*-{key}.json"))
@@ -346,7 +346,7 @@ class _Sweep:
             print("The same command again does what is left.")
 
     def _lost(self) -> list[Job]:
-        """What has not come to its end."""
+        """Runs that have not come to their end."""
         states = ("failed", "interrupted", "waiting", "running")
         return [job for job in self.jobs.values() if job.state in states]
 

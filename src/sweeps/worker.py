@@ -32,7 +32,7 @@ POLL = 0.5  # seconds between two looks for a `.stop` file
 
 
 class Outcome(NamedTuple):
-    """What became of a run: `failed` by its own doing, `interrupted` from outside.
+    """Result of a run: `failed` by an error of its own, `interrupted` from outside.
 
     `waiting` is one that was not begun, since another process trains in its folder.
     """
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker needs to know; it is pickled to wherever the run takes place.
+    """Order to a worker; it is pickled and sent to where the run takes place.
 
     Attributes:
         settings: the composed and checked configuration.

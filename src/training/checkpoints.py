@@ -25,7 +25,7 @@ from src.runs.tensor_files import RefusedError, is_whole, read_checkpoint
 
 
 def _are_records(value: Any) -> bool:
-    """Whether they are sums, each with the number of its terms, by name."""
+    """True if a value holds sums, each with the number of its terms, by name."""
     return isinstance(value, dict) and all(
         type(record) is tuple and [*map(type, record)] == [float, int] and is_count(record[1])
         for record in value.values()
@@ -33,7 +33,7 @@ def _are_records(value: Any) -> bool:
 
 
 def _are_counters(value: Any) -> bool:
-    """Whether all leaves of containers are counts, flags and None, as of Lightning's loops."""
+    """True if all leaves of containers are counts, flags and None, as of Lightning's loops."""
     if isinstance(value, dict | list):
         return all(map(_are_counters, value.values() if isinstance(value, dict) else value))
     return value is None or type(value) is bool or is_count(value)
@@ -175,7 +175,7 @@ def _compare_optimizer(stored: Mapping[str, Any], optimizer: torch.optim.Optimiz
 
 
 def _same_settings(stored: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    """Whether two groups of an optimiser agree in all but numbers.
+    """True if two groups of an optimiser agree in all but numbers.
 
     Schedules change these, and so may a configuration that a run is resumed with.
     """
@@ -197,7 +197,7 @@ def _same_setting(stored: Any, own: Any) -> bool:
 
 
 def _same_kind(stored: Any, made: Any) -> bool:
-    """Whether an entry of an optimiser's state has the type and shape of another."""
+    """True if an entry of an optimiser's state has the type and shape of another."""
     if type(stored) is not type(made) or not isinstance(made, torch.Tensor):
         return type(stored) is type(made)
     if (stored.shape, stored.dtype) != (made.shape, made.dtype):

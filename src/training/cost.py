@@ -1,4 +1,4 @@
-"""What a run cost: samples, seconds, parameters, memory."""
+"""Cost of a run: samples, seconds, parameters, memory."""
 
 import resource
 import sys

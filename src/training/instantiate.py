@@ -43,7 +43,7 @@ def build(node: Mapping[str, Any], base: type[T], path: str, **given: Any) -> T:
 
 
 def _maker(node: Mapping[str, Any], base: type, path: str) -> Callable[..., Any]:
-    """What makes the object when it is called with the arguments that are still missing."""
+    """Callable that makes the object when it gets the arguments that are still missing."""
     cls = _class(str(node.get("_target_")), base, path)
     hints = typing.get_type_hints(cls.__init__)
     arguments = {

@@ -1,4 +1,4 @@
-"""Where metrics go: always a CSV file in the run folder, and Weights & Biases if it is wanted.
+"""Loggers: always a CSV file in the run folder, and Weights & Biases if it is wanted.
 
 Both are on the samples-seen clock. Weights & Biases is one sink among others: nothing waits long
 for its server, asks for a key, or reads a result back from it.

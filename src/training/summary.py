@@ -1,4 +1,4 @@
-"""What is printed at the end of a training."""
+"""Text that is printed at the end of a training."""
 
 from src.runs.escape import line
 from src.runs.provenance import git_commit
@@ -10,7 +10,7 @@ REPORTED = {"samples_seen": is_amount, "seconds": is_amount, "metrics": dict, "p
 
 
 def report(run: Run, repeated: bool) -> None:
-    """What was reached, where the pictures are, and what to do next.
+    """Print the scores, the paths of the pictures, and what to do next.
 
     Raises:
         SettingError: if the summary of a finished run lacks what belongs there.

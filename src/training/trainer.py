@@ -49,7 +49,7 @@ def precision_of(setting: str, kind: str, device: torch.device) -> str:
 
 
 def _fast_bf16_on_cpu() -> bool:
-    """Whether bfloat16 products are faster than float32's here.
+    """True if bfloat16 products are faster than float32's here.
 
     Intel's are with AMX only: AVX-512 alone makes them half as fast (measured: 80 and 150 GFLOPS),
     and virtual machines often hide AMX. AMD's AVX-512 makes them twice as fast.
@@ -72,7 +72,7 @@ class CachedMixedPrecision(MixedPrecision):
 
 
 def precision_plugin(precision: str, device: torch.device) -> Precision:
-    """What Lightning casts with, for a precision in its words."""
+    """Plugin for a precision by Lightning's name."""
     mixed = precision == "bf16-mixed"
     return CachedMixedPrecision(precision, device.type) if mixed else Precision()
 

@@ -31,7 +31,7 @@ CUTOUT = 1 / 2  # of the side
 
 
 class Augment(nn.Module, ABC):
-    """What D sees samples through."""
+    """Augmentation of D's input."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ def _uniform(x: Tensor) -> Tensor:
 
 
 def _chosen(x: Tensor, p: float | Tensor) -> Tensor:
-    """Which images are transformed, (n, 1)."""
+    """Choose the images that are transformed, (n, 1)."""
     return noise.uniform(len(x), 1, device=x.device) < p
 
 

@@ -1,4 +1,4 @@
-"""What a denoising autoencoder sees in the place of x (Vincent et al. 2010, sec. 3.3): a slot.
+"""Corruptions of a denoising autoencoder's input (Vincent et al. 2010, sec. 3.3): a slot.
 
     none              x
     masking           each number is put to the lowest value with probability p
@@ -18,7 +18,7 @@ from src.errors import SettingError
 
 
 class Corruption(ABC):
-    """What is done to x before the encoder sees it."""
+    """Corruption of x before the encoder gets it."""
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:

@@ -323,7 +323,7 @@ class _Faces:
         return d
 
     def curls(self, u: Tensor, v: Tensor) -> Tensor:
-        """How far the hair's outline bulges, by the direction from the centre of the skull."""
+        """Bulge of the hair's outline, by the direction from the centre of the skull."""
         around = u / (u.abs() + (v + 0.22).abs_()).add_(0.01)
         size = self.style["curly"] * 0.09 + self.style["short"] * 0.04 * self.f["hair_wave"]
         return wave(around.mul_(3)).mul_(size)

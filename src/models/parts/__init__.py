@@ -1,1 +1,1 @@
-"""What several procedures use: latents, conditions, auxiliary heads, averages, schedules."""
+"""Parts of several procedures: adversary, latents, conditions, averages, schedules, stages."""

@@ -63,7 +63,7 @@ class Adversary(nn.Module):
         self.loss, self.penalty, self.packing = loss, penalty, packing
 
     def forward(self, x: Tensor, y: Tensor | None = None, given: Tensor | None = None) -> Critique:
-        """What D says of samples through T, with logits in float32.
+        """Apply the augmentation T and D to samples; logits are float32.
 
         Args:
             x: samples (n, ...), packed already.

@@ -86,7 +86,7 @@ class ClassHead(Auxiliary):
         return {"class_g": self.g_weight * self.cross_entropy(d_fake, y)}
 
     def cross_entropy(self, critique: Critique, y: Tensor) -> Tensor:
-        """In nats, averaged over the batch."""
+        """Cross-entropy in nats, averaged over the batch."""
         return F.cross_entropy(self.head(critique.features).float(), y)
 
 
