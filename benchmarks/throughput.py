@@ -39,7 +39,7 @@ from src.runs.files import write_atomically
 from src.runs.provenance import provenance
 from src.training.instantiate import build, build_model
 from src.training.loggers import CSVMetrics
-from src.training.trainer import build_trainer, device_of, precision_of
+from src.training.trainer import build_trainer, choose_device, choose_precision
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -99,13 +99,13 @@ def sparring(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
 def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float:
     """Seconds for the iterations in a loop without a framework."""
     model = build_model(settings, data.spec)
-    device = device_of(settings["trainer"]["accelerator"])
+    device = choose_device(settings["trainer"]["accelerator"])
     generator, discriminator = model.generator.to(device), model.adversary.discriminator.to(device)
     ema = model.ema.to(device) if model.ema else None
     d_adam, g_adam = (partial(network.parameters()) for partial, network in zip(
         model._optimizer_partials, (discriminator, generator), strict=True
     ))  # fmt: skip
-    bf16 = precision_of(settings["trainer"]["precision"], "images", device) == "bf16-mixed"
+    bf16 = choose_precision(settings["trainer"]["precision"], "images", device) == "bf16-mixed"
     cast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
     images, n = data.images.to(device), data.batch_size
     for i in range(iterations + warm_up):
@@ -139,7 +139,7 @@ def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float
 
 def textbook(settings: dict, data: Noise, iterations: int, warm_up: int) -> float:
     """Seconds for the iterations in the loop of the usual tutorial."""
-    device = device_of(settings["trainer"]["accelerator"])
+    device = choose_device(settings["trainer"]["accelerator"])
     model = build_model(settings, data.spec).to(memory_format=torch.contiguous_format)
     generator, discriminator = model.generator.to(device), model.adversary.discriminator.to(device)
     betas = (0.5, 0.999)

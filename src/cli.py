@@ -33,14 +33,14 @@ def launch(
     arguments: list[str] | None = None,
     sweep: Sweep | None = None,
 ) -> None:
-    """Run a command with the words of the command line.
+    """Run a command with the arguments of the command line.
 
     Args:
         name: of the command and of its configuration, `conf/<name>.yaml`.
         check: raises `SettingError` for settings that cannot work; must not import torch.
         run: does the work, given the configuration and the run's folder.
         arguments: instead of `sys.argv[1:]`.
-        sweep: does it for many runs at once, given the words of the command line and `check`, and
+        sweep: does it for many runs at once, given the overrides of the command line and `check`, and
             returns the exit status; None if the command cannot.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -50,10 +50,10 @@ def launch(
     arguments = [quoted(argument) for argument in arguments]
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
     if sweep and {"-m", "--multirun"} & set(arguments):
-        words = [word for word in arguments if word not in ("-m", "--multirun")]
-        if not any(word.startswith("-") for word in words):
+        overrides = [text for text in arguments if text not in ("-m", "--multirun")]
+        if not any(text.startswith("-") for text in overrides):
             try:
-                status = sweep(words, check)
+                status = sweep(overrides, check)
             except SettingError as error:
                 status = told(error)
             if status:
@@ -76,7 +76,7 @@ def launch(
 
 
 def told(error: SettingError) -> str:
-    """An error as it is shown: three lines of bearable length, whoever wrote the words in it."""
+    """Error text for the terminal: at most three lines of bounded length, whoever wrote it."""
     return "\n".join(line(part, 400) for part in f"error: {error}".splitlines()[:3])
 
 
@@ -103,7 +103,7 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
         run(full, Path(HydraConfig.get().runtime.output_dir))
 
     # Flags first: between settings Hydra's parser does not take them.
-    sys.argv[1:] = sorted(arguments, key=lambda word: word[0] != "-" and "=" in word)
+    sys.argv[1:] = sorted(arguments, key=lambda text: text[0] != "-" and "=" in text)
     job()
 
 

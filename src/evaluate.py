@@ -23,10 +23,10 @@ def evaluate(config: DictConfig, _: Path) -> None:
     from src.metrics.base import score_all
     from src.metrics.scorers import make_scorers
     from src.training.trained import load_data, load_model
-    from src.training.trainer import device_of
+    from src.training.trainer import choose_device
 
     run = Run(Path(config.run))
-    model = load_model(run).to(device_of(config.device))
+    model = load_model(run).to(choose_device(config.device))
     data = load_data(run, model.spec, config.data.root, config.data.cache)
     settings = OmegaConf.to_container(config.metrics, resolve=True)
     scores = score_all(make_scorers(settings, data, model), model)

@@ -37,7 +37,7 @@ def sample(config: DictConfig, _: Path) -> None:
 
 
 def write_progress(run: Run, out: Path) -> None:
-    """The film (.gif) or strip (.png) of the pictures that were drawn while training."""
+    """The animation (.gif) or strip (.png) of the pictures that were drawn while training."""
     from src.callbacks.samples import read_frames
     from src.pictures import grids
 
@@ -45,7 +45,7 @@ def write_progress(run: Run, out: Path) -> None:
     if not frames:
         raise SettingError(f"run={run.folder} has no pictures in samples/ yet.")
     if out.suffix == ".gif":
-        grids.film(frames, out)
+        grids.animate(frames, out)
     elif out.suffix == ".png":
         grids.save(out, grids.strip(frames))
     else:
@@ -57,16 +57,16 @@ def write_neighbours(config: DictConfig, run: Run, out: Path) -> None:
     from src.callbacks import neighbours
     from src.pictures import grids
     from src.training.trained import load_data, load_model
-    from src.training.trainer import device_of
+    from src.training.trainer import choose_device
 
-    model = load_model(run).to(device_of(config.device))
+    model = load_model(run).to(choose_device(config.device))
     if model.spec.kind != "images" or out.suffix != ".png":
         raise SettingError(
             f"what=neighbours makes a .png of images; the model of {run.folder} makes "
             f"{model.spec.kind}, and out={out}."
         )
     data = load_data(run, model.spec, config.data.root, config.data.cache)
-    x = model.sample(config.n, labels_of(config, run, model), config.seed)
+    x = model.sample(config.n, choose_labels(config, run, model), config.seed)
     grids.save(out, neighbours.picture(x, data.reals("train").x, flip=data.flip))
 
 
@@ -75,10 +75,10 @@ def draw(config: DictConfig, run: Run, out: Path) -> None:
     import torch
 
     from src.training.trained import load_model
-    from src.training.trainer import device_of
+    from src.training.trainer import choose_device
 
-    model = load_model(run).to(device_of(config.device))
-    labels = labels_of(config, run, model)
+    model = load_model(run).to(choose_device(config.device))
+    labels = choose_labels(config, run, model)
     if config.what == "samples":
         columns = math.ceil(config.n**0.5)
         x = model.sample(config.n, labels, config.seed)
@@ -147,7 +147,7 @@ def traversal(
     return torch.cat([x for *_, x in chosen]), STEPS
 
 
-def labels_of(config: DictConfig, run: Run, model: "GenerativeModel") -> "Tensor | None":  # noqa: F821
+def choose_labels(config: DictConfig, run: Run, model: "GenerativeModel") -> "Tensor | None":  # noqa: F821
     """The class that is asked for, once per sample; None if there is none."""
     import torch
 

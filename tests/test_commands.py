@@ -192,9 +192,9 @@ def test_interpolation(name: str, run_of: Callable, tmp_path: Path) -> None:
 
 
 def test_progress(run_of: Callable, tmp_path: Path) -> None:
-    draw(run_of("gan"), "what=progress", f"out={tmp_path}/film.gif")
+    draw(run_of("gan"), "what=progress", f"out={tmp_path}/animation.gif")
     draw(run_of("gan"), "what=progress", f"out={tmp_path}/strip.png")
-    assert Image.open(tmp_path / "film.gif").n_frames > 3
+    assert Image.open(tmp_path / "animation.gif").n_frames > 3
     assert Image.open(tmp_path / "strip.png").width > 3 * 28
 
 

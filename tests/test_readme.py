@@ -45,7 +45,7 @@ def sweeps() -> list[list[str]]:
 def test_sweep_of_the_pages_is_right(words: list[str], tmp_path: Path) -> None:
     source = Optuna() if "hydra/sweeper=optuna" in words else Grid()
     source.begin([quoted(word) for word in words], tmp_path / "sweep.json")
-    check(compose("train", source.ask().words))
+    check(compose("train", source.ask().overrides))
 
 
 def test_pages_show_commands() -> None:

@@ -78,10 +78,10 @@ def test_what_has_no_folder_is_known_from_the_sweep(tmp_path: Path) -> None:
     make(tmp_path / "a", {}, status="running").close()
     (tmp_path / ".sweeps").mkdir()
     entries = [
-        {"name": "a", "state": "interrupted", "note": "killed by SIGKILL", "words": []},
-        {"name": "model=gn", "state": "failed", "note": "no such choice", "words": []},
-        {"name": "b", "state": "waiting", "note": "", "words": []},
-        {"name": "removed", "state": "interrupted", "note": "stopped", "words": []},
+        {"name": "a", "state": "interrupted", "note": "killed by SIGKILL", "overrides": []},
+        {"name": "model=gn", "state": "failed", "note": "no such choice", "overrides": []},
+        {"name": "b", "state": "waiting", "note": "", "overrides": []},
+        {"name": "removed", "state": "interrupted", "note": "stopped", "overrides": []},
     ]
     (tmp_path / ".sweeps" / "one.json").write_text(json.dumps({"runs": entries}))
     found = [(row.name, row.state, row.note) for row in rows(tmp_path)]
@@ -121,7 +121,7 @@ def test_a_damaged_file_ends_no_table(tmp_path: Path, name: str, content: str | 
 
 
 @pytest.mark.parametrize("content", [
-    '{"words": [], "ru', "", "[]", "null", "{}", '{"runs": {}}', '{"runs": [{"name": "x"}]}',
+    '{"overrides": [], "ru', "", "[]", "null", "{}", '{"runs": {}}', '{"runs": [{"name": "x"}]}',
     '{"runs": [{"name": "x", "state": "waiting", "note": null}]}', b"\xff",
 ])  # fmt: skip
 def test_a_damaged_record_of_a_sweep_is_skipped(tmp_path: Path, content: str | bytes) -> None:

@@ -22,7 +22,7 @@ from src.data.spec import Split, to_model
 from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal
 from src.metrics.base import PORTION, batches
-from src.metrics.codes import codes_of
+from src.metrics.codes import encode_split
 from src.metrics.likelihood import ACTIVE
 from src.models.base import GenerativeModel
 from src.models.capabilities import Encodes
@@ -64,7 +64,7 @@ class Codes(Callback):
             return
         folder = Path(trainer.default_root_dir) / "samples"
         images = choose(trainer.datamodule.reals("test"), self.n)
-        codes, labels = codes_of(model, images), images.y if model.spec.classes else None
+        codes, labels = encode_split(model, images), images.y if model.spec.classes else None
         for name, picture in draw(model, images, codes, labels).items():
             path = folder / f"{name}.png"
             grids.save(path, picture)
@@ -99,7 +99,7 @@ def draw(
         drawn["divergences"] = divergences(*_divergences(model, images))
     if codes.shape[1] == 2:
         drawn["latent_grid"] = _latent_grid(model, codes)
-    ends = ends_of(images.y if model.conditional else None, len(codes))
+    ends = choose_ends(images.y if model.conditional else None, len(codes))
     if len(ends):
         decode = _decoder(model, images.y[ends[:, 0]] if model.conditional else None)
         x = to_model(images.x[ends])
@@ -118,7 +118,7 @@ def _divergences(model: VAE, images: Split) -> tuple[Tensor, Tensor]:
     return torch.cat(kl).mean(0), torch.cat(means).var(0) > ACTIVE
 
 
-def ends_of(labels: Tensor | None, n: int) -> Tensor:
+def choose_ends(labels: Tensor | None, n: int) -> Tensor:
     """Indices (at most 8, 2) of the images that a row of interpolations connects.
 
     Args:

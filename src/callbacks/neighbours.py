@@ -1,4 +1,4 @@
-"""Samples above the training images nearest to them: copies, if the model has learnt by heart.
+"""Samples above the training images nearest to them: copies, if the model memorises.
 
 Distances are Euclidean in pixels, which finds copies. It does not find a copy that was moved by a
 pixel or two, and the nearest of other images need not look alike.

@@ -1,11 +1,11 @@
 """D's probability on training, held-out and generated samples, by which an overfitting D shows.
 
     d_prob/train        mean of D(x), as a probability, over x of the training split
-    d_prob/held_out     the same over the test split, which D never saw
+    d_prob/held_out     the same over the test split, on which D was not trained
     d_prob/generated    the same over samples, by the weights that are scored
 
 A D that knows what real data look like says the same of the first two. One that learns its images
-by heart takes held-out data for fakes: the second curve leaves the first and follows the third
+memorises its images takes held-out data for fakes: the second curve leaves the first and follows the third
 (Karras et al. 2020, arXiv:2006.06676, fig. 1). What G learns from such a D is of no use any more.
 Of a loss that makes no probabilities (least squares, Wasserstein, hinge) it is the means of D's
 outputs that are compared.

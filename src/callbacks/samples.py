@@ -86,7 +86,7 @@ class Samples(Scheduled):
             last = _picture_path(trainer, model)
             write_atomically(folder / "final.png", last.read_bytes())
             width = 400 if _scattered(model) else 256
-            grids.film(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
+            grids.animate(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
             if (metrics := folder.parent / "metrics.csv").exists():
                 grids.save(folder / "curves.png", grids.curves(read_metrics(metrics)))
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config.composition import CONF, ROOT, flatten, groups, near, plain
 from src.config.durations import parse_duration
-from src.config.signatures import Slot, check_kind, fits, signature, slot_of, spell
+from src.config.signatures import Slot, check_kind, find_slot, fits, signature, spell
 from src.errors import SettingError
 
 # Beside the arguments of its class, a model preset carries its recipe, a slot what it needs of the
@@ -283,7 +283,7 @@ def _check_node(path: str, node: Mapping[str, Any]) -> None:
             if parameter.required and name not in arguments and not node.get("_partial_"):
                 raise SettingError(f"{path}.{name} must be given: {node['_target_']} needs it.")
             if isinstance(value := arguments.get(name), Mapping) and "_target_" in value:
-                _check_slot(f"{path}.{name}", value, slot_of(parameter))
+                _check_slot(f"{path}.{name}", value, find_slot(parameter))
 
 
 def _check_slot(path: str, node: Mapping[str, Any], slot: Slot | None) -> None:

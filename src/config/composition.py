@@ -145,7 +145,7 @@ def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
         raise SettingError(f"{error.full_key}: {str(error).splitlines()[0]}.") from error
 
 
-def choices_of(config: DictConfig) -> dict[str, str]:
+def get_choices(config: DictConfig) -> dict[str, str]:
     """The names of presets and parts by their slots, which the settings alone do not say."""
     chosen = config.hydra.runtime.choices.items()
     return {slot: choice for slot, choice in chosen if "hydra" not in slot}

@@ -15,7 +15,7 @@ class Wandb:
         mode: `auto` goes online with a key and a server that answers, else offline.
         project: the runs' home.
         group: what the runs of a sweep share.
-        tags: free words.
+        tags: labels of your own, to filter by.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"]
@@ -67,11 +67,11 @@ class Sample:
         run: the run folder; it says everything about the model.
         what: to draw.
         n: samples, or rows of an interpolation; of a traversal, rows of each structured code
-            (InfoGAN), or of how many numbers of the code (autoencoders), if it has as many.
+            (InfoGAN), or number of latent dimensions (autoencoders), if there are as many.
         label: class of a conditional model, by name or index.
         seed: of the codes: the same seed gives the same picture.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours`.
-        out: `.png` is a grid, `.gif` a film, `.npz` an array, anything else a folder of PNGs.
+        out: `.png` is a grid, `.gif` an animation, `.npz` an array, anything else a folder of PNGs.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 

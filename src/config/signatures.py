@@ -43,7 +43,7 @@ class Slot(NamedTuple):
     """Base class of an argument that is built from a node of the configuration.
 
     Attributes:
-        base: name of the class, in the words of `module`.
+        base: name of the class, as `module` imports it.
         module: file in which that name has its meaning.
         partial: whether the argument is what makes such an object, `Callable[..., base]`.
     """
@@ -92,7 +92,7 @@ def signature(target: str) -> Mapping[str, Parameter]:
     return parameters
 
 
-def slot_of(parameter: Parameter) -> Slot | None:
+def find_slot(parameter: Parameter) -> Slot | None:
     """The slot that an argument is; None if it is one of plain values."""
     return _slot(parameter.annotation, parameter.module)
 
@@ -178,7 +178,7 @@ def _entries_fit(values: Sequence, inner: ast.expr) -> bool:
 
 
 def spell(annotation: ast.expr | None) -> str:
-    """The annotation in words for an error message."""
+    """Spell an annotation out for an error message."""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal":
         return "one of " + ", ".join(map(str, _literals(annotation.slice)))
     return ast.unparse(annotation).replace(" | ", " or ") if annotation else "anything"

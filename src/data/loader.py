@@ -122,7 +122,7 @@ class _Rows(Dataset):
         while position < end:
             epoch, start = divmod(position, len(self.x))
             stop = min(start + end - position, len(self.x))
-            parts.append([order[start:stop] for order in self._order_of(epoch)])
+            parts.append([order[start:stop] for order in self._shuffle(epoch)])
             position += stop - start
         if len(parts) == 1:
             index, mirrored = parts[0]
@@ -135,7 +135,7 @@ class _Rows(Dataset):
             x = torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
         return x, None if self.y is None else self.y.index_select(0, index)
 
-    def _order_of(self, epoch: int) -> tuple[Tensor, Tensor]:
+    def _shuffle(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Indices (n,) and flips (n,) of an epoch; batches come in order, so one is remembered."""
         if epoch != self._epoch:
             random = np.random.default_rng((self.seed, epoch))

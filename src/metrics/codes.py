@@ -56,13 +56,13 @@ class CodeScorer(ModelScorer):
 
     def score(self) -> Scores:
         """Encode images of both splits."""
-        z = codes_of(self.model, self.images)
+        z = encode_split(self.model, self.images)
         values = {"activation": float(z.abs().mean()), "jacobian": self._jacobian(z.shape[1])}
         if z.shape[1] > 1:
             values["sparsity"] = float(hoyer_sparsity(z).mean())
         if self.labelled:
             train = spaced(self.data.splits["train"], FITTED)
-            known = codes_of(self.model, train)
+            known = encode_split(self.model, train)
             values["knn"] = agreement(self.images.y, nearest_class(z, known, train.y))
             values["probe"] = agreement(self.images.y, probe(z, known, train.y))
         return self.report(values)
@@ -90,7 +90,7 @@ class CodeScorer(ModelScorer):
         }
 
 
-def codes_of(model: GenerativeModel, split: Split) -> Tensor:
+def encode_split(model: GenerativeModel, split: Split) -> Tensor:
     """Codes (n, d) of stored images, float32 on the CPU."""
     parts = batches(split, PORTION, model.conditional)
     with model.scoring():

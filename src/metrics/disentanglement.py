@@ -23,7 +23,7 @@ from torch import Tensor
 
 from src.data.base import DataModule
 from src.metrics.base import ModelScorer, Scores, spaced
-from src.metrics.codes import codes_of
+from src.metrics.codes import encode_split
 from src.models.base import GenerativeModel
 
 MOST = 5000  # codes
@@ -60,7 +60,7 @@ class DisentanglementScorer(ModelScorer):
 
     def score(self) -> Scores:
         """Encode the images."""
-        z = codes_of(self.model, self.images)
+        z = encode_split(self.model, self.images)
         return self.report(
             {
                 "mig": mutual_information_gap(z, self.factors),

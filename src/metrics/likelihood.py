@@ -103,7 +103,7 @@ class LikelihoodScorer(ModelScorer):
 
     def _elbo(self) -> dict[str, float]:
         """Compute all numbers but the tighter bounds."""
-        generator = self.model.generator_of(self.seed)
+        generator = self.model.make_random_generator(self.seed)
         nll, kl, means = [], [], []
         for x, y in self._portions(self.images):
             terms = self.model.elbo_terms(x, y, generator=generator)
@@ -120,7 +120,7 @@ class LikelihoodScorer(ModelScorer):
 
     def _bound(self, k: int) -> float:
         """The mean over the images of log 1/k sum_i w_i, in portions of images and of draws."""
-        generator = self.model.generator_of(self.seed)
+        generator = self.model.make_random_generator(self.seed)
         n = len(self.some.x)
         at_once = max(1, PIXELS // self.some.x[0].numel())
         rows = max(1, at_once // k)

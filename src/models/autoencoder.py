@@ -4,7 +4,7 @@
 
 What keeps the code from being a copy is a slot: few numbers (undercomplete), a penalty (sparse,
 contractive), or a corrupted input (denoising). Two linear maps and the squared error find the
-subspace of principal component analysis. The law of z, to draw samples, is fitted to the codes.
+subspace of principal component analysis. The prior of z, to draw samples, is fitted to the codes.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from src.data.spec import DataSpec, Draw
 from src.losses.code_penalties import CodePenalty
 from src.losses.reconstruction import Reconstruction
 from src.models.base import GenerativeModel
-from src.models.parts.code_laws import CodeLaw
+from src.models.parts.code_priors import CodePrior
 from src.models.parts.schedules import Schedule
 from src.networks.base import Decoder, Encoder
 from src.transforms.corruptions import Corruption, NoCorruption
@@ -35,7 +35,7 @@ class Autoencoder(GenerativeModel):
         reconstruction: what they mean and how they are compared, `src/losses/reconstruction.py`.
         corruption: of what the encoder sees in training, see `src/transforms/corruptions.py`.
         code_penalty: added to the loss, see `src/losses/code_penalties.py`.
-        sampler: `(latent_dim) -> law of the code`, see `src/models/parts/code_laws.py`.
+        sampler: `(latent_dim) -> prior of the code`, see `src/models/parts/code_priors.py`.
         optimizer: `parameters -> optimiser` of both.
         schedule: of the learning rate on the samples seen; None keeps it.
         clip: norm to which the gradient is cut; None leaves it.
@@ -51,7 +51,7 @@ class Autoencoder(GenerativeModel):
         reconstruction: Reconstruction,
         corruption: Corruption,
         code_penalty: CodePenalty,
-        sampler: Callable[..., CodeLaw],
+        sampler: Callable[..., CodePrior],
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Schedule | None = None,
         clip: float | None = None,
@@ -59,14 +59,14 @@ class Autoencoder(GenerativeModel):
         super().__init__(spec, seed)
         self.encoder = encoder(shape=spec.shape, outputs=latent_dim)
         self.decoder = decoder(latent_dim=latent_dim, shape=spec.shape)
-        self.law = sampler(latent_dim=latent_dim)
+        self.prior = sampler(latent_dim=latent_dim)
         self.reconstruction, self.latent_dim = reconstruction, latent_dim
         self.corruption, self.code_penalty = corruption, code_penalty
         self.schedule, self.clip = schedule, clip
         self._optimizer_partial = optimizer
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return self.optimizers_of(
+        return self.make_optimizers(
             autoencoder=partial(self._optimizer_partial, self.learned_parameters())
         )
 
@@ -80,12 +80,12 @@ class Autoencoder(GenerativeModel):
         if penalty is not None:
             self.record(**{"loss/code_penalty": penalty})
             loss = loss + penalty
-        self.law.observe(z if isinstance(self.corruption, NoCorruption) else self.encode(x))
+        self.prior.observe(z if isinstance(self.corruption, NoCorruption) else self.encode(x))
         self.update("autoencoder", loss)
-        self.saw(x)
+        self.advance(x)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
-        return self.law.draw(n, self.generator_of(seed))
+        return self.prior.draw(n, self.make_random_generator(seed))
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes (n, latent_dim) of samples in the data's range."""

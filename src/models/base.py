@@ -32,8 +32,8 @@ AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x
 class GenerativeModel(L.LightningModule, ABC):
     """Base of all families.
 
-    A subclass writes `iterate` (which tells the clock, by `self.saw`), `configure_optimizers`
-    (through `self.optimizers_of`), `latents` and `decode`.
+    A subclass writes `iterate` (which tells the clock, by `self.advance`), `configure_optimizers`
+    (through `self.make_optimizers`), `latents` and `decode`.
 
     Args:
         spec: what the data look like.
@@ -153,11 +153,11 @@ class GenerativeModel(L.LightningModule, ABC):
         """Strengths that a schedule can change: by name, the part and its attribute."""
         return {}
 
-    def saw(self, batch: Tensor) -> None:
+    def advance(self, batch: Tensor) -> None:
         """Move the clock on by a batch (n, ...), of which each rank has its slice."""
         self.samples_seen += ranks.count() * len(batch)
 
-    def optimizers_of(self, **partials: Callable) -> list[torch.optim.Optimizer]:
+    def make_optimizers(self, **partials: Callable) -> list[torch.optim.Optimizer]:
         """Create one optimiser per player; `update` finds it, and its network, by this name.
 
         Args:
@@ -286,7 +286,7 @@ class GenerativeModel(L.LightningModule, ABC):
             for module, training in modes.items():
                 module.training = training
 
-    def generator_of(self, seed: int | None) -> torch.Generator:
+    def make_random_generator(self, seed: int | None) -> torch.Generator:
         """A random generator of its own, on the model's device."""
         generator = torch.Generator(self.device)
         return generator.manual_seed(generator.seed() if seed is None else seed)

@@ -5,7 +5,7 @@
              once:           draw z,  step G down  loss.g(D(G(z))) + auxiliary
 
 Everything that distinguishes one GAN from another is a slot of this module: networks, condition,
-latent law, loss, penalty, auxiliary head, augmentation, optimisers, schedule, average. A variant is
+latent prior, loss, penalty, auxiliary head, augmentation, optimisers, schedule, average. A variant is
 a preset that fills them (`conf/model/`).
 """
 
@@ -59,7 +59,7 @@ class GAN(GenerativeModel):
         generator: `(latent_dim, shape) -> network`, from z (n, latent_dim) to samples.
         discriminator: `(shape) -> network`, from samples to a `Critique`.
         condition: conditioning of both on the class, see `src/models/parts/conditions.py`.
-        latent: the law of z.
+        latent: the prior of z.
         loss: the adversarial loss, see `src/losses/adversarial.py`.
         penalty: added to D's loss, see `src/losses/penalties.py`.
         auxiliary: `(features, classes, latent) -> heads`, see `src/models/parts/auxiliary.py`.
@@ -120,7 +120,7 @@ class GAN(GenerativeModel):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials
         players = {"d": partial(d, list(self.adversary.parameters()))}
-        return self.optimizers_of(**players, g=partial(g, self.generator.parameters()))
+        return self.make_optimizers(**players, g=partial(g, self.generator.parameters()))
 
     @property
     def strengths(self) -> dict[str, tuple[object, str]]:
@@ -149,7 +149,7 @@ class GAN(GenerativeModel):
             with torch.set_grad_enabled(share):
                 fake, z = self.fakes(len(real), y)
             self.d_step(real, fake.detach(), y, z)
-            self.saw(real)
+            self.advance(real)
         if not share:
             real, y = self.reals(draw) if needs_real else (real, y)
             fake, z = self.fakes(len(real), y)
@@ -179,7 +179,7 @@ class GAN(GenerativeModel):
             self.update("g", self.total(self.adversary.g_terms(fake, real, y, z)))
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
-        return self.latent.draw(n, self.device, self.generator_of(seed))
+        return self.latent.draw(n, self.device, self.make_random_generator(seed))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes to samples, by the average of G where there is one.

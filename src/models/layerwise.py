@@ -29,7 +29,7 @@ from src.data.spec import DataSpec, Draw
 from src.errors import SettingError
 from src.losses.reconstruction import Bernoulli, Reconstruction
 from src.models.base import GenerativeModel
-from src.models.parts.code_laws import CodeLaw
+from src.models.parts.code_priors import CodePrior
 from src.models.parts.finetuning import Classify, Finetuning, Reconstruct
 from src.models.parts.schedules import Schedule
 from src.models.parts.stages import Stage
@@ -52,7 +52,7 @@ class Layerwise(GenerativeModel):
         reconstruction: what raw outputs mean and how they are compared when all layers learn to
             reconstruct, see `src/losses/reconstruction.py`.
         corruption: of what a layer sees while it learns alone, see `src/transforms/corruptions.py`.
-        sampler: `(latent_dim) -> law of the code`; it sees codes once the last layer learns.
+        sampler: `(latent_dim) -> prior of the code`; it sees codes once the last layer learns.
         learner_optimizer: `parameters -> optimiser` of a layer.
         finetune_optimizer: the same of the network at the end.
         code_optimizer: the same of the last layer; None takes `learner_optimizer`.
@@ -71,7 +71,7 @@ class Layerwise(GenerativeModel):
         finetune: Callable[..., Finetuning],
         reconstruction: Reconstruction,
         corruption: Corruption,
-        sampler: Callable[..., CodeLaw],
+        sampler: Callable[..., CodePrior],
         learner_optimizer: Optimizer,
         finetune_optimizer: Optimizer,
         code_optimizer: Optimizer | None = None,
@@ -92,7 +92,7 @@ class Layerwise(GenerativeModel):
         ]
         self.stack = Stack(layers, spec.shape, _gain(reconstruction))
         self.finetune = finetune(stack=self.stack, classes=len(spec.classes))
-        self.law = sampler(latent_dim=hidden[-1])
+        self.prior = sampler(latent_dim=hidden[-1])
         self.reconstruction, self.corruption = reconstruction, corruption
         self.latent_dim, self.schedule, self.clip = hidden[-1], schedule, clip
         self._optimizer_partials = (learner_optimizer, code_optimizer, finetune_optimizer)
@@ -108,7 +108,7 @@ class Layerwise(GenerativeModel):
             )
             for k, layer in enumerate(layers)
         ]
-        for stage in self.finetune.stages(reconstruction, self.law.observe):
+        for stage in self.finetune.stages(reconstruction, self.prior.observe):
             self.stages.append(replace(stage, share=(1 - pretrain) * stage.share))
         self._starts = [0.0, *accumulate(stage.share for stage in self.stages)][:-1]
         self._at = -1  # index of the last iteration's stage; none yet
@@ -139,7 +139,7 @@ class Layerwise(GenerativeModel):
         learner, code, finetune = self._optimizer_partials
         n = len(self.stack.layers)
         chosen = [learner] * (n - 1) + [code or learner] + [finetune] * (len(self.stages) - n)
-        return self.optimizers_of(
+        return self.make_optimizers(
             **{
                 stage.player: partial(make, [w for w in stage.weights if w.requires_grad])
                 for stage, make in zip(self.stages, chosen, strict=True)
@@ -153,7 +153,7 @@ class Layerwise(GenerativeModel):
         loss, shown, x = self.stage.loss(draw)
         self.record(**{f"loss/{self.stage.player}": shown})
         self.update(self.stage.player, loss)
-        self.saw(x)
+        self.advance(x)
 
     def learn_alone(self, k: int, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the loss of layer k, from 0, on a batch that passed the layers below it.
@@ -165,7 +165,7 @@ class Layerwise(GenerativeModel):
         with torch.no_grad():
             v = self.stack.up(x, k).float()  # noise drawn in bfloat16 would be coarse, and slow
             if k == len(self.stack.layers) - 1:
-                self.law.observe(layer.hidden(v))
+                self.prior.observe(layer.hidden(v))
         return *layer.learn(v, self.corruption), x
 
     def on_fit_start(self) -> None:
@@ -188,7 +188,7 @@ class Layerwise(GenerativeModel):
         return self.unrolled and isinstance(self.finetune, Reconstruct)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
-        return self.law.draw(n, self.generator_of(seed))
+        return self.prior.draw(n, self.make_random_generator(seed))
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes (n, latent_dim) of images: up all layers, learned or not."""

@@ -83,7 +83,7 @@ class VAE(GenerativeModel):
         self._optimizer_partial = optimizer
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return self.optimizers_of(vae=partial(self._optimizer_partial, self.learned_parameters()))
+        return self.make_optimizers(vae=partial(self._optimizer_partial, self.learned_parameters()))
 
     def iterate(self, draw: Draw) -> None:
         batch = draw()
@@ -95,7 +95,7 @@ class VAE(GenerativeModel):
         self.record(**{"loss/reconstruction": nll, "loss/kl": divergence, "loss/vae": loss})
         self.record(posterior_std=(0.5 * log_variance).exp())
         self.update("vae", loss)
-        self.saw(x)
+        self.advance(x)
 
     def q(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), each (n, d), in float32."""
@@ -163,7 +163,7 @@ class VAE(GenerativeModel):
     # Sampling
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
-        generator = self.generator_of(seed)
+        generator = self.make_random_generator(seed)
         return torch.randn(n, self.latent_dim, generator=generator, device=self.device)
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

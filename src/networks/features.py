@@ -58,7 +58,7 @@ class Extractor(nn.Module):
     Args:
         name: goes into the names of the numbers: `fid10k_<name>`.
         sha256: of the weights' file, in hexadecimal.
-        resize: how images are brought to the network's input, in words.
+        resize: method that resizes images to the network's input.
 
     Attributes:
         kid_unit: whether KID sees the features over the root of the reals' mean square. Its kernel

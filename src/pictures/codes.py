@@ -70,7 +70,7 @@ def scatter(
         codes, share = principal_components(codes)
         title += f" of {dim} numbers: two principal components, {share:.0%} of the variance"
         names = ["first component", "second component"]
-    figure, axes = grids.figure_of(7, 5.6, projection="3d" if dim == 3 else None)
+    figure, axes = grids.new_figure(7, 5.6, projection="3d" if dim == 3 else None)
     colours = class_colours(max(1, len(classes)))
     chosen = [colours[label] for label in labels.tolist()]
     size = min(25, max(6, 8000 / len(codes)))
@@ -108,13 +108,13 @@ def divergences(kl: Tensor, active: Tensor) -> Image.Image:
     """
     order = kl.argsort(descending=True, stable=True)
     colours = ["#1f77b4" if on else "#bbbbbb" for on in active[order].tolist()]
-    figure, axes = grids.figure_of(7, 3.2)
+    figure, axes = grids.new_figure(7, 3.2)
     axes.bar(range(len(kl)), kl[order].tolist(), width=0.85, color=colours)
     axes.set_title(
         f"{float(kl.sum()):.1f} nats in {len(kl)} numbers, {int(active.sum())} of them active",
         fontsize=9,
     )
-    axes.set(xlabel="numbers of the code, in order of their divergence", ylabel="KL in nats")
+    axes.set(xlabel="latent dimensions, in order of their divergence", ylabel="KL in nats")
     axes.set_xlim(-0.6, len(kl) - 0.4)
     axes.set_xticks([])
     axes.tick_params(labelsize=8)

@@ -126,7 +126,7 @@ def scatter(
     fake, real = fake.float().cpu(), real.float().cpu()
     dim = real.shape[1]
     critic = critic if dim == 2 else None
-    figure, axes = figure_of(4.5 + 0.8 * (critic is not None), 4.5 if dim > 1 else 3.2)
+    figure, axes = new_figure(4.5 + 0.8 * (critic is not None), 4.5 if dim > 1 else 3.2)
     framed = real if len(real) else fake
     centre = (framed.amin(0) + framed.amax(0)) / 2
     reach = 0.65 * (framed.amax(0) - framed.amin(0))[:2].max().item()
@@ -175,7 +175,7 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
     panels = [list(group) for _, group in groupby(names, key=_panel)]
     columns = min(len(panels), 3) or 1
     rows_of_panes = math.ceil(len(panels) / columns) or 1
-    figure, axes = figure_of(3.6 * columns, 2.5 * rows_of_panes, rows_of_panes, columns)
+    figure, axes = new_figure(3.6 * columns, 2.5 * rows_of_panes, rows_of_panes, columns)
     panes = list(axes.flat) if rows_of_panes * columns > 1 else [axes]
     last = max((row["samples_seen"] for row in rows), default=1)
     for pane in panes[len(panels) :]:
@@ -207,7 +207,7 @@ def labelled(image: Image.Image, label: str, width: int | None = None) -> Image.
     return framed
 
 
-def film(frames: Sequence[tuple[str, Image.Image]], path: Path, width: int = 256) -> None:
+def animate(frames: Sequence[tuple[str, Image.Image]], path: Path, width: int = 256) -> None:
     """Write a GIF that repeats for ever and rests on its last frame.
 
     Args:
@@ -233,7 +233,7 @@ def film(frames: Sequence[tuple[str, Image.Image]], path: Path, width: int = 256
 
 
 def strip(frames: Sequence[tuple[str, Image.Image]], width: int = 240) -> Image.Image:
-    """The frames of a film side by side.
+    """The frames of an animation side by side.
 
     Args:
         frames: labels and images, in order, all of one size.
@@ -269,7 +269,7 @@ def _panel(name: str) -> str:
     return re.match("[A-Za-z]*", name)[0]
 
 
-def figure_of(
+def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, projection: str | None = None
 ) -> tuple["Figure", Any]:
     """A figure of so many inches of 100 pixels, and the axes of its panels, for `rendered`."""

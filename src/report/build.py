@@ -17,7 +17,7 @@ from src.config.composition import flatten
 from src.errors import SettingError
 from src.report import metrics, verdict
 from src.report.comparison import Cell, Column, Comparison, Curve, Group, LeftOut, RunEntry, Table
-from src.report.naming import ABSENT, choices, differing, model_name, names, values_of
+from src.report.naming import ABSENT, choices, differing, get_values, model_name, names
 from src.report.read import Record
 
 COSTS = (
@@ -61,7 +61,7 @@ def compare(
     Args:
         records: finished runs.
         left_out: runs that are not.
-        by: what names a group, see `naming.values_of`; nothing means everything but the seed.
+        by: what names a group, see `naming.get_values`; nothing means everything but the seed.
         metric: `fid`, or `fid10k_mnist`; None takes each data set's headline number.
 
     Raises:
@@ -229,7 +229,7 @@ def _table(
         _run(entry, ids, groups, table, {key: flat[id(entry.record)].get(key) for key in varied})
         for entry in entries
     ]
-    # One run's word is not that of all.
+    # One run's value is not that of all.
     reals = [entry.protocol.get("real") for entry in entries]
     agreed = all(
         isinstance(real, float | int) and math.isclose(real, reals[0], rel_tol=0.01)
@@ -282,7 +282,7 @@ def _members(records: Sequence[Record], by: Sequence[str]) -> dict[str, list[Rec
     """The runs of each group, by its name."""
     members: dict[str, list[Record]] = defaultdict(list)
     if by:
-        values = [values_of(key, records) for key in by]
+        values = [get_values(key, records) for key in by]
         for record, *own in zip(records, *values, strict=True):
             members[" ".join(own)].append(record)
         return members

@@ -40,7 +40,7 @@ def model_name(record: Record) -> str:
     return known[-1] if known else target.rpartition(".")[2].lower()
 
 
-def values_of(key: str, records: Sequence[Record]) -> list[str]:
+def get_values(key: str, records: Sequence[Record]) -> list[str]:
     """Value of each run for a key of `by` (`model`, a part or a setting), as `key=value`.
 
     Raises:

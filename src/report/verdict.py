@@ -1,6 +1,6 @@
 """Verdict on a table: groups that differ by more than noise, and reasons for doubt.
 
-The test is that of `src/report/statistics.py`; its words are for readers who know no test.
+The test is that of `src/report/statistics.py`; its sentences are for readers who know no test.
 """
 
 from collections.abc import Sequence

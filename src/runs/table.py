@@ -17,7 +17,7 @@ from src.runs.run import Run
 
 RECORDS = ".sweeps"  # below hydra.sweep.dir: what a sweep knows of its runs
 MOST_SCORES = 8  # columns
-SILENCE = 120.0  # seconds without a word after which a run may hang; scoring can take long too
+SILENCE = 120.0  # seconds without news after which a run may hang; scoring can take long too
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: of the run: its folder below the outputs, or its words if it has none.
+        name: of the run: its folder below the outputs, or its overrides if it has none.
         state: running, waiting, finished, failed, interrupted, or what a sweep knows better.
         seen: samples.
         budget: samples to come to.

@@ -376,7 +376,7 @@ class _Machine:
     def tuple_since_mark(self, _: None) -> None:
         self.stack.append(tuple(self.since_mark()))
 
-    def tuple_of(self, n: int) -> None:
+    def make_tuple(self, n: int) -> None:
         if len(self.stack) < n:
             raise IndexError(n)
         self.stack[-n:] = [tuple(self.stack[-n:])]
@@ -504,9 +504,9 @@ ACTIONS: dict[int, tuple[Callable[[_Machine, Any], None], Any]] = {
         (pickle.LONG_BINGET, _Machine.get, _WORD),
         (pickle.MARK, _Machine.mark, None),
         (pickle.TUPLE, _Machine.tuple_since_mark, None),
-        (pickle.TUPLE1, _Machine.tuple_of, 1),
-        (pickle.TUPLE2, _Machine.tuple_of, 2),
-        (pickle.TUPLE3, _Machine.tuple_of, 3),
+        (pickle.TUPLE1, _Machine.make_tuple, 1),
+        (pickle.TUPLE2, _Machine.make_tuple, 2),
+        (pickle.TUPLE3, _Machine.make_tuple, 3),
         (pickle.APPEND, _Machine.append, None),
         (pickle.APPENDS, _Machine.appends, None),
         (pickle.SETITEM, _Machine.set_item, None),

@@ -1,6 +1,6 @@
 """Runs of a sweep: all combinations of the overrides' choices, or Optuna's proposals.
 
-A source gives the words of one run after the other, and is told what became of each. Words are in
+A source gives the overrides of one run after the other, and is told what became of each. Words are in
 Hydra's syntax: `seed=0,1,2`, `seed=range(3)`, `model=choice(gan,dcgan)`; for Optuna also
 `model.g_optimizer.lr=tag(log,interval(1e-5,1e-2))`.
 """
@@ -26,11 +26,11 @@ class Trial:
     """One run of a sweep.
 
     Attributes:
-        words: all that are given for it, those of the sweep's choices among them.
+        overrides: all that are given for it, those of the sweep's choices among them.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = list(words)
+    def __init__(self, overrides: Sequence[str]) -> None:
+        self.overrides = list(overrides)
 
     def prune(self, scores: Sequence[Mapping[str, float]]) -> bool:
         """True if the run should end early, by its scores so far."""
@@ -46,18 +46,18 @@ class Source(ABC):
 
     Attributes:
         max_batch_size: at most so many runs at a time.
-        aim: what is sought, as words; with another one it is another sweep.
+        aim: what is sought, as overrides; with another one it is another sweep.
     """
 
     max_batch_size: int | None = None
     aim: Sequence[str] = ()
 
     @abstractmethod
-    def begin(self, words: Sequence[str], place: Path) -> None:
-        """Take the words of the command line and a path for what is to be kept.
+    def begin(self, overrides: Sequence[str], place: Path) -> None:
+        """Take the overrides of the command line and a path for what is to be kept.
 
         Raises:
-            SettingError: for words that cannot be read, or not by this sweeper.
+            SettingError: for overrides that cannot be read, or not by this sweeper.
         """
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Grid(Source):
     """All combinations.
 
     Args:
-        params: more words, as `key: choices`; the command line has the last word.
+        params: more overrides, as `key: choices`; the command line has the last word.
         max_batch_size: at most so many runs at a time; None is as many as the launcher takes.
     """
 
@@ -84,9 +84,9 @@ class Grid(Source):
             )
         self.params, self.max_batch_size = params or {}, max_batch_size
 
-    def begin(self, words: Sequence[str], place: Path) -> None:
+    def begin(self, overrides: Sequence[str], place: Path) -> None:
         choices: dict[str, list[str]] = {}
-        for key, override in parse(words, self.params).items():
+        for key, override in parse(overrides, self.params).items():
             if not override.is_sweep_override():
                 choices[key] = [override.input_line]
             elif override.is_discrete_sweep():
@@ -144,11 +144,11 @@ class Optuna(Source):
         self.aim += [f"metric={metric}"] if metric else []
         self.aim += [direction] if direction != "minimize" else []
 
-    def begin(self, words: Sequence[str], place: Path) -> None:
+    def begin(self, overrides: Sequence[str], place: Path) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        parsed = parse(words, self.params)
+        parsed = parse(overrides, self.params)
         if "seed" in parsed and parsed["seed"].is_sweep_override():
             raise SettingError(
                 f"{parsed['seed'].input_line}: the luckiest seed is not to be searched for.\n"
@@ -236,7 +236,7 @@ class Optuna(Source):
         from optuna.trial import TrialState
 
         trials = self._study.get_trials(deepcopy=False)
-        # Others wait for their turn, or another sweep is choosing their words at this moment.
+        # Others wait for their turn, or another sweep is choosing their overrides at this moment.
         begun = [trial for trial in trials if self._fits(trial)]
         for trial in begun:
             if trial.number in self._seen:
@@ -250,7 +250,7 @@ class Optuna(Source):
                 return self._trial(Asked(self._study, trial._trial_id))
         if len({trial.number for trial in begun} - self._failed) >= self.n_trials:
             return None
-        # With one sequence for each call, two that share the study would draw the same words.
+        # With one sequence for each call, two that share the study would draw the same overrides.
         seed = np.random.SeedSequence([self.seed, len(begun)]).generate_state(1)[0]
         self._study.sampler = self._sampler(int(seed))
         while True:
@@ -276,13 +276,15 @@ class Optuna(Source):
             return "No trial has come to its end yet."
         sought = min if self.direction == "minimize" else max
         best = sought(ended, key=lambda trial: trial.value)
-        words = " ".join(f"{key}={value}" for key, value in best.params.items())
-        return f"Best of {len(self._study.get_trials())} trials: {best.value:.5g} by {words}"
+        overrides = " ".join(f"{key}={value}" for key, value in best.params.items())
+        return f"Best of {len(self._study.get_trials())} trials: {best.value:.5g} by {overrides}"
 
 
 class _OptunaTrial(Trial):
-    def __init__(self, study: Any, trial: Any, words: Sequence[str], metric: str | None) -> None:
-        super().__init__(words)
+    def __init__(
+        self, study: Any, trial: Any, overrides: Sequence[str], metric: str | None
+    ) -> None:
+        super().__init__(overrides)
         self._study, self._trial, self._metric = study, trial, metric
         # A trial that goes on has reported before.
         self._reported = set(study.get_trials()[trial.number].intermediate_values)
@@ -292,7 +294,7 @@ class _OptunaTrial(Trial):
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        with suppress(UpdateFinishedTrialError):  # by another sweep of the same words
+        with suppress(UpdateFinishedTrialError):  # by another sweep of the same overrides
             for score in scores:
                 step, value = score["samples_seen"], self._value(score)
                 if step not in self._reported and value is not None:
@@ -340,33 +342,33 @@ class _OptunaTrial(Trial):
         return f"it has no number {self._metric or '(metrics=none?)'}: {', '.join(metrics)}"
 
     def _end(self, *value: float, **state: Any) -> None:
-        """Tell the study, unless another sweep of the same words has done so."""
+        """Tell the study, unless another sweep of the same overrides has done so."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         with suppress(UpdateFinishedTrialError):  # at this very moment
             self._study.tell(self._trial, *value, skip_if_finished=True, **state)
 
 
-def parse(words: Sequence[str], params: Mapping[str, Any]) -> dict[str, Override]:
+def parse(overrides: Sequence[str], params: Mapping[str, Any]) -> dict[str, Override]:
     """Words by key; the last of each counts, and those of the command line before `params`.
 
     Raises:
-        SettingError: for a word that cannot be read.
+        SettingError: for an override that cannot be read.
     """
     parser = OverridesParser.create()
     parsed = {}
-    for word in [*(f"{key}={value}" for key, value in params.items()), *words]:
+    for text in [*(f"{key}={value}" for key, value in params.items()), *overrides]:
         try:
-            override = parser.parse_override(word)
+            override = parser.parse_override(text)
         except HydraException as error:
             reason = str(error).splitlines()[0]
-            raise SettingError(f"Cannot read {word!r}: write key=value.\n{reason}") from error
+            raise SettingError(f"Cannot read {text!r}: write key=value.\n{reason}") from error
         parsed[override.get_key_element()] = override
     return parsed
 
 
 def values(key: str, override: Override) -> list[str]:
-    """The words that a discrete choice stands for.
+    """The overrides that a discrete choice stands for.
 
     Raises:
         SettingError: for a pattern that nothing matches.
@@ -380,7 +382,7 @@ def values(key: str, override: Override) -> list[str]:
 
 
 def distribution(key: str, override: Override) -> Any:
-    """Optuna's distribution of a word.
+    """Optuna's distribution of an override.
 
     `tag(log, interval(1e-5, 1e-2))` is for magnitudes, `int(interval(1, 9))` for whole numbers.
 
@@ -403,5 +405,5 @@ def distribution(key: str, override: Override) -> Any:
             return kind(steps[0], steps[-1], step=sweep.step)
     except (ValueError, IndexError) as error:
         raise SettingError(f"{override.input_line}: {error}") from error
-    choices = [word.partition("=")[2] for word in values(key, override)]
+    choices = [text.partition("=")[2] for text in values(key, override)]
     return distributions.CategoricalDistribution(choices)

@@ -61,7 +61,7 @@ class Job:
 
     Attributes:
         trial: whose run it is.
-        name: its folder below the outputs, or its words if it was refused.
+        name: its folder below the outputs, or its overrides if it was refused.
         state: waiting, running, finished, resumed, finished before, pruned, failed, interrupted.
         note: a reason.
         order: None if it was refused.
@@ -91,11 +91,11 @@ class Job:
         return row
 
 
-def sweep(words: Sequence[str], check: Callable[[DictConfig], None]) -> int:
+def sweep(overrides: Sequence[str], check: Callable[[DictConfig], None]) -> int:
     """Run a sweep and print its table.
 
     Args:
-        words: of the command line, without flags.
+        overrides: of the command line, without flags.
         check: of a single run's configuration; raises SettingError.
 
     Returns:
@@ -104,19 +104,19 @@ def sweep(words: Sequence[str], check: Callable[[DictConfig], None]) -> int:
     Raises:
         SettingError: if the sweep as a whole cannot be; a single run's is in the table.
     """
-    words = [word for word in words if not re.match(r"hydra\.mode=", word)]
+    overrides = [text for text in overrides if not re.match(r"hydra\.mode=", text)]
     # No others, which may be right with some of the choices only.
-    own = [word for word in words if re.match(r"\+*hydra[./]|experiment=[^,(]*$", word)]
+    own = [text for text in overrides if re.match(r"\+*hydra[./]|experiment=[^,(]*$", text)]
     base = composition.compose("train", own)
     nodes = {kind: _node(base, kind) for kind in OURS}
     checks.check_sweep(nodes)
     source = build(search, nodes["sweeper"])
     outputs = Path(base.hydra.sweep.dir)
-    place = _place(outputs / RECORDS, [*words, *source.aim, type(source).__name__])
-    source.begin(words, place)
+    place = _place(outputs / RECORDS, [*overrides, *source.aim, type(source).__name__])
+    source.begin(overrides, place)
     launcher = build(launchers, nodes["launcher"])
     try:
-        return _Sweep(words, check, source, launcher, outputs, place).run()
+        return _Sweep(overrides, check, source, launcher, outputs, place).run()
     finally:
         launcher.close()
 
@@ -134,9 +134,9 @@ def _node(base: DictConfig, kind: str) -> dict[str, Any]:
     return node
 
 
-def _place(records: Path, words: Sequence[str]) -> Path:
+def _place(records: Path, overrides: Sequence[str]) -> Path:
     """Folder of a sweep's record, by its first day and its overrides: the same at each call."""
-    what = [word for word in words if not ASIDE.match(word)]
+    what = [text for text in overrides if not ASIDE.match(text)]
     key = hashlib.sha256("\n".join(sorted(what)).encode()).hexdigest()[:8]
     known = sorted(records.glob(f"*-{key}.json"))
     spelt = re.sub(r"[^\w.]+", "-", "_".join(what[:-1]))[:50]
@@ -146,14 +146,14 @@ def _place(records: Path, words: Sequence[str]) -> Path:
 class _Sweep:
     def __init__(
         self,
-        words: Sequence[str],
+        overrides: Sequence[str],
         check: Callable[[DictConfig], None],
         source: Source,
         launcher: Launcher,
         outputs: Path,
         place: Path,
     ) -> None:
-        self.words, self.check, self.source, self.launcher = words, check, source, launcher
+        self.overrides, self.check, self.source, self.launcher = overrides, check, source, launcher
         self.outputs, self.place = outputs, place
         self.jobs: dict[str, Job] = {}
         self.queue: deque[Job] = deque()
@@ -187,7 +187,7 @@ class _Sweep:
         job = self._job(trial)
         other = self.jobs.get(job.name)
         if other is not None and other.state in ("waiting", "running"):
-            self.twins.append((other, trial))  # the same run in other words, or by chance
+            self.twins.append((other, trial))  # the same run in other overrides, or by chance
             return
         self.jobs[job.name] = job
         if job.state == "waiting":
@@ -196,9 +196,9 @@ class _Sweep:
             self._tell(job, Outcome(job.state, job.note))
 
     def _job(self, trial: Trial) -> Job:
-        swept = [word for word in trial.words if word not in self.words]
+        swept = [text for text in trial.overrides if text not in self.overrides]
         try:
-            config = composition.compose("train", [*trial.words, *self._group()])
+            config = composition.compose("train", [*trial.overrides, *self._group()])
             self.check(config)
             resolve_source(config)
             settings = composition.plain(config)
@@ -210,14 +210,14 @@ class _Sweep:
             reason = str(error).partition("\n")[0]
             name = " ".join(swept) or "the only run"
             return Job(trial, name, "failed", note=reason, refused=True)
-        chosen = composition.choices_of(config)
+        chosen = composition.get_choices(config)
         order = Order(settings, chosen, str(run.folder), token=uuid.uuid4().hex)
         place = "finished before" if done else "waiting"
         return Job(trial, name, place, order=order)
 
     def _group(self) -> list[str]:
         """The runs of a sweep share a group in Weights & Biases."""
-        given = any(word.lstrip("+").startswith("wandb.group=") for word in self.words)
+        given = any(text.lstrip("+").startswith("wandb.group=") for text in self.overrides)
         return [] if given else [f"wandb.group='{self.place.stem}'"]
 
     def _start(self) -> bool:
@@ -327,10 +327,17 @@ class _Sweep:
 
     def _record(self) -> None:
         runs = [
-            {"name": job.name, "words": job.trial.words, "state": job.state, "note": job.note}
+            {
+                "name": job.name,
+                "overrides": job.trial.overrides,
+                "state": job.state,
+                "note": job.note,
+            }
             for job in self.jobs.values()
         ]
-        text = json.dumps({"words": list(self.words), "runs": runs}, indent=1, ensure_ascii=False)
+        text = json.dumps(
+            {"overrides": list(self.overrides), "runs": runs}, indent=1, ensure_ascii=False
+        )
         write_atomically(self.place, text + "\n")
 
     def _report(self) -> None:

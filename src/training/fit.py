@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from src.config.composition import choices_of, plain
+from src.config.composition import get_choices, plain
 from src.distributed.processes import train_on_ranks
 from src.errors import SettingError
 from src.runs.escape import line
@@ -40,7 +40,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
             print(f"{'Resuming' if resume else 'Training'} in {line(str(folder), 400)}")
             _say_if_the_penalty_changes_d(config)
             start = train_on_ranks if settings["trainer"]["devices"] > 1 else fit
-            start(settings, choices_of(config), run, resume)
+            start(settings, get_choices(config), run, resume)
         elif run.settings["data"]["root"] != settings["data"]["root"]:
             load_data(settings, run)  # refused if they are not the data that it was trained on
         report(run, repeated=state == "finished")
@@ -52,7 +52,7 @@ def _say_if_the_penalty_changes_d(config: DictConfig) -> None:
     d = plain(config, resolve=False)["model"].get("discriminator", {})
     follows = d.get("norm") == "${..penalty.discriminator_norm}"
     if follows and config.data.kind == "images" and config.model.discriminator.norm == "none":
-        penalty = choices_of(config)["model/penalty"]
+        penalty = get_choices(config)["model/penalty"]
         print(
             f"model/penalty={penalty} takes batch norm out of D: with it, the gradient at one "
             "sample depends on the whole batch.\nmodel.discriminator.norm=layer gives D another."

@@ -101,7 +101,7 @@ class WandbLogger(loggers.WandbLogger):
         project: the runs' home.
         group: what the runs of a sweep share.
         name: of this run.
-        tags: free words.
+        tags: labels of your own, to filter by.
         config: the settings, as plain values.
     """
 

@@ -47,10 +47,10 @@ def _work(task: Mapping[str, Any]) -> None:
     from src.distributed import ranks
     from src.runs.run import Run
     from src.training.fit import fit
-    from src.training.trainer import device_of
+    from src.training.trainer import choose_device
 
     settings, folder = task["settings"], Path(task["folder"])
-    device = device_of(settings["trainer"]["accelerator"])
+    device = choose_device(settings["trainer"]["accelerator"])
     with ranks.joined(task["rank"], task["count"], folder / "meeting", device):
         fit(settings, task["choices"], Run(Path(task["run"])), task["resume"])
 

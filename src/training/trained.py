@@ -67,7 +67,7 @@ def load_data(run: Run, spec: DataSpec, root: str | None, cache: str) -> DataMod
     if data.get("source") == "real":
         if root is None and not trained_on:
             raise SettingError(f"run={run.folder} does not say which its data were.\n{cure}")
-        if reason := missing(data):  # nothing is downloaded on a folder's word
+        if reason := missing(data):  # nothing is downloaded because a folder says so
             raise SettingError(f"data.root={line(str(data['root']))}: {reason}.\n{cure}")
         if root is None:
             print(line(f"Reading the run's data at {data['root']}", 400))

@@ -33,8 +33,8 @@ for _kind in (np.float32, np.float64):
 torch.set_flush_denormal(True)
 
 
-def precision_of(setting: str, kind: str, device: torch.device) -> str:
-    """`auto` in words that Lightning knows: bfloat16 autocast where it is faster.
+def choose_precision(setting: str, kind: str, device: torch.device) -> str:
+    """Precision by Lightning's name; `auto` is bfloat16 autocast where it is faster.
 
     Points stay in float32: their networks are too small to gain, and eight bits are few for a
     position.
@@ -115,12 +115,12 @@ def build_trainer(
     """Lightning's trainer: it moves, casts and calls; clock, schedules and files are ours."""
     _quieten_lightning()
     options = dict(settings["trainer"])
-    device = device_of(options["accelerator"])
+    device = choose_device(options["accelerator"])
     if ranks.count() > 1:
         # To Lightning each rank is alone on its device; see `src/distributed/ranks.py`.
         cuda = device.type == "cuda"
         options |= {"accelerator": device.type, "devices": [ranks.rank()] if cuda else 1}
-    precision = precision_of(options.pop("precision"), spec.kind, device)
+    precision = choose_precision(options.pop("precision"), spec.kind, device)
     if device.type == "cpu":
         keep_freed_memory()
     return L.Trainer(
@@ -160,7 +160,7 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*in eval mode at the start")  # the EMA
 
 
-def device_of(setting: str) -> torch.device:
+def choose_device(setting: str) -> torch.device:
     """The device that `auto`, an accelerator's name or a device's name stands for.
 
     Raises:

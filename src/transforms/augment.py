@@ -1,4 +1,4 @@
-"""Augmentation of what the discriminator sees, against its learning few images by heart.
+"""Augmentation of what the discriminator sees, so that it does not memorise a small data set.
 
     D and G are trained on D(T(x)) and D(T(G(z))), with T random, differentiable, and for both
 

@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from src.callbacks.codes import Codes, choose, draw, ends_of
+from src.callbacks.codes import Codes, choose, choose_ends, draw
 from src.data.spec import DataSpec, Split, to_model
 from src.errors import SettingError
 from src.metrics import codes as module
-from src.metrics.codes import codes_of
+from src.metrics.codes import encode_split
 from src.pictures import codes as code_pictures
 from src.pictures import grids as pictures
 from src.training.fit import train
@@ -45,7 +45,7 @@ class Coded(Tiny):
         return self.encoder(x) + (labels[:, None] if self.conditional else 0)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
-        return torch.randn(n, self.latent_dim, generator=self.generator_of(seed))
+        return torch.randn(n, self.latent_dim, generator=self.make_random_generator(seed))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         with self.scoring():
@@ -68,7 +68,7 @@ def test_files(fit: Callable, tmp_path: Path, dim: int) -> None:
     assert names(tmp_path) == ALL[dim]
     images = choose(trainer.datamodule.reals("test"), 5000)
     assert len(images.x) == 9
-    codes = codes_of(model, images)
+    codes = encode_split(model, images)
     expected = code_pictures.scatter(codes, images.y, IMAGES.classes)
     assert Image.open(tmp_path / "samples" / "codes.png").tobytes() == expected.tobytes()
     weights = model.encoder[1].weight.detach().view(dim, 1, 8, 8)
@@ -147,30 +147,30 @@ def test_codes_are_the_models(portion: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "PORTION", portion)
     images, model = stored(10), Coded(conditional=True)
     model.encoder.append(nn.Dropout(0.5))
-    codes = codes_of(model, images)
+    codes = encode_split(model, images)
     weight = model.encoder[1].weight.detach()
     expected = to_model(images.x).flatten(1) @ weight.T + images.y[:, None]
     assert_close(codes, expected)
     assert not codes.requires_grad
     assert model.training
     model.conditional = False
-    assert_close(codes_of(model, Split(images.x)), expected - images.y[:, None])
+    assert_close(encode_split(model, Split(images.x)), expected - images.y[:, None])
 
 
 def test_a_row_connects_two_images() -> None:
-    assert ends_of(None, 100).tolist() == [[2 * i, 2 * i + 1] for i in range(8)]
-    assert ends_of(None, 5).tolist() == [[0, 1], [2, 3]]
-    assert len(ends_of(None, 1)) == 0
-    assert ends_of(torch.tensor([3, 1, 3, 0, 1, 3]), 6).tolist() == [[1, 4], [0, 2]]
-    assert ends_of(torch.arange(3), 3).shape == (0, 2)
-    assert len(ends_of(torch.arange(40) % 20, 40)) == 8
+    assert choose_ends(None, 100).tolist() == [[2 * i, 2 * i + 1] for i in range(8)]
+    assert choose_ends(None, 5).tolist() == [[0, 1], [2, 3]]
+    assert len(choose_ends(None, 1)) == 0
+    assert choose_ends(torch.tensor([3, 1, 3, 0, 1, 3]), 6).tolist() == [[1, 4], [0, 2]]
+    assert choose_ends(torch.arange(3), 3).shape == (0, 2)
+    assert len(choose_ends(torch.arange(40) % 20, 40)) == 8
 
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_interpolation(conditional: bool) -> None:
     """Ten steps between the codes of two images, by the class of both where there is one."""
     images, model = stored(30), Coded(3, conditional=conditional)
-    codes = codes_of(model, images)
+    codes = encode_split(model, images)
     shown = draw(model, images, codes, images.y)["interpolation"]
     first, second = (0, 2) if conditional else (0, 1)
     z = torch.lerp(codes[first], codes[second], torch.linspace(0, 1, 10)[:, None])
@@ -184,7 +184,7 @@ def test_interpolation(conditional: bool) -> None:
 def test_the_plane_of_an_autoencoder() -> None:
     """Equal steps over the middle 98 % of each number."""
     images, model = stored(500), Coded()
-    codes = codes_of(model, images)
+    codes = encode_split(model, images)
     low, high = np.quantile(codes.numpy(), [0.01, 0.99], axis=0)
     plane = torch.stack(torch.meshgrid(
         torch.from_numpy(np.linspace(low[0], high[0], 20)),
@@ -242,7 +242,7 @@ def test_a_plane_for_each_class() -> None:
     seen = []
     decode = model.decode
     model.decode = lambda z, labels: seen.append((len(z), labels.unique())) or decode(z, labels)
-    shown = draw(model, images, codes_of(model, images), images.y)["latent_grid"]
+    shown = draw(model, images, encode_split(model, images), images.y)["latent_grid"]
     assert [(n, int(label)) for n, label in seen[:2]] == [(100, 0), (100, 1)]
     assert shown.size == (2 * 640 + 6, 640)
 

@@ -51,9 +51,9 @@ def test_files_and_times(fit: Callable, tmp_path: Path, spec: object) -> None:
     others = ["curves.png", "final.png", "progress.gif", "reals.png"]
     assert names(tmp_path) == sorted(numbered + others)
     assert pixels(tmp_path / "samples" / "final.png") == pixels(tmp_path / "samples" / numbered[-1])
-    film = Image.open(tmp_path / "samples" / "progress.gif")
-    assert film.n_frames == len(CLOCKS)
-    assert film.info["loop"] == 0
+    animation = Image.open(tmp_path / "samples" / "progress.gif")
+    assert animation.n_frames == len(CLOCKS)
+    assert animation.info["loop"] == 0
     assert samples.shared.outside > 0
     if spec is IMAGES:
         shown = Image.open(tmp_path / "samples" / "final.png")

@@ -30,7 +30,7 @@ class Tiny(GenerativeModel):
         self.spoil = spoil
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return self.optimizers_of(mean=partial(torch.optim.SGD, self.parameters(), lr=0.1))
+        return self.make_optimizers(mean=partial(torch.optim.SGD, self.parameters(), lr=0.1))
 
     def iterate(self, draw: Draw) -> None:
         x = draw().x
@@ -42,7 +42,7 @@ class Tiny(GenerativeModel):
         self.update("mean", loss)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
-        return torch.randn(n, *self.spec.shape, generator=self.generator_of(seed))
+        return torch.randn(n, *self.spec.shape, generator=self.make_random_generator(seed))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return (self.mean + 0.1 * z).tanh()

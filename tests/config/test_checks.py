@@ -152,7 +152,7 @@ def test_what_must_work(overrides: list[str]) -> None:
         ("model.d_steps=two", ["model.d_steps=two", "int"]),
         ("model.g_optimizer.lr=fast", ["model.g_optimizer.lr=fast", "float"]),
         ("model.g_optimizer.betas=[0.5]", ["model.g_optimizer.betas"]),
-        ("model.latent.law=cauchy", ["model.latent.law=cauchy", "uniform"]),
+        ("model.latent.prior=cauchy", ["model.latent.prior=cauchy", "uniform"]),
         ("model.loss=hinge", ["model.loss=hinge", "model/loss=hinge"]),
         ("+model.ema.half_life=1", ["model.ema"]),
         ("~model.loss", ["model.loss", "must be given"]),

@@ -69,7 +69,7 @@ def test_all_noise_in_training_comes_from_there() -> None:
     """By itself torch gives every rank the same numbers, and nobody would notice."""
     drawn = re.compile(r"(torch\.(rand|bernoulli|normal)\w*|rand\w*_like|\.bernoulli_?)\(")
     allowed = {
-        "code_laws.py": 1,  # sampling, by a generator of its own
+        "code_priors.py": 1,  # sampling, by a generator of its own
         "vae.py": 1,  # the same
         "finetuning.py": 1,  # the choice of labelled images, the same
         "r3gan.py": 1,  # a weight's start

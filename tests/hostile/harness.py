@@ -261,7 +261,7 @@ TYPED = {
     "continue": ["existing=continue"],
     "resume": ["existing=resume"],
 }
-OUT = {"sample": "grid.png", "progress": "film.gif", "compare": "report"}
+OUT = {"sample": "grid.png", "progress": "animation.gif", "compare": "report"}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The autoencoder's step by hand, its two directions, and the law that is fitted to its codes."""
+"""The autoencoder's step by hand, its two directions, and the prior that is fitted to its codes."""
 
 import copy
 from contextlib import nullcontext
@@ -64,7 +64,7 @@ def test_points(dim: int) -> None:
 
 
 def test_denoising() -> None:
-    """The encoder sees the corrupted image; the loss and the law of the codes, the whole one."""
+    """The encoder sees the corrupted image; the loss and the prior of the codes, the whole one."""
     model = built(*AE, "model/corruption=masking", "model.corruption.p=1.0")
     x = next(noise(model)).x
     black = torch.full_like(x, -1.0)
@@ -72,7 +72,7 @@ def test_denoising() -> None:
     codes = model.encoder(x)
     steps(model, 1)
     assert_close(model.terms.fetch()["loss/reconstruction"], expected.item())
-    assert_close(model.law.codes[:8], codes)
+    assert_close(model.prior.codes[:8], codes)
 
 
 @pytest.mark.parametrize("penalty", ["l1", "contractive"])

@@ -164,9 +164,9 @@ def test_images_are_channels_last() -> None:
 
 def test_ones_own_generators_leave_the_global_one_alone() -> None:
     model, before = built(*TOY), torch.get_rng_state()
-    first = model.generator_of(None).initial_seed()
-    assert model.generator_of(7).initial_seed() == 7
-    assert model.generator_of(None).initial_seed() != first
+    first = model.make_random_generator(None).initial_seed()
+    assert model.make_random_generator(7).initial_seed() == 7
+    assert model.make_random_generator(None).initial_seed() != first
     assert torch.get_rng_state().equal(before)
 
 

@@ -34,7 +34,7 @@ ALL = pytest.mark.parametrize("preset", [RECONSTRUCT, DEEP, CLASSIFY], ids=lambd
 
 
 def moved(model: Layerwise, n: int) -> set[str]:
-    """What n iterations change, by the first two names of each weight; the codes' law left out."""
+    """What n iterations change, by the first two names of each weight; the codes' prior left out."""
     before = state(model)
     steps(model, n)
     after = state(model)
@@ -42,7 +42,7 @@ def moved(model: Layerwise, n: int) -> set[str]:
     return {
         ".".join(key.split(".")[: 3 if "layers" in key else 2])
         for key in changed
-        if not key.startswith("law.")
+        if not key.startswith("prior.")
     }
 
 
@@ -270,13 +270,13 @@ def test_it_can_be_used_in_every_stage(preset: tuple[str, ...]) -> None:
 def test_the_law_sees_codes_of_the_whole_stack(preset: tuple[str, ...]) -> None:
     model = built(*preset)
     steps(model, 4)
-    assert model.law.seen == 0
+    assert model.prior.seen == 0
     x = next(noise(model)).x
     codes = model.encode(x)
     steps(model, 1, iter([Batch(x)]))
-    assert_close(model.law.codes[:8], codes)
+    assert_close(model.prior.codes[:8], codes)
     steps(model, 7)
-    assert model.law.seen == (16 if preset is CLASSIFY else 64)
+    assert model.prior.seen == (16 if preset is CLASSIFY else 64)
 
 
 # Learning rates

@@ -89,18 +89,18 @@ def frames(n: int) -> list[tuple[str, Image.Image]]:
 
 
 def test_film_repeats_and_rests_at_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "film.gif"
-    pictures.film(frames(5), path, width=200)
-    film = Image.open(path)
-    assert film.n_frames == 5
-    assert film.info["loop"] == 0
-    assert film.size == (200, 120 + 22)
+    path = tmp_path / "animation.gif"
+    pictures.animate(frames(5), path, width=200)
+    animation = Image.open(path)
+    assert animation.n_frames == 5
+    assert animation.info["loop"] == 0
+    assert animation.size == (200, 120 + 22)
     times, levels = [], []
     for k in range(5):
-        film.seek(k)
-        times.append(film.info["duration"])
-        levels.append(film.convert("L").getpixel((100, 60)))
-        assert array(film.convert("L"))[122:].min() < 100  # the label
+        animation.seek(k)
+        times.append(animation.info["duration"])
+        levels.append(animation.convert("L").getpixel((100, 60)))
+        assert array(animation.convert("L"))[122:].min() < 100  # the label
     assert times == [500, 500, 500, 500, 2500]
     np.testing.assert_allclose(levels, [0, 20, 40, 60, 80], atol=8)
 

@@ -1,4 +1,4 @@
-"""A comparison as it may come out of a sweep: variants x seeds x data sets, films of digits."""
+"""A comparison as it may come out of a sweep: variants x seeds x data sets, animations of digits."""
 
 import base64
 import functools
@@ -56,7 +56,7 @@ def example(
     """Numbers, curves and pictures of `tables * variants * seeds` made-up runs, always the same.
 
     Args:
-        scorings: points of each curve and frames of each film.
+        scorings: points of each curve and frames of each animation.
         side: of one picture's images, of which a frame has 8 x 8, in pixels.
     """
     rng = np.random.default_rng(0)

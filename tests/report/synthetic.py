@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from src.config.checks import check
-from src.config.composition import choices_of, compose, plain
+from src.config.composition import compose, get_choices, plain
 
 DATA = {
     "name": "mnist", "source": "real", "size": 60000, "shape": [1, 28, 28],
@@ -25,7 +25,7 @@ REAL = {"fid": 1.18, "is": 9.66, "precision": 0.9, "recall": 0.88, "sharpness": 
 def _settings(model: str, words: tuple[str, ...]) -> dict[str, Any]:
     config = compose("train", [f"model={model}", "data.source=real", "budget=1000", *words])
     check(config)
-    return {"settings": plain(config), "choices": choices_of(config)}
+    return {"settings": plain(config), "choices": get_choices(config)}
 
 
 def protocol(metric: str) -> dict[str, Any]:

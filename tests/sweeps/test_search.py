@@ -19,7 +19,7 @@ def grid(*words: str, **arguments: object) -> list[list[str]]:
     source.begin(words, Path("unused"))
     trials = []
     while (trial := source.ask()) is not None:
-        trials.append(trial.words)
+        trials.append(trial.overrides)
     return trials
 
 
@@ -81,7 +81,7 @@ def start(place: Path, *words: str, **arguments: object) -> Optuna:
 
 def score(trial: Trial) -> float:
     """Best for lr = 1e-3 and a VAE."""
-    words = dict(word.split("=", 1) for word in trial.words)
+    words = dict(word.split("=", 1) for word in trial.overrides)
     return (math.log10(float(words[LR])) + 3) ** 2 + (words["model"] == "gan")
 
 
@@ -95,7 +95,7 @@ def test_it_finds_what_is_best(tmp_path: Path) -> None:
     source = start(tmp_path, n_trials=40)
     seen = []
     while (trial := source.ask()) is not None:
-        assert trial.words[0] == "budget=100"
+        assert trial.overrides[0] == "budget=100"
         seen.append(score(trial))
         assert finish(trial) is None
     assert len(seen) == 40
@@ -117,17 +117,17 @@ def test_the_same_command_goes_on(tmp_path: Path) -> None:
         second.append(trial)
         finish(trial)
     # One is done and only listed, two go on, one is tried again, and four are new.
-    assert [trial.words for trial in second[:4]] == [first[i].words for i in (0, 2, 3, 1)]
+    assert [trial.overrides for trial in second[:4]] == [first[i].overrides for i in (0, 2, 3, 1)]
     assert len(second) == 8
-    assert len({tuple(trial.words) for trial in second}) == 8
+    assert len({tuple(trial.overrides) for trial in second}) == 8
     third = start(tmp_path, n_trials=9)
     rest = []
     while (trial := third.ask()) is not None:
         rest.append(trial)
         finish(trial)
     assert len(rest) == 9
-    assert [trial.words for trial in second] == [trial.words for trial in rest[:1]] + [
-        trial.words for trial in second[1:]
+    assert [trial.overrides for trial in second] == [trial.overrides for trial in rest[:1]] + [
+        trial.overrides for trial in second[1:]
     ]
 
 
@@ -135,9 +135,9 @@ def test_two_sweeps_at_the_same_time_share_the_study(tmp_path: Path) -> None:
     first, second = start(tmp_path, n_trials=4), start(tmp_path, n_trials=4)
     here = first.ask()
     there = second.ask()  # trained by the first, and waited for by the second
-    assert there.words == here.words
+    assert there.overrides == here.overrides
     own = second.ask()
-    assert own.words != here.words
+    assert own.overrides != here.overrides
     assert finish(here) is None
     assert not there.prune([{"samples_seen": 9, "fid": 1.0}])
     assert finish(there) is None
@@ -146,12 +146,12 @@ def test_two_sweeps_at_the_same_time_share_the_study(tmp_path: Path) -> None:
     for _ in range(4):
         for name, source in (("first", first), ("second", second)):
             if trial := source.ask():
-                listed[name].append(trial.words)
+                listed[name].append(trial.overrides)
                 finish(trial)
     assert first.ask() is second.ask() is None
     assert [trial.state.name for trial in first._study.trials] == ["COMPLETE"] * 4
-    listed["first"].append(here.words)
-    listed["second"] += [here.words, own.words]
+    listed["first"].append(here.overrides)
+    listed["second"] += [here.overrides, own.overrides]
     assert sorted(listed["first"]) == sorted(listed["second"])
     assert len({tuple(words) for words in listed["first"]}) == 4
 
@@ -176,7 +176,7 @@ def test_a_trial_without_its_words(tmp_path: Path) -> None:
     start(tmp_path)._study.ask()
     source = start(tmp_path, n_trials=2)
     trials = [source.ask() for _ in range(3)]
-    assert trials[0].words != trials[1].words
+    assert trials[0].overrides != trials[1].overrides
     assert trials[2] is None
 
 
@@ -289,9 +289,9 @@ def test_a_journal_of_strangers(
     assert "Not counted: 1 trials" in capsys.readouterr().out
     asked = []
     while (trial := again.ask()) is not None:
-        asked.append(trial.words)
+        asked.append(trial.overrides)
         finish(trial)
-    assert asked[0] == inside.words
+    assert asked[0] == inside.overrides
     assert len(asked) == 2
     assert not any(f"{key}={strange}" in words for words in asked)
     assert str(strange) not in again.report()

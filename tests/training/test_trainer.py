@@ -13,7 +13,7 @@ from src.data.spec import DataSpec
 from src.errors import SettingError
 from src.training import trainer as build
 from src.training.trained import load_data
-from src.training.trainer import precision_of
+from src.training.trainer import choose_precision
 from tests.conftest import composed
 
 
@@ -54,9 +54,9 @@ def test_bfloat16_where_the_processor_gains(
     monkeypatch.setattr(build, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
-    assert precision_of("auto", "images", cpu) == expected
-    assert precision_of("auto", "points", cpu) == "32-true"
-    assert precision_of("bf16-mixed", "images", cpu) == "bf16-mixed"
+    assert choose_precision("auto", "images", cpu) == expected
+    assert choose_precision("auto", "points", cpu) == "32-true"
+    assert choose_precision("bf16-mixed", "images", cpu) == "bf16-mixed"
 
 
 @pytest.mark.parametrize(("shape", "right"), [((2,), True), ((3,), False)])

@@ -26,7 +26,7 @@ class Auxiliary(nn.Module, ABC):
     Args:
         features: length of D's features.
         classes: how many the data have.
-        latent: the law of z.
+        latent: the prior of z.
     """
 
     def __init__(self, features: int, classes: int, latent: Latent) -> None:

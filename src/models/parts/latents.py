@@ -15,7 +15,7 @@ class Latent:
 
     Args:
         dim: length of the unstructured part.
-        law: `normal` is N(0, 1), `uniform` is U(-1, 1), `unit` is U(0, 1).
+        prior: `normal` is N(0, 1), `uniform` is U(-1, 1), `unit` is U(0, 1).
         share: D's step and G's step of an iteration use the same z, and so the same fakes, as the
             DCGAN reference code and several course notes do. With one D step per iteration this
             saves a forward pass of G.
@@ -29,25 +29,25 @@ class Latent:
     def __init__(
         self,
         dim: int,
-        law: Literal["normal", "uniform", "unit"] = "normal",
+        prior: Literal["normal", "uniform", "unit"] = "normal",
         share: bool = False,
         categories: Sequence[int] = (),
         continuous: int = 0,
     ) -> None:
-        self.dim, self.law, self.share = dim, law, share
+        self.dim, self.prior, self.share = dim, prior, share
         self.categories, self.continuous = tuple(categories), continuous
         self.size = dim + sum(categories) + continuous
 
     def draw(
         self, n: int, device: torch.device, generator: torch.Generator | None = None
     ) -> Tensor:
-        """(n, size) from the law; from the global generator of the device if none is given."""
+        """(n, size) from the prior; from the global generator of the device if none is given."""
         options = {"device": device, "generator": generator}
-        if self.law == "normal":
+        if self.prior == "normal":
             z = noise.normal(n, self.dim, **options)
         else:
             z = noise.uniform(n, self.dim, **options)
-            z = z.mul_(2).sub_(1) if self.law == "uniform" else z
+            z = z.mul_(2).sub_(1) if self.prior == "uniform" else z
         if self.size == self.dim:
             return z
         codes = [
@@ -88,7 +88,7 @@ def deviations(draws: Tensor, steps: int = 10, reach: float = 3.0) -> Iterator[T
     """One latent dimension after the other through its range, all others at their means.
 
     Args:
-        draws: (n, d) from the law, of which mean and standard deviation are taken.
+        draws: (n, d) from the prior, of which mean and standard deviation are taken.
         steps: from one end to the other.
         reach: of the ends, in standard deviations.
 

@@ -9,14 +9,14 @@ from src.models.parts.latents import Latent, deviations
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("law", "std"), [("normal", 1.0), ("uniform", 3**-0.5)])
-def test_moments(law: str, std: float) -> None:
-    """Mean 0 and the law's standard deviation, within 5 standard errors of 40,000 draws."""
-    z = Latent(40, law).draw(1000, CPU, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("prior", "std"), [("normal", 1.0), ("uniform", 3**-0.5)])
+def test_moments(prior: str, std: float) -> None:
+    """Mean 0 and the prior's standard deviation, within 5 standard errors of 40,000 draws."""
+    z = Latent(40, prior).draw(1000, CPU, torch.Generator().manual_seed(0))
     assert z.shape == (1000, 40)
     assert abs(float(z.mean())) < 5 * std / 200
     assert abs(float(z.std()) - std) < 5 * std / 200
-    assert (z.abs().max() <= 1) == (law == "uniform")
+    assert (z.abs().max() <= 1) == (prior == "uniform")
     # Entries are independent.
     correlation = torch.corrcoef(z.T) - torch.eye(40)
     assert correlation.abs().max() < 5 / 1000**0.5

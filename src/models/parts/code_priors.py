@@ -1,6 +1,6 @@
-"""The law that an autoencoder's codes are drawn from when it is sampled: a slot.
+"""The prior that an autoencoder's codes are drawn from when it is sampled: a slot.
 
-A plain autoencoder has no law of z. One is fitted to the codes of training images (Ghosh et al.
+A plain autoencoder has no prior of z. One is fitted to the codes of training images (Ghosh et al.
 2020, "From Variational to Deterministic Autoencoders", sec. 4):
 
     normal     N(0, I), whatever the codes are
@@ -22,12 +22,12 @@ from src.errors import SettingError
 MOST_NUMBERS = 2**24  # of all covariances together, and of the codes' shares in components
 
 
-class CodeLaw(nn.Module):
+class CodePrior(nn.Module):
     """Remembers the latest codes, and fits and draws when asked.
 
     Args:
         latent_dim: length of the code.
-        law: see above; before any code has been seen it is `normal`.
+        prior: see above; before any code has been seen it is `normal`.
         components: of the mixture.
         memory: codes that are remembered.
     """
@@ -35,7 +35,7 @@ class CodeLaw(nn.Module):
     def __init__(
         self,
         latent_dim: int,
-        law: Literal["normal", "gaussian", "gmm"] = "gaussian",
+        prior: Literal["normal", "gaussian", "gmm"] = "gaussian",
         components: int = 10,
         memory: int = 10_000,
     ) -> None:
@@ -43,13 +43,13 @@ class CodeLaw(nn.Module):
         for setting, value, most in (("components", components, 1000), ("memory", memory, 10**6)):
             if not 1 <= value <= most:
                 raise SettingError(f"model.sampler.{setting}={value} must be from 1 to {most:,}.")
-        factors = components if law == "gmm" else int(law == "gaussian")
+        factors = components if prior == "gmm" else int(prior == "gaussian")
         if factors * latent_dim**2 > MOST_NUMBERS or components * memory > MOST_NUMBERS:
             raise SettingError(
-                f"model.sampler.law={law} of {latent_dim} numbers is too large here.\n"
+                f"model.sampler.prior={prior} of {latent_dim} numbers is too large here.\n"
                 "Use model/sampler=normal, or fewer components."
             )
-        self.law, self.components = law, components
+        self.prior, self.components = prior, components
         self.register_buffer("codes", torch.zeros(memory, latent_dim))
         self.register_buffer("seen", torch.tensor(0))
         self._fitted: tuple[int, tuple[Tensor, Tensor, Tensor | None]] | None = None
@@ -87,10 +87,10 @@ class CodeLaw(nn.Module):
             codes = self.codes[:seen].double()
             one = torch.ones(1, dtype=torch.double, device=codes.device)
             d = codes.shape[1]
-            if self.law == "normal" or len(codes) < 2:
-                law = one, codes.new_zeros(1, d), None
-            elif self.law == "gaussian" or len(codes) < 2 * self.components:
-                law = one, codes.mean(0)[None], _root(torch.cov(codes.mT).view(1, d, d))
+            if self.prior == "normal" or len(codes) < 2:
+                prior = one, codes.new_zeros(1, d), None
+            elif self.prior == "gaussian" or len(codes) < 2 * self.components:
+                prior = one, codes.mean(0)[None], _root(torch.cov(codes.mT).view(1, d, d))
             else:
                 mixture = GaussianMixture(self.components, random_state=0, reg_covar=1e-6)
                 try:
@@ -99,8 +99,8 @@ class CodeLaw(nn.Module):
                     raise SettingError(f"model.sampler: {str(error).partition('.')[0]}.") from error
                 fitted = (mixture.weights_, mixture.means_, mixture.covariances_)
                 weights, means, covariances = (torch.from_numpy(a).to(codes) for a in fitted)
-                law = weights, means, _root(covariances)
-            self._fitted = seen, law
+                prior = weights, means, _root(covariances)
+            self._fitted = seen, prior
         return self._fitted[1]
 
 
