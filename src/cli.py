@@ -36,12 +36,12 @@ def launch(
     """Run a command with the arguments of the command line.
 
     Args:
-        name: of the command and of its configuration, `conf/<name>.yaml`.
+        name: name of the command and of its configuration, `conf/<name>.yaml`.
         check: raises `SettingError` for settings that cannot work; must not import torch.
         run: does the work, given the configuration and the run's folder.
         arguments: instead of `sys.argv[1:]`.
-        sweep: does it for many runs at once, given the overrides of the command line and `check`, and
-            returns the exit status; None if the command cannot.
+        sweep: does the work for many runs, given the overrides and `check`, and returns the exit
+            status; None if the command has no sweeps.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):

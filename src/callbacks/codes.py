@@ -88,7 +88,7 @@ def draw(
     Args:
         model: with `encode` and `decode`.
         images: stored ones (n, c, h, w), with their classes if the model is conditional.
-        codes: of these, (n, d), on the CPU.
+        codes: codes of these, (n, d), on the CPU.
         labels: (n,), by which codes are coloured.
     """
     drawn = {"codes": scatter(codes, labels, model.spec.classes)}

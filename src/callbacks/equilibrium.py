@@ -34,7 +34,7 @@ class Equilibrium(Scheduled):
     Logs the greater of the two means as `d_prob/imbalance`.
 
     Args:
-        margin: how near to 1/2 D must be.
+        margin: largest distance of D to 1/2.
         patience: checks in a row at which it must be so.
         n: training samples, and as many generated ones, that D is asked about.
         every: samples seen between two checks; None is a hundredth of the budget.

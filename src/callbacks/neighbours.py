@@ -25,7 +25,7 @@ class Neighbours(Callback):
     Args:
         n: samples.
         k: nearest training images of each.
-        seed: of the codes.
+        seed: seed of the codes.
     """
 
     def __init__(self, n: int = 16, k: int = 4, seed: int = 0) -> None:
@@ -48,8 +48,8 @@ def picture(x: Tensor, reals: Tensor, k: int = 4, flip: bool = False) -> Image.I
     Args:
         x: samples (n, c, h, w) in [-1, 1].
         reals: stored images (m, c, h, w), uint8.
-        k: how many of them.
-        flip: whether the model has seen them mirrored as well.
+        k: number of neighbours.
+        flip: True if the model was trained on mirrored images too.
     """
     index, _ = nearest(x, reals, k, flip)
     shown = to_model(reals[index.T.flatten().cpu()])

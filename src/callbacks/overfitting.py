@@ -1,14 +1,13 @@
-"""D's probability on training, held-out and generated samples, by which an overfitting D shows.
+"""D's probability on training, held-out and generated samples, which show an overfitting D.
 
     d_prob/train        mean of D(x), as a probability, over x of the training split
     d_prob/held_out     the same over the test split, on which D was not trained
     d_prob/generated    the same over samples, by the weights that are scored
 
-A D that knows what real data look like says the same of the first two. One that learns its images
-memorises its images takes held-out data for fakes: the second curve leaves the first and follows the third
-(Karras et al. 2020, arXiv:2006.06676, fig. 1). What G learns from such a D is of no use any more.
-Of a loss that makes no probabilities (least squares, Wasserstein, hinge) it is the means of D's
-outputs that are compared.
+A D that generalises gives the first two the same probability. One that memorises its images takes
+held-out data for fakes: the second curve leaves the first and follows the third (Karras et al.
+2020, arXiv:2006.06676, fig. 1). The gradients that G gets from such a D are of no use any more. For
+a loss without probabilities (least squares, Wasserstein, hinge) means of D's outputs are logged.
 """
 
 from collections.abc import Iterator, Sequence

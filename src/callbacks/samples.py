@@ -41,7 +41,7 @@ class Samples(Scheduled):
         n: samples in a picture; None is 64 images or 1,000 points of a scatter plot.
         every: samples seen between two pictures; None is at 1/64, 1/32, 1/16 and then at each
             eighth of the budget. Untrained models are shown too.
-        seed: of the codes.
+        seed: seed of the codes.
     """
 
     def __init__(self, n: int | None = None, every: int | None = None, seed: int = 0) -> None:

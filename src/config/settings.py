@@ -14,7 +14,7 @@ class Wandb:
     Attributes:
         mode: `auto` goes online with a key and a server that answers, else offline.
         project: the runs' home.
-        group: what the runs of a sweep share.
+        group: W&B group of the runs of a sweep.
         tags: labels of your own, to filter by.
     """
 
@@ -30,7 +30,7 @@ class Trainer:
 
     Attributes:
         accelerator: `auto` takes a GPU if there is one.
-        devices: how many share each batch, which stays as large: GPUs, or processes on the CPU.
+        devices: number of ranks that share each batch, which stays as large: GPUs or processes.
         precision: `auto` is bfloat16 autocast where that is faster. float16 would need each
             player's loss scaled.
     """
@@ -45,10 +45,10 @@ class Train:
     """Top-level settings of `python -m src.train`, the same for every model and data set.
 
     Attributes:
-        seed: of weights, data order and noise.
+        seed: seed of weights, data order and noise.
         budget: samples to train on; each preset names its own.
         max_time: stop after this time of training: 90s, 10m, 1h30m. Scoring does not count.
-        existing: what to do with a run folder that exists: `continue` (a finished run returns its
+        existing: action for a run folder that exists: `continue` (a finished run returns its
             summary, an interrupted one goes on, another configuration is refused), `resume` (go on
             in spite of another configuration) or `restart` (from nothing).
     """
@@ -65,11 +65,11 @@ class Sample:
 
     Attributes:
         run: the run folder; it says everything about the model.
-        what: to draw.
+        what: picture to draw.
         n: samples, or rows of an interpolation; of a traversal, rows of each structured code
             (InfoGAN), or number of latent dimensions (autoencoders), if there are as many.
         label: class of a conditional model, by name or index.
-        seed: of the codes: the same seed gives the same picture.
+        seed: seed of the codes: the same seed gives the same picture.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours`.
         out: `.png` is a grid, `.gif` an animation, `.npz` an array, anything else a folder of PNGs.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
@@ -139,7 +139,7 @@ class Compare:
     Attributes:
         runs: a folder with runs below, a pattern such as outputs/*/dcgan, wandb:entity/project or
             wandb:entity/project/group for runs of Weights & Biases, or a list [a,b] of these.
-        by: what names a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
+        by: name of a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
             list of these; null puts together what differs in the seed only.
         metric: `fid`, or `fid10k_mnist`; null takes the headline number of each data set.
         x: a setting of numbers, such as model.objective.beta, for out=curves.png.

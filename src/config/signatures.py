@@ -30,7 +30,7 @@ class Parameter:
 
     Attributes:
         annotation: its syntax tree; None if there is none.
-        required: whether it has no default.
+        required: True if it has no default.
         module: in which the annotation's names have their meaning.
     """
 
@@ -45,7 +45,7 @@ class Slot(NamedTuple):
     Attributes:
         base: name of the class, as `module` imports it.
         module: file in which that name has its meaning.
-        partial: whether the argument is what makes such an object, `Callable[..., base]`.
+        partial: True if the argument is what makes such an object, `Callable[..., base]`.
     """
 
     base: str
@@ -112,7 +112,7 @@ def check_kind(path: str, target: str, slot: Slot) -> None:
     """Check that a class is what its slot takes, itself or one of its bases.
 
     Args:
-        path: of the node, for the message.
+        path: path of the node, for the message.
         target: dotted name of the class.
         slot: where it is to be put.
 

@@ -18,21 +18,21 @@ class DataModule(L.LightningDataModule, ABC):
     A subclass sets `spec` in its constructor and fills `splits` and `data_id` in `load`.
 
     Args:
-        spec: what the networks must know.
+        spec: kind, shape and classes of the data.
         batch_size: samples per batch of the training stream, over all ranks.
-        seed: of the order and of the flips.
+        seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
         workers: processes that read ahead if the data are not held in memory.
         in_memory: bytes up to which the training split is held on the device.
 
     Attributes:
         splits: "train", and "test" and "val" where they exist.
-        data_id: what the data are, in values that JSON can hold.
+        data_id: identity of the data, in values that JSON can hold.
         attributes: per split all labels that are known, (n, k), whichever of them is `y`.
-        attribute_names: of the k columns.
+        attribute_names: names of the k columns.
         factors: per split the numbers (n, k) that the samples were drawn by, where they are known;
             0 or 1, or continuous.
-        factor_names: of the k columns.
+        factor_names: names of the k columns.
         distribution: exact distribution of toy data, see `src/data/toy.py`; None of all others.
     """
 
@@ -99,7 +99,7 @@ def identity(
     """A `data_id`: which data these are, the same wherever and whenever they are read.
 
     Args:
-        name: of the data themselves: "digits" where these stand in for MNIST.
+        name: name of the data themselves: "digits" where these stand in for MNIST.
         source: "real" or "builtin".
         splits: as loaded.
         content: hash of all splits, labels included.

@@ -240,7 +240,7 @@ def decode(
 
     Args:
         root: the folder or zip.
-        names: of the images in it, in the order wanted.
+        names: names of the images in it, in the order wanted.
         cache: folder of the cache.
         name: for the file in the cache.
         resolution: side of the result in pixels.

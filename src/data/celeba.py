@@ -46,21 +46,21 @@ class CelebA(DataModule):
     """Faces, labelled by one of their attributes if wished.
 
     Args:
-        name: of the set, for records and for the cache.
+        name: name of the set, for records and for the cache.
         kind: images.
         channels: 3, or 1 for grey.
         resolution: side of the images in pixels, after crop and resize.
         labels: empty: `label` makes the classes.
         source: `real`, or `builtin` for drawn faces (`auto` is resolved before).
         root: the folder or zip.
-        cache: where decoded and drawn images are kept.
+        cache: folder of decoded and drawn images.
         label: the attribute that is the class, or None.
         crop: side of the centred square that is cut out, in pixels of the files; None takes the
             largest.
         resize: filter, antialiased, from that square to `resolution`.
         max_broken: share of the files that may be unreadable and are left out.
         batch_size: samples per batch.
-        seed: of the order and of the flips.
+        seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
         workers: see `DataModule`.
         in_memory: see `DataModule`.
@@ -248,7 +248,7 @@ def parse_table(path: str, text: str) -> tuple[tuple[str, ...], dict[str, int], 
 
     Args:
         path: for errors.
-        text: of the file: perhaps the count, perhaps the names of the columns, then a line for
+        text: text of the file: perhaps the count, perhaps the names of the columns, then a line for
             each image: its name, then integers.
 
     Returns:

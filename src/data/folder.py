@@ -26,20 +26,20 @@ class Folder(DataModule):
     """Images of a folder or zip.
 
     Args:
-        name: of the set, for records and for the cache.
+        name: name of the set, for records and for the cache.
         kind: images.
         channels: 3, or 1 for grey.
         resolution: side of the images in pixels, after crop and resize.
         labels: empty: the classes are the subfolders.
         source: `real`: nothing stands in for it.
         root: the folder or zip.
-        cache: where decoded images are kept.
+        cache: folder of decoded images.
         crop: side of the centred square that is cut out, in pixels of the files; None takes the
             largest.
         resize: filter, antialiased, from that square to `resolution`.
         max_broken: share of the files that may be unreadable and are left out.
         batch_size: samples per batch.
-        seed: of the order and of the flips.
+        seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
         workers: see `DataModule`.
         in_memory: see `DataModule`.
@@ -94,8 +94,8 @@ class ImageFiles:
         name: for the cache.
         cache: see `Folder`, as the rest.
         channels: 3 or 1.
-        resolution: of the result.
-        crop: of the centred square, or None.
+        resolution: resolution of the result.
+        crop: crop of the centred square, or None.
         resize: filter.
         max_broken: share that may be left out.
     """

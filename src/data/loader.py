@@ -30,9 +30,9 @@ class Stream:
         x: stored samples (n, ...): uint8 images, or floats that are already in the models' form.
         y: class indices (n,), or None.
         batch_size: samples per batch; may exceed n.
-        seed: of the order and of the flips, not negative.
+        seed: seed of the order and of the flips, not negative.
         flip: mirror each image left to right with probability 1/2.
-        device: where the batches are.
+        device: device of the batches.
         workers: processes that read ahead if the data do not fit; 0 reads in this process.
         in_memory: bytes up to which the data are held on the device.
         part: (k, r): of each batch only the k-th of r equal slices is handed out; its size must be

@@ -45,10 +45,10 @@ class MNIST(DataModule):
         resolution: 28 as stored; 32 pads with black; others are resized bilinearly.
         labels: names of the classes.
         source: `real`, or `builtin` for the digits (`auto` is resolved before).
-        root: where the files are or will be downloaded to.
+        root: folder of the files, or for their download.
         cache: not used: these files are read within a second.
         batch_size: samples per batch.
-        seed: of the order and of the flips.
+        seed: seed of the order and of the flips.
         flip: mirror at random; digits are not symmetric.
         workers: see `DataModule`.
         in_memory: see `DataModule`.
@@ -115,7 +115,7 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
     """Read an IDX file of uint8, gzipped or not.
 
     Args:
-        folder: where it is.
+        folder: its folder.
         name: without `.gz`.
         dimensions: that it must have.
 

@@ -64,7 +64,7 @@ class SlantedLand(DataModule):
         root: not used.
         cache: not used.
         batch_size: pictures per batch; the notebook takes one at a time.
-        seed: of the order, which is another in each round. (The notebook's is always the same.)
+        seed: seed of the order, which differs in each epoch. (The notebook's is always the same.)
 
     Attributes:
         distribution: with `sample`, `mean`, `cov` and `pictures`.

@@ -247,7 +247,7 @@ def arrange(names: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]
     Below that, subfolders are classes, if every image lies in one and there are two at least.
 
     Args:
-        names: of all images, sorted, relative; leading folders that all share are overlooked.
+        names: names of all images, sorted, relative; leading folders that all share are overlooked.
 
     Returns:
         The names of each split, and from each name to its class (empty if there are none).

@@ -37,7 +37,7 @@ class DataSpec:
 
     Attributes:
         kind: decides which networks `auto` chooses.
-        shape: of one sample, without the batch: (2,), (1, 28, 28).
+        shape: shape of one sample, without the batch: (2,), (1, 28, 28).
         classes: names of the classes in the order of their indices; empty if unlabelled.
         picture_shape: height and width, where points are small pictures and are shown as such:
             their numbers are pixels, row by row, from 0 (light) to 1 (dark).

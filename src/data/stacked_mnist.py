@@ -32,18 +32,18 @@ class StackedMNIST(MNIST):
     to train on are made of MNIST's training digits, those of the test split of its test digits.
 
     Args:
-        name: of the set whose images are stacked: `mnist`, `fashion_mnist`, `kmnist`, or a name of
-            your own for files under `root`.
+        name: set whose images are stacked: `mnist`, `fashion_mnist`, `kmnist`, or a name of your
+            own for files under `root`.
         kind: images.
         channels: 3.
         resolution: see `MNIST`.
         labels: names of the classes of a single image.
         source: `real`, or `builtin` for the digits (`auto` is resolved before).
-        root: where the files of the single images are or will be downloaded to.
+        root: folder of the single images' files, or for their download.
         cache: not used.
         size: images to train on; they take 2352 bytes of memory each, at 28 pixels.
         batch_size: samples per batch.
-        seed: of the order and of the flips.
+        seed: seed of the order and of the flips.
         flip: mirror at random; digits are not symmetric.
         workers: see `DataModule`.
         in_memory: see `DataModule`.

@@ -73,7 +73,7 @@ class Mixture:
 
     Args:
         centres: (k, d), all different.
-        std: of each coordinate around its centre.
+        std: standard deviation of each coordinate around its centre.
         weights: (k,), of the centres, with sum 1; None makes them equal.
 
     Attributes:
@@ -162,7 +162,7 @@ class Toy(DataModule):
         definition: whose parameters, see the top of this file.
         size: points to train on.
         batch_size: samples per batch.
-        seed: of the order.
+        seed: seed of the order.
 
     Attributes:
         distribution: with `sample`, `log_prob`, `mean`, `cov`, `modes` and `std`.

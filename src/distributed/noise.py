@@ -19,7 +19,7 @@ def normal(*shape: int, dim: int = 0, **options: Any) -> Tensor:
     """N(0, 1), by `torch.randn`.
 
     Args:
-        shape: of this rank's slice.
+        shape: shape of this rank's slice.
         dim: which dimension counts the samples.
         options: device, dtype, generator; the global one if none is given.
     """

@@ -40,7 +40,7 @@ def train_on_ranks(
         settings: checked and resolved.
         choices: the names of its presets and parts, for the record.
         run: locked by this process.
-        resume: whether its checkpoint is where to begin.
+        resume: True if its checkpoint is where to begin.
 
     Raises:
         SettingError, TrainingError: as a rank raised it, or if a rank was killed.

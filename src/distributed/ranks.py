@@ -47,8 +47,8 @@ def joined(rank: int, count: int, meeting: Path, device: torch.device) -> Iterat
     """Be one of the ranks for the time of a `with` block, which they leave together.
 
     Args:
-        rank: of this process.
-        count: of all, on this machine.
+        rank: number of this process.
+        count: number of ranks, all on this machine.
         meeting: file that does not exist, the same for all; they find each other by it.
         device: `cuda` stands for the GPU of the rank's number.
 

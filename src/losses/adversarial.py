@@ -27,7 +27,7 @@ class AdversarialLoss(ABC):
     """Base: the two sides, and what a logit means.
 
     Attributes:
-        needs_real: whether G's loss compares with fresh reals.
+        needs_real: True if G's loss compares with fresh reals.
         undecided: D's output of a sample that is as likely a real as a fake; None if the loss knows
             no such value.
     """

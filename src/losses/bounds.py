@@ -38,8 +38,8 @@ class Objective(ABC):
         Args:
             nll: -log p(x|z), (k, n).
             z: (k, n, d).
-            mean: of q(z|x), (n, d).
-            log_variance: of q(z|x), (n, d).
+            mean: mean of q(z|x), (n, d).
+            log_variance: log-variance of q(z|x), (n, d).
             progress: share of the budget that is done.
         """
 

@@ -34,7 +34,7 @@ class L1(CodePenalty):
     """Few units that are far from 0.
 
     Args:
-        weight: of the sum over the code.
+        weight: weight of the sum over the code.
     """
 
     def __init__(self, weight: float) -> None:
@@ -49,7 +49,7 @@ class KLSparsity(CodePenalty):
     """Each unit is active in a given share of the samples; for codes in [0, 1] (sigmoid).
 
     Args:
-        weight: of the sum over the code; the reconstruction is per image and summed over pixels.
+        weight: weight of the sum over the code; the reconstruction loss is a sum over pixels.
         target: mean activation.
     """
 
@@ -82,7 +82,7 @@ class Contractive(CodePenalty):
     One sigmoid layer has its norm in closed form, others by autograd.
 
     Args:
-        weight: of |dz/dx|^2.
+        weight: weight of |dz/dx|^2.
         probes: random directions v of the estimate E |v dz/dx|^2 for other encoders; None takes
             every unit of the code, which is exact and costs a backward pass for each.
     """

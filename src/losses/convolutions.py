@@ -34,7 +34,7 @@ class SlopeConvolutions(TorchFunctionMode):
     Within the block nobody asks for the gradient of weights, which would be computed all the same.
 
     Attributes:
-        slopes_only: whether that is so now.
+        slopes_only: True if that is so now.
     """
 
     slopes_only = False

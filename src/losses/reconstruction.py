@@ -27,7 +27,7 @@ class Reconstruction(nn.Module, ABC):
     """Base of reconstruction losses: the meaning of raw outputs, and their distance to the data.
 
     Attributes:
-        nats: whether the loss is a negative log-likelihood.
+        nats: True if the loss is a negative log-likelihood.
     """
 
     nats: bool
@@ -103,7 +103,7 @@ class Gaussian(SquaredError):
     """Pixels, or coordinates, with independent noise of one variance; a density in nats.
 
     Args:
-        variance: of images on the [0, 1] scale; `learned` makes its logarithm a weight, which finds
+        variance: variance of pixels in [0, 1]; `learned` makes its logarithm a weight, which finds
             the mean squared error (Rybkin et al. 2021, "Simple and Effective VAE Training").
         start: the variance that a learned one starts from.
     """

@@ -106,7 +106,7 @@ def score_all(scorers: Iterable[Scorer], model: GenerativeModel) -> Scores:
     """Score a model by several scorers, in their order.
 
     Args:
-        scorers: of this model.
+        scorers: scorers of this model.
         model: draws the samples, by the weights that are scored.
     """
     scores = Scores({}, {})

@@ -25,10 +25,10 @@ class ControlScorer(ModelScorer):
 
     Args:
         data: set up; its labels are the classifier's classes.
-        extractor: of the data's classes, or of attributes of which one is the class.
+        extractor: extractor of the data's classes, or of attributes of which one is the class.
         model: conditional, or a GAN whose latent has categorical codes.
         n: samples.
-        seed: of the samples.
+        seed: seed of the samples.
         batch_size: images at once.
     """
 

@@ -41,7 +41,7 @@ class DisentanglementScorer(ModelScorer):
         data: set up, with `factors` or `attributes`.
         model: with `encode`.
         n: images, evenly spaced; at most 5,000.
-        seed: of the forests.
+        seed: seed of the forests.
     """
 
     def __init__(

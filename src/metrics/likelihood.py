@@ -40,7 +40,7 @@ class LikelihoodScorer(ModelScorer):
         data: set up, of images.
         model: with `posterior`, `elbo_terms`, `log_weights` and `binarize`, see `VAE`.
         n: the most images, evenly spaced over the split; None takes all.
-        seed: of the draws from q, and of the binary pixels.
+        seed: seed of the draws from q, and of the binary pixels.
         importance_samples: values of k, one bound `iw<k>` for each.
         importance_images: the most images for these, which cost k decoded draws an image.
 

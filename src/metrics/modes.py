@@ -34,7 +34,7 @@ class ModesScorer(SampleScorer):
             number.
         extractor: a classifier of the single digits.
         n: samples.
-        seed: of the samples.
+        seed: seed of the samples.
         batch_size: channels classified at once; does not bear on the numbers.
 
 

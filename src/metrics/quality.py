@@ -98,8 +98,8 @@ def kernel_distance(
     Args:
         fake: features (n, d).
         real: features (m, d).
-        seed: of the subsets, drawn as torch-fidelity draws them.
-        subsets: how many.
+        seed: seed of the subsets, drawn as torch-fidelity draws them.
+        subsets: number of subsets.
         subset_size: samples of each side in a subset; smaller if there are fewer.
     """
     size = min(subset_size, len(fake), len(real))
@@ -125,8 +125,8 @@ def inception_score(logits: Tensor, seed: int, splits: int = 10) -> float:
 
     Args:
         logits: (n, classes).
-        seed: of the order in which samples are split (reals lie sorted by class).
-        splits: how many; p(y) is that of each split.
+        seed: seed of the order in which samples are split (reals lie sorted by class).
+        splits: number of splits, each with a p(y) of its own.
     """
     order = np.random.RandomState(seed).permutation(len(logits))
     log_p = logits[order].double().log_softmax(1)
@@ -173,9 +173,9 @@ class Reference(NamedTuple):
 
     Attributes:
         size: images embedded.
-        moments: of all of them.
+        moments: moments of all of them.
         features: (min(size, 10000), d), a fixed random choice.
-        logits: of the same, or None.
+        logits: logits of the same, or None.
     """
 
     size: int
@@ -192,9 +192,9 @@ class QualityScorer(SampleScorer):
             data get under the same protocol, recorded beside each number.
         extractor: embeds images.
         n: fakes. The k-NN metrics use the first 10,000.
-        seed: of the fakes, of KID's subsets and of IS's splits.
+        seed: seed of the fakes, of KID's subsets and of IS's splits.
         batch_size: images embedded at once; does not bear on the numbers.
-        metrics: of `METRICS`. IS is left out where the extractor has no classes.
+        metrics: metrics of `METRICS`. IS is left out where the extractor has no classes.
         cache: folder for what is kept of the reals.
     """
 

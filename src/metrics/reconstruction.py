@@ -30,7 +30,7 @@ class ReconstructionScorer(ModelScorer):
         reconstruct: images (n, c, h, w) in [-1, 1] to images of the same shape; it brings its input
             to where its weights are.
         batch_size: images at once.
-        conditional: whether `reconstruct` wants the labels (n,) too.
+        conditional: True if `reconstruct` wants the labels (n,) too.
     """
 
     def __init__(

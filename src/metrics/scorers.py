@@ -51,14 +51,14 @@ class Settings:
     Attributes:
         extractor: `auto`, `inception`, `classifier`, `exact` (the density of toy data) or `none`.
         weights: a file for the extractor: .safetensors of a classifier, .pth of Inception.
-        metrics: of images.
+        metrics: metrics of images.
         n: samples to score; None is as many as published: 10,000, of stacked MNIST 26,000. Also
             the most test images that are encoded.
         importance_samples: draws from q(z|x) in the bounds of a VAE's likelihood, one bound each.
         importance_images: the most test images of these bounds, since each is decoded that often.
-        seed: of all these samples.
+        seed: seed of all these samples.
         batch_size: images embedded at once.
-        cache: where features of reals and classifiers are kept.
+        cache: folder of the reals' features and of classifiers.
     """
 
     extractor: Literal["auto", "inception", "classifier", "exact", "none"]

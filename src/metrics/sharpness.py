@@ -31,7 +31,7 @@ class SharpnessScorer(SampleScorer):
     Args:
         data: set up, of images.
         n: samples, at most 2,000 of which are drawn.
-        seed: of the samples.
+        seed: seed of the samples.
     """
 
     def __init__(self, data: DataModule, n: int = MOST, seed: int = 0) -> None:

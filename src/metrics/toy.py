@@ -43,7 +43,7 @@ class ToyScorer(SampleScorer):
         data: with a `distribution`: `mean`, `cov`, `sample`, `modes`, `std`, and `log_prob` or
             `pictures`.
         n: samples.
-        seed: of the samples, and of the real ones that are scored for comparison.
+        seed: seed of the samples, and of the real ones that are scored for comparison.
     """
 
     def __init__(self, data: DataModule, n: int = 10_000, seed: int = 0) -> None:
@@ -127,7 +127,7 @@ def mode_metrics(x: Tensor, modes: Tensor, std: float, weights: Tensor) -> dict[
     Args:
         x: points (n, d).
         modes: centres (k, d).
-        std: of each coordinate around a centre.
+        std: standard deviation of each coordinate around a centre.
         weights: true shares (k,) of the modes.
     """
     distance, nearest = torch.cdist(x, modes).min(1)

@@ -1,10 +1,10 @@
 """Autoencoders: reconstruct x from a code (Goodfellow, Bengio & Courville 2016, ch. 14).
 
-    x -> corruption -> encoder -> z -> decoder -> x',     step down  loss(x', x) + code penalty
+    x -> corruption -> encoder -> z -> decoder -> x',     minimise  loss(x', x) + code penalty
 
-What keeps the code from being a copy is a slot: few numbers (undercomplete), a penalty (sparse,
-contractive), or a corrupted input (denoising). Two linear maps and the squared error find the
-subspace of principal component analysis. The prior of z, to draw samples, is fitted to the codes.
+A slot keeps the code from being a copy of x: few latent dimensions (undercomplete), a penalty
+(sparse, contractive), or a corrupted input (denoising). Two linear maps and the squared error find
+the subspace of principal component analysis. A prior of z, for sampling, is fitted to the codes.
 """
 
 from collections.abc import Callable
@@ -27,17 +27,17 @@ class Autoencoder(GenerativeModel):
     """One encoder, one decoder, one step.
 
     Args:
-        spec: what the data look like.
-        seed: of initialisation and noise.
+        spec: kind, shape and classes of the data.
+        seed: seed of initialisation and noise.
         latent_dim: length of the code.
         encoder: `(shape, outputs) -> network`.
         decoder: `(latent_dim, shape) -> network` with raw outputs.
         reconstruction: what they mean and how they are compared, `src/losses/reconstruction.py`.
-        corruption: of what the encoder sees in training, see `src/transforms/corruptions.py`.
+        corruption: corruption of the encoder's input, see `src/transforms/corruptions.py`.
         code_penalty: added to the loss, see `src/losses/code_penalties.py`.
         sampler: `(latent_dim) -> prior of the code`, see `src/models/parts/code_priors.py`.
         optimizer: `parameters -> optimiser` of both.
-        schedule: of the learning rate on the samples seen; None keeps it.
+        schedule: schedule of the learning rate on the samples seen; None keeps it.
         clip: norm to which the gradient is cut; None leaves it.
     """
 

@@ -36,8 +36,8 @@ class GenerativeModel(L.LightningModule, ABC):
     (through `self.make_optimizers`), `latents` and `decode`.
 
     Args:
-        spec: what the data look like.
-        seed: of all noise in training.
+        spec: kind, shape and classes of the data.
+        seed: seed of all noise in training.
 
     Attributes:
         samples_seen: the clock: real samples shown to D or to the autoencoder.
@@ -47,9 +47,9 @@ class GenerativeModel(L.LightningModule, ABC):
         terms: means of the recorded terms, such as losses.
         watch_gradients: record each player's gradient norm; the gradients callback asks for it.
         budget: samples that the run is meant to last; schedules refer to it.
-        schedule: of learning rates and other strengths; None keeps them.
+        schedule: schedule of learning rates and other strengths; None keeps them.
         clip: norm to which a player's gradient is cut; None leaves it.
-        conditional: whether samples are drawn for a class.
+        conditional: True if samples are drawn for a class.
         stages: stages of the training, in their order; empty in most families.
     """
 
@@ -179,7 +179,7 @@ class GenerativeModel(L.LightningModule, ABC):
         """Backward, step, clear: the one place where a player's weights change.
 
         Args:
-            name: of the player.
+            name: name of the player.
             loss: scalar; gradients of other players' weights must have been frozen before.
         """
         # Each step back is in the precision of its step forward; autocast would besides round the
@@ -256,7 +256,7 @@ class GenerativeModel(L.LightningModule, ABC):
         Neither the training mode nor the global random generator is changed by it.
 
         Args:
-            n: how many.
+            n: number of samples.
             labels: (n,), for conditional models; None takes the classes in turn.
             seed: the same seed gives the same latents; None draws afresh.
             batch_size: decoded at once; fewer of samples with millions of numbers.

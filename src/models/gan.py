@@ -1,12 +1,13 @@
 """Generative adversarial networks: D steps, then a G step (Goodfellow et al. 2014, algorithm 1).
 
     repeat:  d_steps times:  draw x from the data and z from the prior,
-                             step D down  loss.d(D(x), D(G(z))) + auxiliary + penalty
-             once:           draw z,  step G down  loss.g(D(G(z))) + auxiliary
+                             minimise over D  loss.d(D(x), D(G(z))) + auxiliary + penalty
+             once:           draw z,
+                             minimise over G  loss.g(D(G(z))) + auxiliary
 
 Everything that distinguishes one GAN from another is a slot of this module: networks, condition,
-latent prior, loss, penalty, auxiliary head, augmentation, optimisers, schedule, average. A variant is
-a preset that fills them (`conf/model/`).
+prior, loss, penalty, auxiliary head, augmentation, optimisers, schedule, average. A variant is a
+preset that fills them (`conf/model/`).
 """
 
 from collections.abc import Callable
@@ -36,16 +37,16 @@ class Burst:
     """Iterations in which D takes more steps: at the start, and now and then (WGAN's code).
 
     Args:
-        steps: of D in such an iteration.
-        share: of the budget, from the start, in which every iteration is one.
-        every: later each that many iterations; 0 is never.
+        steps: D's steps in such an iteration.
+        share: share of the budget, from the start, in which every iteration has more steps.
+        every: later one in so many iterations has them; 0 is never.
     """
 
     def __init__(self, steps: int, share: float, every: int = 0) -> None:
         self.steps, self.share, self.every = steps, share, every
 
     def now(self, model: GenerativeModel) -> bool:
-        """True if the coming iteration is one."""
+        """True if D takes more steps in the coming iteration."""
         periodic = self.every > 0 and model.iteration % self.every == 0
         return model.progress < self.share or periodic
 
@@ -54,23 +55,23 @@ class GAN(GenerativeModel):
     """One generator, one discriminator, alternating steps.
 
     Args:
-        spec: what the data look like.
-        seed: of initialisation and noise.
+        spec: kind, shape and classes of the data.
+        seed: seed of initialisation and noise.
         generator: `(latent_dim, shape) -> network`, from z (n, latent_dim) to samples.
         discriminator: `(shape) -> network`, from samples to a `Critique`.
         condition: conditioning of both on the class, see `src/models/parts/conditions.py`.
-        latent: the prior of z.
+        latent: z and its prior.
         loss: the adversarial loss, see `src/losses/adversarial.py`.
         penalty: added to D's loss, see `src/losses/penalties.py`.
         auxiliary: `(features, classes, latent) -> heads`, see `src/models/parts/auxiliary.py`.
-        augment: what D sees samples through, see `src/transforms/augment.py`.
+        augment: augmentation of D's input, see `src/transforms/augment.py`.
         g_optimizer: `parameters -> optimiser` of G.
         d_optimizer: the same of D.
-        schedule: of learning rates and other strengths on the samples seen; None keeps them.
+        schedule: changes of learning rates and other strengths; None keeps them.
         ema: `network -> EMA`, the average of G that is sampled; None samples G itself.
         d_steps: D's steps per iteration.
         burst: iterations with more of them.
-        packing: samples that D judges together, stacked along the channels
+        packing: samples that D classifies together, stacked along the channels
             (PacGAN, Lin et al. 2018); d_steps, batch and clock stay in single samples.
         clip: norm to which each player's gradient is cut; None leaves it.
     """
@@ -140,7 +141,7 @@ class GAN(GenerativeModel):
     def iterate(self, draw: Draw) -> None:
         start = self.samples_seen
         # A loss that compares with reals gets fresh ones, and so fakes of their classes; the clock
-        # counts only those that D learns from.
+        # counts only the reals that D is trained on.
         needs_real = self.adversary.loss.needs_real
         share = self.latent.share and not needs_real
         for _ in range(self.burst.steps if self.burst and self.burst.now(self) else self.d_steps):
@@ -158,23 +159,23 @@ class GAN(GenerativeModel):
             self.ema.update(self.generator, self.samples_seen - start, self.samples_seen)
 
     def reals(self, draw: Draw) -> tuple[Tensor, Tensor | None]:
-        """Samples of the data, and their classes for a conditional model."""
+        """Draw samples of the data, and their classes for a conditional model."""
         batch = draw()
         return batch.x, batch.y if self.conditional else None
 
     def fakes(self, n: int, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Samples of G, and the codes that they are made from."""
+        """Draw samples of G and their latents."""
         z = self.latent.draw(n, self.device)
         return self.generator(z, y), z
 
     def d_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
-        """Step D on reals and fakes."""
+        """Take one step of D."""
         terms, shown = self.adversary.d_terms(real, fake, y, z, step=self.updates["d"])
         self.update("d", self.total(terms, shown))
         self.adversary.after_d_step()
 
     def g_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
-        """Step G through a frozen D."""
+        """Take one step of G, with D frozen."""
         with freeze(self.adversary):
             self.update("g", self.total(self.adversary.g_terms(fake, real, y, z)))
 
@@ -182,7 +183,7 @@ class GAN(GenerativeModel):
         return self.latent.draw(n, self.device, self.make_random_generator(seed))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes to samples, by the average of G where there is one.
+        """Map latents to samples, by the average of G where there is one.
 
         Args:
             z: (n, latent size).

@@ -1,16 +1,16 @@
 """Greedy learning, layer by layer, and then of all layers together (Hinton & Salakhutdinov 2006;
 Bengio et al. 2007).
 
-    for each layer k = 1 ... L:   v = what the layers below make of x; they stay as they are
-                                  step layer k down  its loss of v
+    for each layer k = 1 ... L:   v = output of the layers below for x; they are frozen
+                                  minimise the layer's own loss of v over layer k
     copy all layers into one network
-        reconstruct:              step it down  loss(decode(encode(x)), x)
-        classify:                 step a softmax layer on the code down  cross-entropy(y)
-                                  step it and all layers down the same
+        reconstruct:              minimise  loss(decode(encode(x)), x)  over all layers
+        classify:                 minimise  cross-entropy(y)  over a softmax layer on the code,
+                                  then over it and all layers
 
-Each line with "step" is a stage: a share of the budget, with an optimiser of its own. How a layer
-learns is a slot: as an autoencoder (stacked autoencoders; denoising with a corruption) or as a
-restricted Boltzmann machine. So is what comes last. Without pretraining the same network starts
+Each "minimise" is a stage: a share of the budget, with an optimiser of its own. The training of a
+layer is a slot: as an autoencoder (stacked autoencoders; denoising with a corruption) or as a
+restricted Boltzmann machine. So is the fine-tuning. Without pretraining the same network starts
 from the same random weights.
 """
 
@@ -41,24 +41,25 @@ Optimizer = Callable[..., torch.optim.Optimizer]
 
 
 class Layerwise(GenerativeModel):
-    """A stack of shallow learners, and the deep network that it becomes.
+    """A stack of layers that are trained one by one, and the deep network made of them.
 
     Args:
-        spec: what the data look like: images.
-        seed: of initialisation and noise, and of the labelled images if only some are.
+        spec: shape and classes of the images.
+        seed: seed of initialisation and noise, and of the labelled images if only some are.
         hidden: widths from the first hidden layer to the code.
         learner: `(visible, hidden, linear) -> layer`, see `src/networks/shallow.py` and `rbm.py`.
         finetune: `(stack, classes) -> network`, see `src/models/parts/finetuning.py`.
-        reconstruction: what raw outputs mean and how they are compared when all layers learn to
-            reconstruct, see `src/losses/reconstruction.py`.
-        corruption: of what a layer sees while it learns alone, see `src/transforms/corruptions.py`.
-        sampler: `(latent_dim) -> prior of the code`; it sees codes once the last layer learns.
+        reconstruction: reconstruction loss when all layers are trained together, see
+            `src/losses/reconstruction.py`.
+        corruption: corruption of a layer's input while it is trained alone, see
+            `src/transforms/corruptions.py`.
+        sampler: `(latent_dim) -> prior of the code`, fitted once the last layer is trained.
         learner_optimizer: `parameters -> optimiser` of a layer.
         finetune_optimizer: the same of the network at the end.
         code_optimizer: the same of the last layer; None takes `learner_optimizer`.
         code: units of the last layer; the others are sigmoid units.
         pretrain: share of the budget in which layers learn alone, each as long as the others.
-        schedule: of the learning rate within each stage; None keeps it.
+        schedule: schedule of the learning rate within each stage; None keeps it.
         clip: norm to which the gradient is cut; None leaves it.
     """
 

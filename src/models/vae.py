@@ -30,8 +30,8 @@ class VAE(GenerativeModel):
     """Encoder, reparametrised sample, decoder.
 
     Args:
-        spec: what the data look like.
-        seed: of initialisation and noise.
+        spec: kind, shape and classes of the data.
+        seed: seed of initialisation and noise.
         latent_dim: length of z.
         encoder: `(shape, outputs) -> network`; asked for 2 x latent_dim outputs.
         decoder: `(latent_dim, shape) -> network` with raw outputs.
@@ -40,7 +40,7 @@ class VAE(GenerativeModel):
         optimizer: `parameters -> optimiser` of both.
         condition: conditioning of both on the class, by concatenation, see
             `src/models/parts/conditions.py`.
-        schedule: of the learning rate on the samples seen; None keeps it.
+        schedule: schedule of the learning rate on the samples seen; None keeps it.
         clip: norm to which the gradient is cut; None leaves it.
     """
 

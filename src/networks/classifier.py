@@ -45,7 +45,7 @@ class Classifier(nn.Module):
     """Images to 64 features and `outputs` logits.
 
     Args:
-        channels: of the input.
+        channels: channels of the input.
         size: height and width of the input; above 32 there is a fourth block in front.
         outputs: classes (softmax) or attributes (sigmoid).
     """
@@ -101,9 +101,9 @@ def train_classifier(data: DataModule, path: Path, samples: int = 240_000, seed:
 
     Args:
         data: set up. Accuracy is measured on its test split, or on "train" if it has none.
-        path: of the safetensors file to write.
+        path: path of the safetensors file to write.
         samples: images shown, counted with repetition.
-        seed: of the training.
+        seed: seed of the training.
 
     Returns:
         The accuracy in [0, 1]: of classes, or the mean of the attributes'.
@@ -147,7 +147,7 @@ def fit(train: Split, outputs: int, samples: int, seed: int, batch_size: int = 1
             0/1 attributes (n, k), learned by binary cross-entropy each.
         outputs: classes or attributes.
         samples: images shown, counted with repetition.
-        seed: of weights and order.
+        seed: seed of weights and order.
         batch_size: images per step.
 
     Returns:
@@ -186,7 +186,7 @@ def save_classifier(model: Classifier, path: Path, **about: object) -> None:
 
     Args:
         model: to save.
-        path: of the safetensors file.
+        path: path of the safetensors file.
         about: at least `name`, `labels` and `outputs` ("classes" or "attributes"), and what else
             is known: accuracy, data ...
 

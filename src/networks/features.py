@@ -61,7 +61,7 @@ class Extractor(nn.Module):
         resize: method that resizes images to the network's input.
 
     Attributes:
-        kid_unit: whether KID sees the features over the root of the reals' mean square. Its kernel
+        kid_unit: True if KID sees the features over the root of the reals' mean square. Its kernel
             (x.y / d + 1)^3 is made for Inception's features, of mean square below 1; of larger ones
             it knows only the cube.
     """

@@ -67,12 +67,12 @@ class MLPGenerator(Generator):
 
     Args:
         latent_dim: length of z.
-        shape: of one sample.
+        shape: shape of one sample.
         hidden: widths of the hidden layers; none makes an affine map.
         activation: between layers.
         init: see `MLP`.
         norm: before each activation.
-        output: of the last layer; `auto` is tanh for images and identity for points.
+        output: output of the last layer; `auto` is tanh for images and identity for points.
         classes: none; labels are brought in by concatenation.
     """
 
@@ -103,7 +103,7 @@ class MLPDiscriminator(Discriminator):
     """Samples (n, *shape) to a `Critique`.
 
     Args:
-        shape: of one sample.
+        shape: shape of one sample.
         hidden: widths of the hidden layers; with none, D is one neuron.
         activation: after each hidden layer.
         init: see `MLP`.
@@ -138,12 +138,12 @@ class MLPEncoder(Encoder):
     """Samples (n, *shape) to codes (n, outputs).
 
     Args:
-        shape: of one sample.
+        shape: shape of one sample.
         outputs: length of the code, or what the model asks for (a VAE: mean and log-variance).
         hidden: widths of the hidden layers; none makes one layer.
         activation: between layers.
         init: see `MLP`.
-        output: of the last layer.
+        output: output of the last layer.
         unit: the first layer sees (x + 1) / 2. Where most pixels are background, at -1, its weights
             act together like one large bias, which slows Adam down.
 
@@ -182,7 +182,7 @@ class MLPDecoder(Decoder):
 
     Args:
         latent_dim: length of the code.
-        shape: of one sample.
+        shape: shape of one sample.
         hidden: widths of the hidden layers.
         activation: between layers.
         init: see `MLP`.

@@ -110,7 +110,7 @@ class R3GANGenerator(Generator):
         widths: channels of the stages from the image down to 4 px, the last one repeated for those
             that are not named; None is as published: 768 to 32 px, 384 and 768 at 64 px.
         blocks: per stage.
-        expansion: of the width inside of a block.
+        expansion: growth of the width inside of a block.
         group_size: channels per group of the 3x3 convolutions.
         classes: none; labels are brought in by concatenation.
     """
@@ -151,9 +151,9 @@ class R3GANDiscriminator(Discriminator):
 
     Args:
         shape: (c, r, r) of one image.
-        widths: as of `R3GANGenerator`.
+        widths: see `R3GANGenerator`.
         blocks: per stage.
-        expansion: of the width inside of a block.
+        expansion: growth of the width inside of a block.
         group_size: channels per group of the 3x3 convolutions.
         classes: none; labels are brought in around it.
 

@@ -27,8 +27,8 @@ class RBM(Shallow):
     Args:
         visible: number of visible units.
         hidden: number of hidden units.
-        linear: whether the hidden units are linear.
-        std: of the weights' start.
+        linear: True for linear hidden units.
+        std: standard deviation of the weights' start.
         weight_cost: half of it times |W|^2 is added to the loss; biases are free.
     """
 

@@ -23,7 +23,7 @@ class Shallow(nn.Module, ABC):
     Args:
         visible: number of visible units.
         hidden: number of hidden units.
-        linear: whether the hidden units are linear.
+        linear: True for linear hidden units.
 
     Attributes:
         weight: W, (hidden, visible).
@@ -63,7 +63,7 @@ class Shallow(nn.Module, ABC):
 
         Args:
             v: visible units (n, visible) in [0, 1].
-            corruption: of what the way up sees of them.
+            corruption: corruption of the encoder's input.
         """
 
 
@@ -77,8 +77,8 @@ class ShallowAutoencoder(Shallow):
     Args:
         visible: number of visible units.
         hidden: number of hidden units.
-        linear: whether the hidden units are linear.
-        tied: whether the way down has the way up's weights.
+        linear: True for linear hidden units.
+        tied: True if the decoder has the encoder's weights, transposed.
     """
 
     def __init__(self, visible: int, hidden: int, linear: bool = False, tied: bool = True) -> None:

@@ -25,7 +25,7 @@ class Stack(nn.Module):
 
     Args:
         layers: from the pixels to the code.
-        shape: of one image.
+        shape: shape of one image.
         gain: from the logits of pixels to what the reconstruction loss takes for raw outputs.
     """
 

@@ -30,7 +30,7 @@ def page(codes: Tensor, labels: Tensor | None, classes: Sequence[str], images: T
         codes: (n, 2 or 3), on the CPU.
         labels: (n,), indices of classes; None draws all in one colour.
         classes: names of the classes.
-        images: what the codes are of, (n, 1 or 3, h, w), uint8. The first ones are carried along.
+        images: images of the codes, (n, 1 or 3, h, w), uint8. The first ones are carried along.
     """
     classes = [] if labels is None else [escape.line(name) for name in classes]
     data = {

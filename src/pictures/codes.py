@@ -32,7 +32,7 @@ def principal_components(z: Tensor, k: int = 2) -> tuple[Tensor, float]:
 
     Args:
         z: (n, d), d >= k.
-        k: how many.
+        k: number of classes.
 
     Returns:
         (n, k), centred, float64, each component's largest entry positive; a share in [0, 1].
@@ -129,7 +129,7 @@ def first_weights(encoder: nn.Module, shape: Sequence[int]) -> Tensor | None:
 
     Args:
         encoder: its layers are taken in the order in which they were made.
-        shape: of an image, (c, h, w); c is 1 or 3.
+        shape: shape of an image, (c, h, w); c is 1 or 3.
     """
     layers = (m for m in encoder.modules() if isinstance(m, nn.Linear | nn.Conv2d))
     layer = next(layers, None)
@@ -150,7 +150,7 @@ def filters(weights: Tensor, most: int = 100) -> Image.Image:
 
     Args:
         weights: (k, 1 or 3, h, w).
-        most: how many.
+        most: largest number.
     """
     order = weights.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:most]
     shown = weights[order].float()
@@ -174,7 +174,7 @@ def interpolations(x: Tensor, codes: Tensor, decode: Decode, steps: int = 10) ->
 
     Args:
         x: (n, 2, 1 or 3, h, w) in [-1, 1].
-        codes: of these, (n, 2, d).
+        codes: codes of these, (n, 2, d).
         decode: (n x steps, d), row by row, to images (n x steps, 1 or 3, h, w).
         steps: from the first code to the second, both included.
     """

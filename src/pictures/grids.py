@@ -212,7 +212,7 @@ def animate(frames: Sequence[tuple[str, Image.Image]], path: Path, width: int = 
 
     Args:
         frames: labels and images, in order.
-        path: of the file.
+        path: path of the file.
         width: the most that a frame is wide, in pixels.
     """
     shown = [labelled(image, label, width) for label, image in frames]
@@ -246,7 +246,7 @@ def beside(parts: Sequence[Image.Image], columns: int | None = None, gap: int = 
     """Pictures side by side on white, not enlarged.
 
     Args:
-        parts: of one mode; those of a row share its upper edge.
+        parts: parts of one mode; those of a row share its upper edge.
         columns: pictures per row; None puts all into one.
         gap: pixels between pictures, and between rows.
     """

@@ -22,7 +22,7 @@ def draw(comparison: Comparison, x: str, y: Sequence[str], kind: str) -> bytes:
     """The picture of the first table in which the setting varies, as a file of that kind.
 
     Args:
-        comparison: of runs that differ in the setting.
+        comparison: comparison of runs that differ in the setting.
         x: its name, such as `model.objective.beta`; the last part is enough if it is the only one.
         y: bare names of numbers, such as `mse`, or whole ones; empty takes all that differ.
         kind: .png, .svg or .pdf.

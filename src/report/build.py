@@ -61,7 +61,7 @@ def compare(
     Args:
         records: finished runs.
         left_out: runs that are not.
-        by: what names a group, see `naming.get_values`; nothing means everything but the seed.
+        by: settings that name a group, see `naming.get_values`; empty: all but the seed.
         metric: `fid`, or `fid10k_mnist`; None takes each data set's headline number.
 
     Raises:

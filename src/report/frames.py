@@ -38,8 +38,8 @@ def add_pictures(comparison: Comparison, records: Mapping[str, Record], megabyte
     """Give the first run of each group its pictures.
 
     Args:
-        records: of the runs, by their place.
-        megabytes: of all pictures; they are made as small as it takes, down to the last of SIZES.
+        records: records of the runs, by their folder.
+        megabytes: size of all pictures; they are scaled down to it, at most to the last of SIZES.
     """
     firsts = {group.runs[0] for table in comparison.tables for group in table.groups}
     runs = [run for run in comparison.runs if run.id in firsts and run.folder in records]

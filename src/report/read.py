@@ -29,7 +29,7 @@ class Record:
     Attributes:
         place: its folder, or its path at Weights & Biases.
         settings: its configuration.
-        summary: as in summary.json.
+        summary: content of summary.json.
         clock: samples seen and seconds of training, at the times when both were logged.
         frames: gives the samples seen and the file of each picture drawn from the fixed codes.
     """

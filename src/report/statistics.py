@@ -45,10 +45,10 @@ class Differences:
         samples: two groups or more, each of two numbers or more (its seeds).
 
     Attributes:
-        difference: of the means.
+        difference: difference of the means.
         p: the larger one of the two tests; NaN if no group has any spread.
         bartlett: p of the hypothesis that the variances are equal.
-        fallback: whether Games-Howell took the place of Welch's t.
+        fallback: True if Games-Howell took the place of Welch's t.
 
     Raises:
         ValueError: if there are fewer groups, or numbers in one.

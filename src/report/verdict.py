@@ -41,7 +41,7 @@ def judge(
 
     Args:
         groups: the best mean first; their `letters` are set.
-        samples: of each group a number for each seed.
+        samples: for each group, a number for each seed.
         log: compare ratios, unless a value is not positive.
         label: the metric's name for readers.
     """

@@ -20,7 +20,7 @@ def log(comparison: Comparison, settings: Mapping[str, Any], folder: Path) -> No
     Args:
         comparison: with its pictures.
         settings: `mode`, `project` and `group`, see `src.config.settings.CompareWandb`.
-        folder: where W&B keeps its files.
+        folder: folder of W&B's files.
 
     Raises:
         SettingError: for `mode=online`, if W&B cannot be reached.

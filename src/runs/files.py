@@ -20,9 +20,9 @@ def write_atomically(path: Path, content: str | bytes, cure: str = CURE) -> None
     """Write a file so that it is either the old one or the new one, whatever happens.
 
     Args:
-        path: of the file; its folder is made if need be.
+        path: path of the file; its folder is made if need be.
         content: all of it.
-        cure: what the error says can be done.
+        cure: last line of the error.
 
     Raises:
         SettingError: if the disk is full or the folder cannot be written.

@@ -109,10 +109,10 @@ class Run:
         """Plain values of a file of the folder, checked against a shape by `stored.expect`.
 
         Args:
-            name: of the file.
-            shape: what they must be.
-            absent: what stands for a file that is not there.
-            cure: what to do if it is damaged.
+            name: name of the file.
+            shape: expected shape, see `expect`.
+            absent: value for a file that does not exist.
+            cure: advice for a damaged file.
 
         Raises:
             SettingError: naming the file, if it is damaged.

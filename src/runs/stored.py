@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 
     Attributes:
         size: bytes of the file.
-        depth: of values inside of each other.
+        depth: depth of values inside of each other.
         nodes: values altogether.
     """
 
@@ -65,9 +65,9 @@ def read_bytes(path: Path, most: int = FILE.size, flags: int = 0) -> bytes:
     """The content of a regular file; a pipe or a device is never waited for.
 
     Args:
-        path: of the file.
+        path: path of the file.
         most: bytes of it.
-        flags: of `os.open`, beside those for reading.
+        flags: flags of `os.open`, beside those for reading.
 
     Raises:
         OSError: if there is none, or it cannot be read.
@@ -97,7 +97,7 @@ def read_png(path: Path, edge: int | None = None) -> "Image.Image":  # noqa: F82
     """A picture (RGB) of a run, or its upper left corner.
 
     Args:
-        path: of a PNG file, and no link.
+        path: path of a PNG file, and no link.
         edge: side of the corner in pixels.
 
     Raises:

@@ -25,11 +25,11 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: of the run: its folder below the outputs, or its overrides if it has none.
+        name: name of the run: its folder below the outputs, or its overrides if it has none.
         state: running, waiting, finished, failed, interrupted, or what a sweep knows better.
         seen: samples.
         budget: samples to come to.
-        seconds: of training.
+        seconds: seconds of training.
         left: seconds to go; None if that is not known.
         scores: the last headline numbers.
         note: a reason, a stage.

@@ -26,7 +26,7 @@ class Launcher(ABC):
     """Starts runs.
 
     Attributes:
-        slots: how many runs at a time.
+        slots: number of runs at a time.
     """
 
     slots: int
@@ -62,7 +62,7 @@ class Joblib(Launcher):
         n_jobs: runs at a time, counted as joblib does (-1 is one per core that this process may
             use); None is one per GPU if there are any, else one per core. More runs than GPUs
             share them in turn.
-        threads: of each run; None is cores / n_jobs.
+        threads: threads of each run; None is cores / n_jobs.
     """
 
     def __init__(self, n_jobs: int | None = None, threads: int | None = None) -> None:
@@ -90,8 +90,8 @@ class Ray(Launcher):
 
     Args:
         address: of a running cluster, such as `auto` or `ray://host:10001`; None starts one here.
-        num_cpus: of each run, which are its threads too.
-        num_gpus: of each run, also a share such as 0.25; None is 1 if the cluster has GPUs.
+        num_cpus: CPUs of each run, which are its threads too.
+        num_gpus: GPUs of each run, also a share such as 0.25; None is 1 if the cluster has GPUs.
         n_jobs: runs at a time; None is as many as the cluster has room for.
         init: further arguments of `ray.init`.
     """
@@ -167,7 +167,7 @@ class Submitit(Launcher):
         cpus_per_task: cores of a run, which are its threads too.
         gpus_per_node: GPUs of a run.
         mem_gb: memory of a run.
-        name: of the jobs.
+        name: name of the jobs.
         max_num_timeout: how often a job that ran out of time is queued again.
         parameters: further ones as submitit spells them, such as `slurm_partition`.
     """

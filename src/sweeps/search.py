@@ -1,7 +1,7 @@
 """Runs of a sweep: all combinations of the overrides' choices, or Optuna's proposals.
 
-A source gives the overrides of one run after the other, and is told what became of each. Words are in
-Hydra's syntax: `seed=0,1,2`, `seed=range(3)`, `model=choice(gan,dcgan)`; for Optuna also
+A source gives the overrides of one run after the other, and gets the result of each. Overrides are
+in Hydra's syntax: `seed=0,1,2`, `seed=range(3)`, `model=choice(gan,dcgan)`; for Optuna also
 `model.g_optimizer.lr=tag(log,interval(1e-5,1e-2))`.
 """
 
@@ -26,7 +26,7 @@ class Trial:
     """One run of a sweep.
 
     Attributes:
-        overrides: all that are given for it, those of the sweep's choices among them.
+        overrides: all overrides of the run, those of the sweep's choices among them.
     """
 
     def __init__(self, overrides: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Trial:
         return False
 
     def tell(self, outcome: Outcome, summary: Mapping[str, Any]) -> str | None:
-        """Take what became of it, and the run's summary.json; returns what is to be added."""
+        """Take the result and the run's summary.json; return a remark for the table, or None."""
         return None
 
 
@@ -46,7 +46,7 @@ class Source(ABC):
 
     Attributes:
         max_batch_size: at most so many runs at a time.
-        aim: what is sought, as overrides; with another one it is another sweep.
+        aim: the target of the search, as overrides; with another one it is another sweep.
     """
 
     max_batch_size: int | None = None
@@ -112,14 +112,13 @@ class Optuna(Source):
     Args:
         params: the space, as `key: choices`; the command line has the last word.
         n_trials: runs that end, by themselves or early.
-        metric: of summary.json, `fid10k_mnist` or just `fid`; None is the headline, `fid` where
-            there is one.
-        direction: of what is better.
+        metric: a number of summary.json, `fid10k_mnist` or just `fid`; None is the headline number.
+        direction: better direction of the metric.
         sampler: tree-structured Parzen estimator, random, or an even lattice.
         pruner: ends a run that is worse than the median of the others at the same samples, or by
             successive halving (Hyperband); none lets all run.
         startup: runs that are drawn at random at first, and not pruned.
-        seed: of the sampler.
+        seed: seed of the sampler.
         storage: sqlite:///FILE or another database's URL; None is a file beside the runs.
     """
 

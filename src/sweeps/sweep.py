@@ -65,7 +65,7 @@ class Job:
         state: waiting, running, finished, resumed, finished before, pruned, failed, interrupted.
         note: a reason.
         order: None if it was refused.
-        stopping: whether it was asked to end early.
+        stopping: True if it was asked to end early.
         refused: the reason is not the run's own, but the sweep's: log.txt does not have it, and
             the same command again meets it again.
     """
@@ -95,8 +95,8 @@ def sweep(overrides: Sequence[str], check: Callable[[DictConfig], None]) -> int:
     """Run a sweep and print its table.
 
     Args:
-        overrides: of the command line, without flags.
-        check: of a single run's configuration; raises SettingError.
+        overrides: overrides of the command line, without flags.
+        check: checks a single run's configuration; raises SettingError.
 
     Returns:
         The exit status: 0 if every run has come to its end, else 1 or, after a signal, 128 + it.

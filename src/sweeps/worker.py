@@ -49,7 +49,7 @@ class Order:
         settings: the composed and checked configuration.
         choices: the names of its presets and parts.
         folder: the run folder.
-        token: of this attempt: only a `.stop` file with it is meant.
+        token: token of this attempt: only a `.stop` file with it is meant.
         threads: for each of torch, BLAS and OpenMP; None leaves them alone.
         environment: variables, such as CUDA_VISIBLE_DEVICES.
     """

@@ -212,7 +212,7 @@ def restore(
 
     Args:
         model: as its configuration describes it.
-        path: of the checkpoint.
+        path: path of the checkpoint.
         checkpoint: what was read there, if it was read already.
 
     Raises:

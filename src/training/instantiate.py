@@ -33,7 +33,7 @@ def build(node: Mapping[str, Any], base: type[T], path: str, **given: Any) -> T:
     Args:
         node: `_target_` and arguments, plain values.
         base: class that it must be of.
-        path: of the node in its configuration, for messages.
+        path: path of the node in its configuration, for messages.
         given: arguments that the code itself hands over.
 
     Raises:

@@ -99,8 +99,8 @@ class WandbLogger(loggers.WandbLogger):
         folder: the run folder; the run's id is kept in its `wandb/id`.
         mode: as `wandb_mode` returns it.
         project: the runs' home.
-        group: what the runs of a sweep share.
-        name: of this run.
+        group: W&B group of the runs of a sweep.
+        name: name of this run.
         tags: labels of your own, to filter by.
         config: the settings, as plain values.
     """

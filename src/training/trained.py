@@ -49,11 +49,11 @@ def load_data(run: Run, spec: DataSpec, root: str | None, cache: str) -> DataMod
     """The data that a run was trained on, set up.
 
     Args:
-        run: of which the configuration says what they are.
-        spec: what its model was made for.
+        run: its configuration names the data.
+        spec: data that its model was made for.
         root: where they lie now; None is where the run had them, from where they are read, but only
             if their content is the recorded one.
-        cache: of the caller.
+        cache: cache folder of the caller.
 
     Raises:
         SettingError: if they are not there, or these are others.

@@ -83,7 +83,7 @@ class ADA(Augment):
 
     Args:
         policy: see `DiffAugment`.
-        target: of r, in [-1, 1].
+        target: target of r, in [-1, 1].
         speed: reals that D must see for p to go from 0 to 1.
         every: batches of reals between two changes of p.
 

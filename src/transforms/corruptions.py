@@ -50,7 +50,7 @@ class GaussianNoise(Corruption):
     """Independent noise, added to each number.
 
     Args:
-        std: of images on the [0, 1] scale; of points as they are.
+        std: standard deviation of the noise, for pixels in [0, 1] and for points as they are.
     """
 
     def __init__(self, std: float) -> None:

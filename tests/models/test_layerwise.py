@@ -34,7 +34,7 @@ ALL = pytest.mark.parametrize("preset", [RECONSTRUCT, DEEP, CLASSIFY], ids=lambd
 
 
 def moved(model: Layerwise, n: int) -> set[str]:
-    """What n iterations change, by the first two names of each weight; the codes' prior left out."""
+    """Weights that n iterations change, by the first two names of each, without the prior."""
     before = state(model)
     steps(model, n)
     after = state(model)

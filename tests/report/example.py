@@ -1,4 +1,4 @@
-"""A comparison as it may come out of a sweep: variants x seeds x data sets, animations of digits."""
+"""A comparison as a sweep may give it: variants x seeds x data sets, animations of digits."""
 
 import base64
 import functools

@@ -27,7 +27,7 @@ class Factor(NamedTuple):
     """One number that makes a face.
 
     Attributes:
-        name: of the factor; that of the attribute if it is one.
+        name: name of the factor; that of the attribute if it is one.
         odds: probabilities of the values 0, 1, 2 ...; empty for one uniform in [0, 1).
     """
 
@@ -91,7 +91,7 @@ def sample_factors(n: int, seed: int) -> Tensor:
 
     Args:
         n: number of faces.
-        seed: of the hash that stands for the dice.
+        seed: seed of the hash that stands for the dice.
 
     Returns:
         Float32 (n, len(FACTORS)) on the CPU, columns as in `FACTORS`.
@@ -131,7 +131,7 @@ def render_faces(
         n: number of faces; face i depends on (seed, i) only.
         resolution: side in pixels, 32 to 128.
         seed: another seed, other faces.
-        device: where to draw.
+        device: device to draw on.
         batch_size: faces drawn at a time; no influence on the images.
 
     Returns:

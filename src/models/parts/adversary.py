@@ -1,4 +1,4 @@
-"""The adversary of a generator: a discriminator and what is said of its judgements.
+"""The adversary of a generator: a discriminator and the losses of its outputs.
 
 With T the augmentation, D's step and G's step minimise
 
@@ -13,7 +13,8 @@ A procedure has one (GAN), two (CycleGAN) or a list of them (LAPGAN), and each s
     with freeze(adversary):
         model.update("g", model.total(adversary.g_terms(fake, y=y, z=z)))
 
-D may judge each sample or each patch of it, alone, in packs (PacGAN) or beside a given input.
+D has one logit per sample or per patch, of single samples or packs (PacGAN), and may also get a
+given input.
 """
 
 from functools import reduce
@@ -36,12 +37,12 @@ class Adversary(nn.Module):
     """One discriminator with its loss, penalty, auxiliary head and augmentation.
 
     Args:
-        discriminator: D, for packed samples and what is given beside them.
+        discriminator: D, for packed samples and the given input, if there is one.
         auxiliary: a further task on D's features.
         loss: the adversarial loss.
         penalty: added to D's loss.
-        augment: T, what D sees samples through.
-        packing: samples that D judges together, stacked along the channels.
+        augment: T, the augmentation of D's input.
+        packing: samples that D classifies together, stacked along the channels.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Adversary(nn.Module):
         Args:
             x: samples (n, ...), packed already.
             y: classes (n,) of a conditional D.
-            given: images (n, c, h, w) that D sees beside x, such as the source of a translation.
+            given: images (n, c, h, w) that D gets with x, such as the source of a translation.
 
         Raises:
             SettingError: if D's logits have a shape that losses would misunderstand.
@@ -79,7 +80,7 @@ class Adversary(nn.Module):
             # (n, 1) beside (n,) would broadcast to (n, n).
             raise SettingError(
                 f"model.discriminator: logits of shape {list(logits.shape)} for {len(x)} samples.\n"
-                f"They must be [{len(x)}], or [{len(x)}, h, w] if patches are judged."
+                f"They must be [{len(x)}], or [{len(x)}, h, w] for patches."
             )
         return Critique(logits.float(), features)
 
@@ -102,12 +103,12 @@ class Adversary(nn.Module):
             real: (n, ...).
             fake: (n, ...), detached.
             y: their classes (n,), or None.
-            z: the latents (n, d) of the fakes, for heads that look for codes.
+            z: latents (n, d) of the fakes, for heads that predict codes.
             given: (n, c, h, w), or None.
-            step: D's steps done, by which a lazy penalty knows its turn.
+            step: number of D's steps so far, for lazy penalties.
 
         Returns:
-            The terms, and what is shown of D beside them.
+            The terms, and further values to be recorded.
         """
         real, fake = self.pack(real), self.pack(fake)
         d_real, d_fake = self(real, y, given), self(fake, y, given)

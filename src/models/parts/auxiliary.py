@@ -25,8 +25,8 @@ class Auxiliary(nn.Module, ABC):
 
     Args:
         features: length of D's features.
-        classes: how many the data have.
-        latent: the prior of z.
+        classes: number of classes of the data.
+        latent: z and its prior.
     """
 
     def __init__(self, features: int, classes: int, latent: Latent) -> None:
@@ -56,10 +56,10 @@ class ClassHead(Auxiliary):
 
     Args:
         features: length of D's features.
-        classes: how many.
+        classes: number of classes.
         latent: not used.
-        weight: of the term in D's loss, for reals and fakes alike.
-        g_weight: of the term in G's loss.
+        weight: weight of the term in D's loss, for reals and fakes alike.
+        g_weight: weight of the term in G's loss.
         fakes: D's step learns from the fakes too, as in the paper.
     """
 

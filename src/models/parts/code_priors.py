@@ -1,4 +1,4 @@
-"""The prior that an autoencoder's codes are drawn from when it is sampled: a slot.
+"""Priors of an autoencoder's code, from which it is sampled: a slot.
 
 A plain autoencoder has no prior of z. One is fitted to the codes of training images (Ghosh et al.
 2020, "From Variational to Deterministic Autoencoders", sec. 4):
@@ -7,7 +7,7 @@ A plain autoencoder has no prior of z. One is fitted to the codes of training im
     gaussian   their mean and full covariance
     gmm        a mixture of Gaussians with full covariances
 
-The latest codes of the training are kept, so that a checkpoint can be sampled where no data are.
+The latest codes of the training are kept, so that a checkpoint can be sampled without data.
 """
 
 from typing import Literal
@@ -23,13 +23,13 @@ MOST_NUMBERS = 2**24  # of all covariances together, and of the codes' shares in
 
 
 class CodePrior(nn.Module):
-    """Remembers the latest codes, and fits and draws when asked.
+    """Keeps the latest codes; the prior is fitted to them when samples are drawn.
 
     Args:
         latent_dim: length of the code.
-        prior: see above; before any code has been seen it is `normal`.
-        components: of the mixture.
-        memory: codes that are remembered.
+        prior: see above; it is `normal` before the first code is kept.
+        components: number of Gaussians in the mixture.
+        memory: number of codes that are kept.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class CodePrior(nn.Module):
         factors = components if prior == "gmm" else int(prior == "gaussian")
         if factors * latent_dim**2 > MOST_NUMBERS or components * memory > MOST_NUMBERS:
             raise SettingError(
-                f"model.sampler.prior={prior} of {latent_dim} numbers is too large here.\n"
+                f"model.sampler.prior={prior} of {latent_dim} latent dimensions is too large.\n"
                 "Use model/sampler=normal, or fewer components."
             )
         self.prior, self.components = prior, components
@@ -55,7 +55,7 @@ class CodePrior(nn.Module):
         self._fitted: tuple[int, tuple[Tensor, Tensor, Tensor | None]] | None = None
 
     def observe(self, z: Tensor) -> None:
-        """Remember codes (n, d), those of all ranks, in the place of the oldest."""
+        """Keep codes (n, d), those of all ranks, in the place of the oldest."""
         z = ranks.gather(z)
         n, memory = len(z), len(self.codes)
         place = (self.seen + torch.arange(n, device=z.device)) % memory

@@ -14,7 +14,7 @@ class EMA(nn.Module):
     """Holds the average of `network` as `self.network`.
 
     Args:
-        network: what to follow; copied.
+        network: network whose average is taken; it is copied.
         half_life: samples after which a weight's influence has halved; 0 follows at once.
         ramp: the half-life is at most `ramp` x samples seen, so that the average forgets the
             random start quickly; None turns this off.

@@ -45,7 +45,7 @@ class Reconstruct(Finetuning):
     """The unrolled network.
 
     Args:
-        stack: of the layers.
+        stack: stack of the layers.
         classes: are not used.
     """
 
@@ -75,7 +75,7 @@ class Classify(Finetuning):
     """The network that is told the classes; the autoencoder below stays as it was.
 
     Args:
-        stack: of the layers.
+        stack: stack of the layers.
         classes: number of them.
         head: share of the fine-tuning in which only the softmax layer, which starts at 0, learns.
         labelled: number of training images whose labels may be used, as many of each class as can

@@ -1,4 +1,4 @@
-"""Laws of the latent code z, with InfoGAN's structured codes behind it where asked for."""
+"""Priors of the latent z, which InfoGAN's categorical and continuous codes can follow."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -41,7 +41,7 @@ class Latent:
     def draw(
         self, n: int, device: torch.device, generator: torch.Generator | None = None
     ) -> Tensor:
-        """(n, size) from the prior; from the global generator of the device if none is given."""
+        """Draw latents (n, size); by the device's global random generator if none is given."""
         options = {"device": device, "generator": generator}
         if self.prior == "normal":
             z = noise.normal(n, self.dim, **options)
@@ -90,7 +90,7 @@ def deviations(draws: Tensor, steps: int = 10, reach: float = 3.0) -> Iterator[T
     Args:
         draws: (n, d) from the prior, of which mean and standard deviation are taken.
         steps: from one end to the other.
-        reach: of the ends, in standard deviations.
+        reach: distance of the ends, in standard deviations.
 
     Yields:
         (steps, d), for each of the d dimensions.

@@ -17,7 +17,7 @@ class Schedule:
     """Scales strengths; (1, 1) leaves one alone.
 
     Args:
-        shape: of the way from the first factor to the second.
+        shape: shape of the way from the first factor to the second.
         until: share of the budget, or of a stage, at which the second is reached.
         lr: factors on the learning rates of all players.
         beta2: factors on 1 - beta2 of Adam: (10, 1) begins with a tenth of the memory.
