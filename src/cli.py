@@ -55,7 +55,7 @@ def launch(
             try:
                 status = sweep(overrides, check)
             except SettingError as error:
-                status = told(error)
+                status = show(error)
             if status:
                 sys.exit(status)
             return
@@ -70,12 +70,12 @@ def launch(
         folder = Path(config.hydra.run.dir)
         run(config, folder)
     except SettingError as error:
-        sys.exit(told(error))
+        sys.exit(show(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def told(error: SettingError) -> str:
+def show(error: SettingError) -> str:
     """Error text for the terminal: at most three lines of bounded length, whoever wrote it."""
     return "\n".join(line(part, 400) for part in f"error: {error}".splitlines()[:3])
 

@@ -26,7 +26,7 @@ from src.runs.files import write_atomically
 
 
 def compare(config: DictConfig, _: Path) -> Comparison:
-    """Read, judge, print and write.
+    """Read, compare, print and write.
 
     Raises:
         SettingError: if there is nothing to compare, or a setting does not fit the runs.
@@ -61,10 +61,10 @@ def read(places: Sequence[str]) -> tuple[list[Record], list[LeftOut]]:
     """Runs below folders and of projects at Weights & Biases, and those that are left out.
 
     Raises:
-        SettingError: if no place is given, or there is no run at one.
+        SettingError: if no folder is given, or one has no run.
     """
     if not places:
-        raise SettingError("runs=[]: no place is named.\nSay where runs are: runs=outputs/mnist")
+        raise SettingError("runs=[]: no folder is named.\nSay where runs are: runs=outputs/mnist")
     folders = [place for place in places if not place.startswith("wandb:")]
     records, left_out = read_runs(folders) if folders else ([], [])
     for address in dict.fromkeys(place for place in places if place.startswith("wandb:")):

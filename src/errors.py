@@ -2,7 +2,7 @@
 
 
 class SettingError(ValueError):
-    """A setting that cannot work, told in at most three short lines: setting, value, cure.
+    """A setting that cannot work, in at most three short lines: setting, value, cure.
 
     Commands print it without a traceback and exit with status 1.
     """

@@ -5,7 +5,7 @@
 At the end of the game the best D is p(x) / (p(x) + q(x)) = 1/2 everywhere, since the samples' q is
 the data's p: there is nothing left to tell (Goodfellow et al. 2014, proposition 1 and theorem 1).
 What is averaged are the distances of single samples, so that a D that is sure of each and wrong of
-half of them does not pass. Nor does one that has not learnt yet: it must have told the two apart
+half of them does not pass. Nor does an untrained one: it must have separated the two
 before. Beyond that the rule believes D: one that is too weak to see a difference stops the training
 too.
 

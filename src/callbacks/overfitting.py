@@ -38,7 +38,7 @@ class Overfitting(Scheduled):
     def __init__(self, n: int = 240, every: int | None = None) -> None:
         super().__init__()
         if n < 1:
-            raise SettingError(f"callbacks.overfitting.n={n} must be positive: samples to judge.")
+            raise SettingError(f"callbacks.overfitting.n={n} must be positive: samples for D.")
         self.n, self.every = n, every
 
     def points(self, budget: int) -> Sequence[int]:
@@ -72,11 +72,11 @@ def imitate(model: GenerativeModel, real: Batch) -> Batch:
 
 
 def judge(model: Judges, batch: Batch) -> Tensor:
-    """D(x) (n,), of a batch that is judged as in training and leaves no trace in D.
+    """Compute D(x) (n,) of a batch as in training, without a trace in D.
 
     Args:
         model: its loss says what a logit means.
-        batch: all real or all fake; what does not fill a last pack is left out if D judges packs.
+        batch: all real or all fake; samples that do not fill a last pack are left out.
     """
     whole = len(batch.x) - len(batch.x) % model.judge.packing
     labelled = model.conditional and batch.y is not None

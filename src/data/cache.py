@@ -57,7 +57,7 @@ class Entry(NamedTuple):
 
     Attributes:
         x: uint8 (n, c, h, w), mapped from disk; what is written to it stays in memory.
-        info: `hash` of the content, and what the producer told.
+        info: `hash` of the content, and what the producer returned.
     """
 
     x: np.ndarray

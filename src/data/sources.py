@@ -85,7 +85,7 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
             return "real", ""
         reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
     if source == "real" or not stand_in:
-        cure = f"Set data.root to a place with {NEEDED[reader]}"
+        cure = f"Set data.root to a folder with {NEEDED[reader]}"
         raise SettingError(
             f"data.root={data['root']}: {reason}.\n"
             f"{cure}{', or data.source=builtin to use the stand-in' if stand_in else ''}."
@@ -94,7 +94,7 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
         f"The real {name} is not under data.root={data['root']}: {reason}.\n"
         f"This run uses the stand-in: {stand_in}. "
         f"Its numbers are not comparable with those of the real {name}.\n"
-        f"For the real data, set data.root to a place with {NEEDED[reader]}."
+        f"For the real data, set data.root to a folder with {NEEDED[reader]}."
     )
 
 
@@ -132,7 +132,7 @@ def missing(data: Mapping[str, Any]) -> str | None:
         data: the configuration `data`.
     """
     if data["root"] is None:
-        return "no place is set"
+        return "data.root is not set"
     root, name = Path(data["root"]).expanduser(), data["name"]
     if not root.exists():
         return "there is no such folder or file"

@@ -4,10 +4,10 @@
     gradient           = mean of the ranks' gradients, since a batch's loss is a mean over samples
     noise              = drawn for the whole batch on each rank, see `src/distributed/noise.py`
 
-So R ranks do what one does with the whole batch, up to rounding; what is said of samples in other
-ways than by a mean over them comes through `mean` or `gather`. Without ranks all of this returns
-what it is given. Lightning is not told: it would wrap a whole GAN into one DistributedDataParallel,
-which breaks on players that rest and on penalties that are differentiated twice.
+So R ranks do what one does with the whole batch, up to rounding; statistics of samples other than
+their mean go through `mean` or `gather`. With a single rank these functions return their argument.
+Lightning does not know of the ranks: it would wrap a whole GAN into one DistributedDataParallel,
+which breaks on players without gradients and on penalties that are differentiated twice.
 
 Rank 0 leads: only it scores, draws, logs, saves, and decides when the training ends.
 """
@@ -33,7 +33,7 @@ def count() -> int:
 
 
 def rank() -> int:
-    """This process's place among them, from 0."""
+    """Number of this process among the ranks, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 

@@ -10,7 +10,7 @@
                 hold down                                                Rifai et al. 2011
 
 The first two need classes. They are fitted to the codes of 10,000 training images, evenly spaced,
-and left out of conditional models: their encoders are told the class.
+and left out of conditional models: their encoders get the class.
 """
 
 import warnings

@@ -3,7 +3,7 @@
     points             toy.py: the exact density
     images             quality.py, by the extractor that is chosen here, and sharpness.py
     stacked MNIST      modes.py, by the classifier of single digits, unless by Inception
-    + classes, codes   control.py: conditional models and InfoGAN, where a classifier can judge
+    + classes, codes   control.py: conditional models and InfoGAN, where there is a classifier
 
 Of images, what a model can do adds more:
 

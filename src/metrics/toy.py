@@ -1,4 +1,4 @@
-"""Toy data have an exact density, so that samples are judged by truth and not by features.
+"""Toy data have an exact density, so that samples are compared with the truth and not by features.
 
     mean_error    |mean of samples - mean|_2
     cov_error     |covariance of samples - covariance|_F
@@ -11,7 +11,7 @@
 
 The last four are for mixtures only; three of them are PacGAN's (Lin et al. 2018, arXiv:1712.04086).
 More samples find more modes, so the number of samples is in the name: `modes10k_exact`. What a
-mixture is judged by in one number is the distance, to which stray points, lost modes and uneven
+mixture is ranked by is the distance, to which stray points, lost modes and uneven
 shares all add; two moments are as well those of a haze.
 
 Pictures of 2 x 2 pixels (data=slanted_land) have no density. They have instead

@@ -57,7 +57,7 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class Judges(Protocol):
-    """Has a discriminator that judges samples by themselves."""
+    """Has a discriminator of single samples."""
 
     @property
     def judge(self) -> Adversary:

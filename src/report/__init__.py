@@ -1,1 +1,1 @@
-"""Reports over many finished runs: what `python -m src.compare` reads, judges and writes."""
+"""Reports over many finished runs: what `python -m src.compare` reads, compares and writes."""

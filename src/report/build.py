@@ -157,7 +157,7 @@ def _ranked(records: Sequence[Record]) -> list[str]:
 
 
 def _headline(records: Sequence[Record]) -> str | None:
-    """The bare name that runs on one data set are judged by if nothing is asked for.
+    """Bare name of the headline number of the runs on one data set.
 
     The first that most of them have: what one run alone brings does not decide over the others.
     """

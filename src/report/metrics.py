@@ -20,10 +20,10 @@ HIGHER = {
 UNRANKED = {"log_prob", "sharpness", "active_units", "activation", "sparsity", "jacobian"}
 PLAIN = {"nll_reconstruction"}  # may be negative, as KID is only by noise about 0
 
-# What a data set is judged by if nothing is asked for: the first that its runs have.
+# Headline number of a data set: the first of these that its runs have.
 HEADLINES = ("fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "mse", "elbo", "error")
 
-# Shown beside the number that judges, the first three that a table has.
+# Shown beside the headline number, the first three that a table has.
 BESIDE = (
     "fid", "is", "precision", "recall", "modes", "high_quality", "reverse_kl", "kl", "mse", "psnr",
     "ssim", "elbo", "label", "purity",

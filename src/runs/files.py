@@ -11,7 +11,7 @@ from typing import IO
 from src.errors import SettingError
 
 CURE = (
-    "Nothing that was saved before is lost. Free some space, or choose another place with "
+    "Nothing that was saved before is lost. Free some space, or choose another folder with "
     "hydra.run.dir=..., and repeat the command."
 )
 

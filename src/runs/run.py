@@ -281,7 +281,7 @@ class Run:
                 if time.monotonic() > deadline:
                     raise FolderInUseError(
                         f"{self.folder} is in use: another process trains there.\n"
-                        "Wait for it, or choose another place with hydra.run.dir=..."
+                        "Wait for it, or choose another folder with hydra.run.dir=..."
                     ) from error
             time.sleep(0.05)
 

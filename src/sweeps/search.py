@@ -106,7 +106,7 @@ class Optuna(Source):
     """The search of Optuna (Akiba et al. 2019): a better score is looked for, bad runs end early.
 
     All that it learns is kept in the storage, so that the same command goes on, with more trials
-    if `n_trials` is greater now; at the same time it shares them. A score is judged whenever the
+    if `n_trials` is greater now; at the same time it shares them. A score is compared whenever the
     quality callback gives one (`callbacks.quality.every`).
 
     Args:

@@ -140,7 +140,7 @@ def test_a_damaged_picture_is_left_out(runs: Path) -> None:
 @pytest.mark.parametrize(("words", "told"), [
     (["out=table.docx"], "out=table.docx: .docx is no format"),
     (["out=v1.0"], "a folder, whose name has no dot, gets all of them"),
-    (["runs=[]"], "runs=[]: no place is named"),
+    (["runs=[]"], "runs=[]: no folder is named"),
     (["runs=nowhere"], "runs=nowhere does not exist"),
     (["metric=fd"], "metric=fd: no finished run has it"),
     (["bi=model"], "bi: there is no such setting."),

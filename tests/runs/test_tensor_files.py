@@ -451,7 +451,7 @@ ZIPS = {
     "a packed size": patched(ENTRY, 20, b"\x11"),
     "larger than the file": patched(ENTRY, 20, b"\x00\x00\x00\x7f" * 2),
     "larger than 4 GB": patched(ENTRY, 20, b"\xff\xff\xff\xff" * 2),
-    "another place": patched(ENTRY, 42, b"\x01"),
+    "another folder": patched(ENTRY, 42, b"\x01"),
     "a place beyond the end": patched(ENTRY, 42, b"\xff\xff\xff\x7f"),
     "a name beyond the end": patched(ENTRY, 28, b"\xff\xff"),
     "a name that is no text": patched(ENTRY, 46, b"\xff"),

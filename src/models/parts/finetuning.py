@@ -72,7 +72,7 @@ class Reconstruct(Finetuning):
 
 
 class Classify(Finetuning):
-    """The network that is told the classes; the autoencoder below stays as it was.
+    """A classifier on a copy of the encoder; the autoencoder stays as it was.
 
     Args:
         stack: stack of the layers.
