@@ -62,7 +62,7 @@ VARIANTS = {  # those that take long come first, since several are trained at a 
     "ada": "model=dcgan data=mnist model/augment=ada",
     "diffaugment": "model=dcgan data=mnist model/augment=diffaugment data.flip=true",
     "packing": "model=dcgan data=mnist model.packing=2",
-    "workers": "model=dcgan data=mnist data.in_memory=0",
+    "workers": "model=dcgan data=mnist data.reading.in_memory=0",
     "float32": "model=wgan_gp data=mnist trainer.precision=32-true",
     "equilibrium": "model=dcgan data=mnist callbacks=equilibrium",
     "probes": "model=conv_ae data=mnist model/code_penalty=contractive model.code_penalty.probes=2",

@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from src.data.loader import IN_MEMORY, Stream
+from src.data.loader import Reading, Stream
 from src.data.spec import DataSpec, Split
 from src.distributed import ranks
 
@@ -22,8 +22,7 @@ class DataModule(L.LightningDataModule, ABC):
         batch_size: samples per batch of the training stream, over all ranks.
         seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
-        workers: processes that read ahead if the data are not held in memory.
-        in_memory: bytes up to which the training split is held on the device.
+        reading: memory and processes for the training split; None takes the defaults.
 
     Attributes:
         splits: "train", and "test" and "val" where they exist.
@@ -42,12 +41,11 @@ class DataModule(L.LightningDataModule, ABC):
         batch_size: int,
         seed: int,
         flip: bool = False,
-        workers: int = 2,
-        in_memory: int = IN_MEMORY,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.batch_size, self.seed, self.flip = spec, batch_size, seed, flip
-        self.workers, self.in_memory = workers, in_memory
+        self.reading = reading or Reading()
         self.splits: dict[str, Split] = {}
         self.data_id: dict[str, object] = {}
         self.attributes: dict[str, Tensor] = {}
@@ -83,8 +81,8 @@ class DataModule(L.LightningDataModule, ABC):
             seed=self.seed,
             flip=self.flip,
             device=device,
-            workers=self.workers,
-            in_memory=self.in_memory,
+            workers=self.reading.workers,
+            in_memory=self.reading.in_memory,
             part=ranks.place(),
         )
 

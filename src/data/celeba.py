@@ -24,6 +24,7 @@ from tqdm import tqdm
 from src.data.base import DataModule, identity
 from src.data.cache import Write, entry, fingerprint, read_member
 from src.data.folder import ImageFiles
+from src.data.loader import Reading
 from src.data.procedural import faces, sdf
 from src.data.sources import arrange, image_names, label_classes, open_zip
 from src.data.spec import DataSpec, Split
@@ -62,8 +63,7 @@ class CelebA(DataModule):
         batch_size: samples per batch.
         seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
-        workers: see `DataModule`.
-        in_memory: see `DataModule`.
+        reading: see `DataModule`.
     """
 
     def __init__(
@@ -83,12 +83,11 @@ class CelebA(DataModule):
         batch_size: int,
         seed: int,
         flip: bool = False,
-        workers: int = 2,
-        in_memory: int = 4_000_000_000,
+        reading: Reading | None = None,
     ) -> None:
         classes = label_classes(label) if label else ()
         spec = DataSpec(kind, (channels, resolution, resolution), classes)
-        super().__init__(spec, batch_size, seed, flip, workers, in_memory)
+        super().__init__(spec, batch_size, seed, flip, reading)
         self.files = ImageFiles(root, name, cache, channels, resolution, crop, resize, max_broken)
         self.given_root, self.label = Path(root).expanduser(), label
         self.builtin = source == "builtin"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from src.data.base import DataModule, identity
 from src.data.cache import decode, fingerprint
+from src.data.loader import Reading
 from src.data.sources import NEEDED, arrange, image_names, image_root
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
@@ -41,8 +42,7 @@ class Folder(DataModule):
         batch_size: samples per batch.
         seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
-        workers: see `DataModule`.
-        in_memory: see `DataModule`.
+        reading: see `DataModule`.
     """
 
     def __init__(
@@ -61,8 +61,7 @@ class Folder(DataModule):
         batch_size: int,
         seed: int,
         flip: bool = False,
-        workers: int = 2,
-        in_memory: int = 4_000_000_000,
+        reading: Reading | None = None,
     ) -> None:
         if root is None:
             raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Folder']}.")
@@ -71,7 +70,7 @@ class Folder(DataModule):
         spec = DataSpec(
             kind, (channels, resolution, resolution), tuple(sorted(set(self.classes.values())))
         )
-        super().__init__(spec, batch_size, seed, flip, workers, in_memory)
+        super().__init__(spec, batch_size, seed, flip, reading)
         self.name = name
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:

@@ -23,6 +23,18 @@ from src.runs.stored import expect, is_count
 IN_MEMORY = 4_000_000_000
 
 
+class Reading:
+    """Settings of how a training split is read; they do not bear on the result.
+
+    Args:
+        workers: processes that read ahead if the split does not fit; 0 reads in this process.
+        in_memory: bytes up to which the split is held on the device.
+    """
+
+    def __init__(self, workers: int = 2, in_memory: int = IN_MEMORY) -> None:
+        self.workers, self.in_memory = workers, in_memory
+
+
 class Stream:
     """Endless iterator of batches in the models' form.
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
+from src.data.loader import Reading
 from src.data.sources import IDX, IDX_FOLDERS, idx_folder
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
@@ -50,8 +51,7 @@ class MNIST(DataModule):
         batch_size: samples per batch.
         seed: seed of the order and of the flips.
         flip: mirror at random; digits are not symmetric.
-        workers: see `DataModule`.
-        in_memory: see `DataModule`.
+        reading: see `DataModule`.
     """
 
     def __init__(
@@ -67,13 +67,12 @@ class MNIST(DataModule):
         batch_size: int,
         seed: int,
         flip: bool = False,
-        workers: int = 2,
-        in_memory: int = 4_000_000_000,
+        reading: Reading | None = None,
     ) -> None:
         builtin = source == "builtin"
         classes = map(str, range(10) if builtin else labels)
         spec = DataSpec(kind, (channels, resolution, resolution), tuple(classes))
-        super().__init__(spec, batch_size, seed, flip, workers, in_memory)
+        super().__init__(spec, batch_size, seed, flip, reading)
         if not 8 <= resolution <= LARGEST:
             raise SettingError(f"data.resolution={resolution} must be from 8 to {LARGEST} pixels.")
         self.name, self.builtin, self.resolution = name, builtin, resolution

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from src.data.base import identity
 from src.data.cache import fingerprint
+from src.data.loader import Reading
 from src.data.mnist import MNIST
 from src.data.sources import stacked_classes
 from src.data.spec import Split
@@ -45,8 +46,7 @@ class StackedMNIST(MNIST):
         batch_size: samples per batch.
         seed: seed of the order and of the flips.
         flip: mirror at random; digits are not symmetric.
-        workers: see `DataModule`.
-        in_memory: see `DataModule`.
+        reading: see `DataModule`.
 
     Attributes:
         digits: name of the single images: `mnist`, or `digits` for the stand-in.
@@ -67,8 +67,7 @@ class StackedMNIST(MNIST):
         batch_size: int,
         seed: int,
         flip: bool = False,
-        workers: int = 2,
-        in_memory: int = 4_000_000_000,
+        reading: Reading | None = None,
     ) -> None:
         if not 0 < size <= MOST_IMAGES:
             raise SettingError(
@@ -78,7 +77,7 @@ class StackedMNIST(MNIST):
             raise SettingError(f"data.labels has {len(labels)} entries; {MOST_LABELS} can be.")
         super().__init__(
             name, kind, 1, resolution, labels, source, root, cache, batch_size, seed, flip,
-            workers, in_memory,
+            reading,
         )  # fmt: skip
         self.single_classes = self.spec.classes
         self.spec = replace(

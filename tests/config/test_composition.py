@@ -60,7 +60,7 @@ def test_calls_that_mean_the_same_share_a_folder() -> None:
     for overrides in (
         ["model=dcgan", "data=mnist", "seed=0"],
         ["model/generator=dcgan", f"budget={compose('train', []).model.budget}"],
-        ["wandb.mode=offline", "wandb.tags=[a]", "~callbacks.progress", "data.workers=7"],
+        ["wandb.mode=offline", "wandb.tags=[a]", "~callbacks.progress", "data.reading.workers=7"],
         ["data.root=/somewhere", "existing=restart", "trainer=cpu"],
     ):
         assert folder_of(*overrides) == expected, overrides

@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from src.data.base import DataModule
-from src.data.loader import Stream
+from src.data.loader import Reading, Stream
 from src.data.spec import Batch, DataSpec, Split, to_model, to_uint8
 
 N, BATCH = 50, 8  # 50 is no multiple of 8: batches run across the edge of an epoch
@@ -130,7 +130,7 @@ def test_data_module_serves_the_stream() -> None:
     data.setup()
     assert torch.equal(take(data.train_dataloader(), 9).x, take(stream(flip=True), 9).x)
     assert torch.equal(data.reals("test").y, torch.arange(N))  # there is only "train"
-    far = Numbers(in_memory=0, workers=0)
+    far = Numbers(reading=Reading(workers=0, in_memory=0))
     far.setup()
     assert not far.train_dataloader().resident
     assert torch.equal(take(far.train_dataloader(), 9).y, take(stream(), 9).y)

@@ -139,7 +139,7 @@ NODES = [
     ("wandb", "wandb", {"mode": "online", "project": SHELL}),
     ("plugins", "plugins", ["@OUTSIDE@/run", "antigravity"]),
     ("max-time", "max_time", "9" * 5000 + "h"),
-    ("workers-of-a-million", "data.workers", 10**6),
+    ("workers-of-a-million", "data.reading.workers", 10**6),
 ]  # fmt: skip
 
 FOLDER = {
