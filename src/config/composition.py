@@ -26,6 +26,11 @@ from src.errors import SettingError
 # times as fast, which every command feels.
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# Lets a preset name a width for some resolutions: `${by_resolution:${data.resolution},{28:32},64}`.
+OmegaConf.register_new_resolver(
+    "by_resolution", lambda resolution, known, other: known.get(resolution, other), replace=True
+)
+
 ROOT = Path(__file__).parents[1]
 # A clone has conf/ beside src/, an installed wheel inside of it.
 CONF = next(path for path in (ROOT / "conf", ROOT.parent / "conf") if path.is_dir())

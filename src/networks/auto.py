@@ -78,7 +78,7 @@ class AutoDiscriminator(Discriminator):
     def __init__(
         self,
         shape: Sequence[int],
-        width: int | None = None,
+        width: int = 64,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         hidden: Sequence[int] = (128, 128, 128),
         activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "leaky_relu",

@@ -79,8 +79,7 @@ class DCGANDiscriminator(Discriminator):
 
     Args:
         shape: (c, r, r) of one image.
-        width: channels of the first stage. None is the paper's 64, and half of it at 28 px, where
-            that trains 1.75 times as fast to nearly the same FID: 3.96 for 3.74 on MNIST.
+        width: channels of the first stage.
         norm: between the stages. A gradient penalty wants another than batch norm, with which one
             sample's gradient depends on the others.
         classes: none; labels are brought in around it.
@@ -92,7 +91,7 @@ class DCGANDiscriminator(Discriminator):
     def __init__(
         self,
         shape: Sequence[int],
-        width: int | None = None,
+        width: int = 64,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         classes: int = 0,
     ) -> None:
@@ -100,8 +99,6 @@ class DCGANDiscriminator(Discriminator):
         refuse_classes(classes, "DCGAN's discriminators")
         channels, resolution = shape[0], shape[-1]
         sources = sizes(resolution)[:0:-1]
-        if width is None:
-            width = 32 if resolution == 28 else 64
         widths = [width << i for i in range(len(sources))]
         inputs = [channels, *widths[:-1]]
         layers: list[nn.Module] = []
