@@ -17,7 +17,7 @@ from src.config.checks import PICTURES, check_compare
 from src.config.composition import plain
 from src.errors import SettingError
 from src.report import write
-from src.report.against import draw
+from src.report.against import plot
 from src.report.build import compare as build
 from src.report.comparison import Comparison, LeftOut
 from src.report.read import Record, read_runs
@@ -44,7 +44,7 @@ def compare(config: DictConfig, _: Path) -> Comparison:
         add_pictures(comparison, places, settings["pictures_mb"])
     for path in targets:
         if path.suffix in PICTURES:
-            content = draw(comparison, settings["x"], as_list(settings["y"]), path.suffix)
+            content = plot(comparison, settings["x"], as_list(settings["y"]), path.suffix)
         else:
             content = FORMATS[path.suffix](comparison)
         write_atomically(path, content)

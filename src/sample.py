@@ -32,7 +32,7 @@ def sample(config: DictConfig, _: Path) -> None:
     elif config.what == "neighbours":
         write_neighbours(config, run, out)
     else:
-        draw(config, run, out)
+        draw_samples(config, run, out)
     print(terminal(f"Wrote {out}"))
 
 
@@ -70,7 +70,7 @@ def write_neighbours(config: DictConfig, run: Run, out: Path) -> None:
     grids.save(out, neighbours.picture(x, data.reals("train").x, flip=data.flip))
 
 
-def draw(config: DictConfig, run: Run, out: Path) -> None:
+def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
     """Samples, interpolations between pairs of codes, or numbers of a code through their range."""
     import torch
 

@@ -16,7 +16,7 @@ from src.config.checks import check_status
 from src.errors import SettingError
 from src.runs.run import run_folders
 from src.runs.stored import expect, parse_json, read_bytes
-from src.runs.table import RECORDS, Row, count, look, table
+from src.runs.table import RECORDS, Row, count_states, look, table
 
 ORDER = ("running", "waiting", "failed", "interrupted")  # others, all of which ended well, follow
 SWEEP = {"runs": [{"name": str, "state": str, "note": str}]}
@@ -60,7 +60,7 @@ def status(config: DictConfig, _: Path) -> None:
         raise SettingError(f"runs={outputs}: there is no such folder.")
     while True:
         found = rows(outputs)
-        counts = count(found)
+        counts = count_states(found)
         text = f"{table(found)}\n\n{counts}" if found else f"No runs in {outputs} yet."
         if config.watch and sys.stdout.isatty():
             print("\033[2J\033[H", end="")

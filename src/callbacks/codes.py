@@ -65,7 +65,7 @@ class Codes(Callback):
         folder = Path(trainer.default_root_dir) / "samples"
         images = choose(trainer.datamodule.reals("test"), self.n)
         codes, labels = encode_split(model, images), images.y if model.spec.classes else None
-        for name, picture in draw(model, images, codes, labels).items():
+        for name, picture in draw_codes(model, images, codes, labels).items():
             path = folder / f"{name}.png"
             grids.save(path, picture)
             log_picture(trainer, name, path, model.samples_seen)
@@ -80,7 +80,7 @@ def choose(split: Split, n: int) -> Split:
     return Split(split.x[order], None if split.y is None else split.y[order])
 
 
-def draw(
+def draw_codes(
     model: GenerativeModel, images: Split, codes: Tensor, labels: Tensor | None
 ) -> dict[str, Image.Image]:
     """All pictures that can be drawn of a model, by name.

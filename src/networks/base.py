@@ -14,7 +14,7 @@ class Critique(NamedTuple):
     """Output of a discriminator for a batch.
 
     Attributes:
-        logits: (n,), positive for "real"; no sigmoid.
+        logits: (n,), or (n, h, w) of patches; positive for "real"; no sigmoid.
         features: (n, d), the last hidden layer, for auxiliary heads.
     """
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from src.networks.base import Decoder, Encoder
 from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from src.networks.layers import Stack
+from src.networks.layers import ConditionalSequential
 
 
 class ConvEncoder(Encoder):
@@ -58,7 +58,7 @@ class ConvDecoder(Decoder):
     ) -> None:
         super().__init__()
         *layers, _ = DCGANGenerator(latent_dim, shape, width, norm).body
-        self.body = Stack(*layers)
+        self.body = ConditionalSequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.body(z)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from src.networks.base import Critique, Discriminator, Generator
 from src.networks.layers import (
-    Stack,
+    ConditionalSequential,
     biased,
     init_normal_,
     norm_layer,
@@ -66,7 +66,7 @@ class DCGANGenerator(Generator):
                 nn.ReLU(inplace=True),
                 nn.ConvTranspose2d(fan_in, fan_out, _kernel(size), 2, 1, bias=bias and hidden),
             ]
-        self.body = Stack(*layers, nn.Tanh())
+        self.body = ConditionalSequential(*layers, nn.Tanh())
         self.apply(init_normal_)
         spectral(self, norm)
 

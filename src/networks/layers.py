@@ -60,7 +60,7 @@ class ConditionalBatchNorm2d(nn.Module):
         return torch.addcmul(bias, self.norm(x), gain)
 
 
-class Stack(nn.Sequential):
+class ConditionalSequential(nn.Sequential):
     """Layers in turn; those that can depend on the class (`takes_class`) get y as well."""
 
     takes_class = True

@@ -18,8 +18,8 @@ from src.errors import SettingError
 from src.networks.attention import SelfAttention
 from src.networks.base import Critique, Discriminator, Generator
 from src.networks.layers import (
+    ConditionalSequential,
     Norm,
-    Stack,
     norm_layer,
     refuse_classes,
     sizes,
@@ -74,7 +74,7 @@ class GeneratorBlock(nn.Module):
 
     def __init__(self, fan_in: int, fan_out: int, size: int, norm: Norm, classes: int) -> None:
         super().__init__()
-        self.residual = Stack(
+        self.residual = ConditionalSequential(
             norm_layer(norm, fan_in, classes),
             nn.ReLU(),  # not in place: without a norm this is the block's input
             nn.Upsample((size, size), mode="bilinear"),
@@ -156,7 +156,7 @@ class ResNetGenerator(Generator):
         ):
             layers += [GeneratorBlock(fan_in, fan_out, size, norm, classes)]
             layers += [SelfAttention(fan_out)] if size == attention else []
-        self.body = Stack(
+        self.body = ConditionalSequential(
             *layers,
             norm_layer(norm, width, classes),
             nn.ReLU(inplace=True),

@@ -18,7 +18,7 @@ from src.runs import escape
 MOST_PANELS = 12
 
 
-def draw(comparison: Comparison, x: str, y: Sequence[str], kind: str) -> bytes:
+def plot(comparison: Comparison, x: str, y: Sequence[str], kind: str) -> bytes:
     """The picture of the first table in which the setting varies, as a file of that kind.
 
     Args:

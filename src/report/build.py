@@ -226,7 +226,9 @@ def _table(
     samples = [_by_seed(main.metric, members[group.name]) for group in groups]
     judged = verdict.judge(groups, samples, log, metrics.label(main.bare))
     runs = [
-        _run(entry, ids, groups, table, {key: flat[id(entry.record)].get(key) for key in varied})
+        _report_run(
+            entry, ids, groups, table, {key: flat[id(entry.record)].get(key) for key in varied}
+        )
         for entry in entries
     ]
     # One run's value is not that of all.
@@ -352,7 +354,7 @@ def _cell(column: Column, records: Sequence[Record]) -> Cell | None:
     return Cell(float(np.mean(values)), sd, len(values), best, values)
 
 
-def _run(
+def _report_run(
     entry: Scored,
     ids: Mapping[int, str],
     groups: Iterable[Group],

@@ -141,7 +141,7 @@ def samples(row: Row) -> str:
     return f"{row.seen:,}"
 
 
-def count(found: Iterable[Any]) -> str:
+def count_states(found: Iterable[Any]) -> str:
     """`3 running, 2 finished`."""
     counts: dict[str, int] = {}
     for row in found:

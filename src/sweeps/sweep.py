@@ -33,7 +33,7 @@ from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.files import write_atomically
 from src.runs.run import Run
-from src.runs.table import RECORDS, Row, count, look, table
+from src.runs.table import RECORDS, Row, count_states, look, table
 from src.sweeps import launchers, search
 from src.sweeps.launchers import Launcher
 from src.sweeps.search import Grid, Source, Trial
@@ -342,7 +342,7 @@ class _Sweep:
 
     def _report(self) -> None:
         rows = [job.row() for job in self.jobs.values()]
-        print(f"\n{table(rows)}\n\n{count(rows)}")
+        print(f"\n{table(rows)}\n\n{count_states(rows)}")
         left = [job for job in self._lost() if not job.refused]
         for job in left:
             if job.state in ("failed", "interrupted"):
@@ -381,7 +381,7 @@ class _View:
             rows = [job.row() for job in [*sweep.running.values(), *left]]
             lines = [
                 *table(rows).splitlines()[: height - 3],
-                count(list(sweep.jobs.values())),
+                count_states(list(sweep.jobs.values())),
             ]
             self._lines = len(lines)
             print("\n".join(text[: width - 1] for text in lines), flush=True)

@@ -69,7 +69,7 @@ def work(order: Order) -> Outcome:
         ["src.training.trainer", "src.callbacks.quality", "src.metrics.scorers"]
     )
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(order, sender))
+    process = context.Process(target=_carry_out, args=(order, sender))
     process.start()
     sender.close()
     try:
@@ -98,7 +98,7 @@ def ask_to_stop(order: Order) -> None:
         write_atomically(folder / ".stop", order.token)
 
 
-def _run(order: Order, sender: Connection) -> None:
+def _carry_out(order: Order, sender: Connection) -> None:
     os.setpgrp()  # Ctrl-C is for the sweep, which then asks its runs to stop
     os.environ.update(order.environment)
     folder = Path(order.folder)

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from src.callbacks.codes import Codes, choose, choose_ends, draw
+from src.callbacks.codes import Codes, choose, choose_ends, draw_codes
 from src.data.spec import DataSpec, Split, to_model
 from src.errors import SettingError
 from src.metrics import codes as module
@@ -171,7 +171,7 @@ def test_interpolation(conditional: bool) -> None:
     """Ten steps between the codes of two images, by the class of both where there is one."""
     images, model = stored(30), Coded(3, conditional=conditional)
     codes = encode_split(model, images)
-    shown = draw(model, images, codes, images.y)["interpolation"]
+    shown = draw_codes(model, images, codes, images.y)["interpolation"]
     first, second = (0, 2) if conditional else (0, 1)
     z = torch.lerp(codes[first], codes[second], torch.linspace(0, 1, 10)[:, None])
     row = model.decode(z, torch.zeros(10))
@@ -192,7 +192,7 @@ def test_the_plane_of_an_autoencoder() -> None:
         indexing="xy",
     ), -1)  # fmt: skip
     expected = pictures.grid(model.decode(plane.view(400, 2).float()), 20, padding=0)
-    shown = draw(model, images, codes, images.y)["latent_grid"]
+    shown = draw_codes(model, images, codes, images.y)["latent_grid"]
     difference = np.asarray(shown).astype(int) - np.asarray(expected)
     assert shown.size == (1280, 1280)
     assert abs(difference).max() <= 1
@@ -205,7 +205,7 @@ def test_the_plane_of_a_vae() -> None:
     seen = []
     model.decode = lambda z, _: seen.append(z) or torch.zeros(len(z), 1, 28, 28)
     images = Split(torch.zeros(6, 1, 28, 28).byte())
-    draw(model, images, torch.randn(6, 2) + 9, None)
+    draw_codes(model, images, torch.randn(6, 2) + 9, None)
     z = seen[0]
     shares = torch.special.ndtr(z.double())
     levels = ((torch.arange(20) + 0.5) / 20).double()
@@ -231,7 +231,7 @@ def test_divergences_of_a_vae(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     values = torch.tensor([0, 255] * 600, dtype=torch.uint8)  # more than one portion
     images = Split(values[:, None, None, None].expand(-1, 1, 28, 28))
-    assert "divergences" in draw(model, images, torch.randn(1200, 2), None)
+    assert "divergences" in draw_codes(model, images, torch.randn(1200, 2), None)
     ((kl, active),) = seen
     assert_close(kl, torch.tensor([0.5, 1.0]))  # mean^2 / 2 of means 1, and of 0 and 2
     assert active.tolist() == [False, True]
@@ -242,7 +242,7 @@ def test_a_plane_for_each_class() -> None:
     seen = []
     decode = model.decode
     model.decode = lambda z, labels: seen.append((len(z), labels.unique())) or decode(z, labels)
-    shown = draw(model, images, encode_split(model, images), images.y)["latent_grid"]
+    shown = draw_codes(model, images, encode_split(model, images), images.y)["latent_grid"]
     assert [(n, int(label)) for n, label in seen[:2]] == [(100, 0), (100, 1)]
     assert shown.size == (2 * 640 + 6, 640)
 

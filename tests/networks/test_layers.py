@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from src.errors import SettingError
 from src.networks.layers import (
     ConditionalBatchNorm2d,
-    Stack,
+    ConditionalSequential,
     biased,
     norm_layer,
     refuse_classes,
@@ -89,7 +89,7 @@ def test_a_stack_hands_the_class_to_those_that_take_it() -> None:
     torch.manual_seed(0)
     norm = ConditionalBatchNorm2d(2, 3)
     nn.init.normal_(norm.bias)
-    stack = Stack(nn.ReLU(), Stack(norm, nn.ReLU()))
+    stack = ConditionalSequential(nn.ReLU(), ConditionalSequential(norm, nn.ReLU()))
     x, y = torch.randn(3, 2, 4, 4), torch.tensor([0, 1, 2])
     assert_close(stack(x, y), norm(x.relu(), y).relu())
 
