@@ -27,7 +27,7 @@ from src.cli import launch
 from src.config.checks import check_compare
 from src.errors import SettingError
 from src.report import frames, wandb_log, write
-from src.report.against import draw
+from src.report.against import plot
 from src.report.comparison import Comparison, LeftOut
 from src.report.read import Record
 from src.runs import escape
@@ -315,7 +315,7 @@ def test_names_are_no_formulas_in_a_figure(kind: str) -> None:
     made = strange(names)
     for group, place in zip(made.tables[0].groups, (1, 2) * 4, strict=True):
         group.config = {"x": place, "y": group.name}
-    content = draw(made, "x", [METRIC], kind)
+    content = plot(made, "x", [METRIC], kind)
     if kind == ".svg":
         text = content.decode()
         assert "<img" not in text
@@ -329,7 +329,7 @@ def test_what_has_no_place_on_an_axis(value: object) -> None:
     for group in made.tables[0].groups:
         group.config = {"x": value}
     with pytest.raises(SettingError, match=r"only numbers have a place") as caught:
-        draw(made, "x", [METRIC], ".svg")
+        plot(made, "x", [METRIC], ".svg")
     assert "\x1b" not in str(caught.value)
 
 
