@@ -19,6 +19,7 @@ Sampler = Callable[[int, int], Tensor]
 # Fakes are drawn in portions of this size whatever a scorer's batch size is, so that it cannot
 # change which fakes are scored.
 PORTION = 500
+LABELS = "shares of the training data"  # what a conditional model is asked for, in the protocol
 
 
 class Scores(NamedTuple):
@@ -107,17 +108,44 @@ def score_all(scorers: Iterable[Scorer], model: GenerativeModel) -> Scores:
 
     Args:
         scorers: scorers of this model.
-        model: draws the samples, by the weights that are scored.
+        model: draws the samples, by the weights that are scored. A conditional one gets labels with
+            the shares of the training data: with others its samples would have another distribution
+            than the data, however good they are.
     """
     scores = Scores({}, {})
     for scorer in scorers:
         if isinstance(scorer, SampleScorer):
-            part = scorer.score(lambda n, seed: model.sample(n, seed=seed))
+            part = scorer.score(_sampler(model, scorer.data))
+            asked = {"labels": LABELS} if model.conditional else {}
+            part.protocols.update({name: r | asked for name, r in part.protocols.items()})
         else:
             part = scorer.score()
         scores.values.update(part.values)
         scores.protocols.update(part.protocols)
     return scores
+
+
+def _sampler(model: GenerativeModel, data: DataModule) -> Sampler:
+    """Samples of a model, for labels as in the data if it is conditional."""
+
+    def sample(n: int, seed: int) -> Tensor:
+        labels = natural_labels(data, n, seed) if model.conditional else None
+        return model.sample(n, labels, seed=seed)
+
+    return sample
+
+
+def natural_labels(data: DataModule, n: int, seed: int) -> Tensor:
+    """Draw labels (n,) with the classes' shares of the training split, in random order.
+
+    They are taken from the sorted training labels at equal distances from a random start
+    (systematic sampling): each class has its share up to one label, and exactly so on average.
+    """
+    known = data.splits["train"].y.sort().values
+    generator = torch.Generator().manual_seed(seed)
+    start = float(torch.rand((), generator=generator, dtype=torch.float64))
+    index = ((torch.arange(n, dtype=torch.float64) + start) / n * len(known)).long()
+    return known[index.clamp(max=len(known) - 1)][torch.randperm(n, generator=generator)]
 
 
 def format_size(n: int) -> str:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from src.data.base import DataModule
 from src.data.spec import Split
-from src.metrics.base import ModelScorer, Scores, draw_portions
+from src.metrics.base import LABELS, ModelScorer, Scores, draw_portions, natural_labels
 from src.models.base import GenerativeModel
 from src.models.capabilities import HasLatent
 from src.networks.features import ClassifierFeatures, Extractor
 
 
 class ControlScorer(ModelScorer):
-    """Draws n samples for classes, or codes, in turn and asks the classifier what they show.
+    """Draws n samples for labels as in the data, or for codes, and classifies them.
 
     Args:
         data: set up; its labels are the classifier's classes.
@@ -57,7 +57,7 @@ class ControlScorer(ModelScorer):
         def ask(n: int, seed: int) -> Tensor:
             z = self.model.latents(n, seed=seed)
             if self.model.conditional:
-                wanted = self.model.classes_in_turn(n)
+                wanted = natural_labels(self.data, n, seed).to(z.device)
                 asked.append(wanted[None].cpu())
                 return self.model.decode(z, wanted)
             asked.append(torch.stack(categories(self.model, z)).cpu())
@@ -82,7 +82,8 @@ class ControlScorer(ModelScorer):
         return torch.cat(shown).long().cpu()
 
     def protocol(self, metric: str) -> dict[str, Any]:
-        return {"n_fake": self.n, "extractor": self.extractor.protocol, "real": self._real}
+        asked = {"labels": LABELS} if self.model.conditional else {}
+        return {"n_fake": self.n, "extractor": self.extractor.protocol, "real": self._real} | asked
 
     @cached_property
     def _real(self) -> float | None:

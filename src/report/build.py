@@ -172,8 +172,11 @@ def _headline(records: Sequence[Record]) -> str | None:
 
 
 def _fingerprint(entry: Scored) -> str:
-    """Protocol that the numbers of one table share."""
-    protocol = {key: value for key, value in entry.protocol.items() if key != "real"}
+    """Protocol that the numbers of one table share.
+
+    Conditional models are asked for labels and others are not; their samples are scored alike.
+    """
+    protocol = {k: value for k, value in entry.protocol.items() if k not in ("real", "labels")}
     return json.dumps([entry.metric, _data(entry.record), protocol], sort_keys=True)
 
 
@@ -186,7 +189,7 @@ def _splits(first: Sequence[Scored]) -> list[list[str]]:
             same_data = _data_name(entry.record) == _data_name(other.record)
             if not same_data or entry.bare != other.bare:
                 continue
-            keys = [key for key in differing([flat[j], flat[i]]) if key != "real"]
+            keys = [key for key in differing([flat[j], flat[i]]) if key not in ("real", "labels")]
             how = "; ".join(
                 f"{key} {flat[j].get(key, ABSENT)} there, {flat[i].get(key, ABSENT)} here"
                 for key in keys[:3]
