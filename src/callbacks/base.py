@@ -1,12 +1,13 @@
 """The base of our callbacks: when each takes its turn, and the state that they share.
 
-After an iteration the clock moves first; then scores, pictures and logs are made; then a signal may
-end the training; then the checkpoint is saved; and last all ranks agree whether to go on. This
-order follows from the kind of a callback, and not from its place in a configuration: a user's own
-callback, of any class of Lightning's, is called before the save, so that its state is saved too.
+After an iteration the clock moves first; then pictures and logs are made; then a signal may end
+the training; then the checkpoint is saved; then, if it is time, the model is scored, so that an
+error of a metric costs no training; and last all ranks agree whether to go on. This order follows
+from the kind of a callback, and not from its place in a configuration: a user's own callback, of
+any class of Lightning's, is called before the save, so that its state is saved too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -24,7 +25,8 @@ class Kind(IntEnum):
     OBSERVE = 1
     STOP = 2
     SAVE = 3
-    AGREE = 4
+    SCORE = 4
+    AGREE = 5
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Shared:
         outside: seconds spent outside the training steps, which the training clock leaves out.
         interrupted_by: name of the signal that ended the training, or None.
         stopped: reason why the training ended before its budget was spent, or None.
+        save: saves a checkpoint, unless that was done in this iteration.
     """
 
     scorers: Sequence[Scorer] = ()
@@ -48,6 +51,7 @@ class Shared:
     outside: float = 0.0
     interrupted_by: str | None = None
     stopped: str | None = None
+    save: Callable[[], None] = lambda: None
 
     @property
     def short_names(self) -> dict[str, str]:

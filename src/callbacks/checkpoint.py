@@ -29,9 +29,11 @@ class Checkpoint(Callback):
         super().__init__()
         self.seconds = seconds
         self._last = time.monotonic()
+        self._saved = -1  # iteration of the last save
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        self._last = time.monotonic()
+        self._last, self._saved = time.monotonic(), -1
+        self.shared.save = lambda: self.save(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
@@ -41,7 +43,9 @@ class Checkpoint(Callback):
             self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
-        """Save now."""
+        """Save now, unless that was done in this iteration."""
+        if trainer.lightning_module.iteration == self._saved:
+            return
         path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)  # optimisers and clock too
-        self._last = time.monotonic()
+        self._last, self._saved = time.monotonic(), trainer.lightning_module.iteration

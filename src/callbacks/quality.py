@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 
+from src.callbacks.base import Kind
 from src.callbacks.schedule import Scheduled, regularly
 from src.metrics.base import score_all
 from src.models.base import GenerativeModel
@@ -23,6 +24,8 @@ class Quality(Scheduled):
             scored.
     """
 
+    kind = Kind.SCORE
+
     def __init__(self, every: int | None = None) -> None:
         super().__init__()
         self.every = every
@@ -34,7 +37,16 @@ class Quality(Scheduled):
         # The end is scored after the last checkpoint: a kill then costs only the scores.
         return [point for point in points if point < budget]
 
+    def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        super().on_train_start(trainer, model)
+        passed = [point for point in self._points if point <= model.samples_seen]
+        scored = self.shared.history[-1]["samples_seen"] if self.shared.history else 0
+        if passed and scored < passed[-1]:  # the run was killed between the save and the scores
+            self.act(trainer, model)
+
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        if not trainer.should_stop:  # the end is saved already
+            self.shared.save()
         with self.off_the_clock(model):
             latest = self.shared.scores = score_all(self.shared.scorers, model)
         self.shared.history.append({"samples_seen": model.samples_seen} | latest.values)

@@ -37,6 +37,9 @@ from src.runs.tensor_files import read_safetensors
 
 METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
 MANIFOLD = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}  # k nearest neighbours
+# Fewest samples for which a metric is defined: k + 1 for the k-NN metrics, a pair for KID, one in
+# each split for IS.
+FEWEST = {"kid": 2, "is": 10} | {metric: k + 1 for metric, k in MANIFOLD.items()}
 NEIGHBOURS = 10_000  # samples on either side of the k-NN metrics: their cost is quadratic
 ROWS = 1000  # of a distance matrix at a time
 FORMAT = 2  # of what is kept of the reals; a change makes all of it anew
@@ -140,10 +143,18 @@ def inception_score(logits: Tensor, seed: int, splits: int = 10) -> float:
 
 
 def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
-    """Precision, recall (k = 3), density and coverage (k = 5) of features (n, d) and (m, d)."""
-    fake, real = fake.double(), real.double()
+    """Precision, recall (k = 3), density and coverage (k = 5) of features (n, d) and (m, d).
+
+    With k samples or fewer on a side there is no k-th neighbour: then numbers are left out, and all
+    four if there are 3 or fewer.
+    """
+    fewest = min(len(fake), len(real))
     k, k_density = MANIFOLD["precision"], MANIFOLD["density"]
+    if fewest <= k:
+        return {}
+    fake, real = fake.double(), real.double()
     real_balls, fake_balls = _radii(real), _radii(fake)
+    k_density = min(k_density, fewest - 1)  # only to be left out below
     precise = dense = 0
     nearest = real.new_full((len(real),), torch.inf)
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
@@ -153,12 +164,13 @@ def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
         dense += int((distance < real_balls[:, k_density]).sum())
         nearest = torch.minimum(nearest, distance.amin(0))
         recalled |= (distance <= radii[:, None]).any(0)
-    return {
+    values = {
         "precision": precise / len(fake),
         "recall": float(recalled.double().mean()),
         "density": dense / (k_density * len(fake)),
         "coverage": float((nearest < real_balls[:, k_density]).double().mean()),
     }
+    return {metric: value for metric, value in values.items() if fewest > MANIFOLD[metric]}
 
 
 def _radii(x: Tensor) -> Tensor:
@@ -246,18 +258,32 @@ class QualityScorer(SampleScorer):
             **({"k": MANIFOLD[metric]} if metric in MANIFOLD else {}),
             **({"unit_features": self.extractor.kid_unit} if metric == "kid" else {}),
             "extractor": self.extractor.protocol,
-            "real": floor and floor["values"][metric],
+            "real": floor and floor["values"].get(metric),
             "n_held_out": floor and floor["n"],
         }
 
-    def _chosen(self) -> list[str]:
-        """The metrics that this extractor can give."""
-        return [m for m in self.metrics if m != "is" or self._reals.logits is not None]
+    def _chosen(self, fakes: int | None = None) -> list[str]:
+        """Metrics that this extractor, and so many fakes and reals, can give.
+
+        Args:
+            fakes: number of fakes; None is `n`.
+        """
+        left_out = self.left_out(self.n if fakes is None else fakes)
+        if self._reals.logits is None:
+            left_out.append("is")
+        return [metric for metric in self.metrics if metric not in left_out]
+
+    def left_out(self, fakes: int) -> list[str]:
+        """Metrics that need more fakes, or more reals, than there are."""
+        reals = len(self.data.splits["train"].x)
+        return [
+            m for m in self.metrics if min(fakes, reals if m != "is" else fakes) < FEWEST.get(m, 0)
+        ]
 
     def _measure(self, fake: Features) -> dict[str, float]:
         """The chosen metrics of fakes, by their bare names."""
         values: dict[str, float] = {}
-        chosen, real = self._chosen(), self._reals
+        chosen, real = self._chosen(len(fake.features)), self._reals
         if "fid" in chosen:
             values["fid"] = frechet_distance(real.moments, moments(fake.features))
         if "kid" in chosen:
@@ -275,12 +301,16 @@ class QualityScorer(SampleScorer):
 
     @cached_property
     def _floor(self) -> dict[str, Any] | None:
-        """Values of held-out real images, and their number; None without a test split."""
+        """Values of held-out real images, and their number; None without a test split.
+
+        Metrics for which these are too few are left out.
+        """
         if "test" not in self.data.splits:
             return None
         asked = [self._chosen(), self.n, self.seed]
         path = self._path("floor", asked).with_suffix(".json")
-        if (kept := _read_floor(path, self._chosen())) is not None:
+        held_out = min(self.n, len(self.data.splits["test"].x))
+        if (kept := _read_floor(path, self._chosen(held_out))) is not None:
             return kept
         test = self._reference("test", limit=self.n)
         values = self._measure(Features(test.features, test.logits))

@@ -103,9 +103,15 @@ def make_scorers(
     if stacked:
         scorers = [ModesScorer(data, extractor, **protocol)]
     else:
-        scorers = [
-            QualityScorer(data, extractor, metrics=chosen.metrics, cache=chosen.cache, **protocol)
-        ]
+        quality = QualityScorer(
+            data, extractor, metrics=chosen.metrics, cache=chosen.cache, **protocol
+        )
+        if missing := quality.left_out(chosen.n):
+            print(
+                f"Left out: {', '.join(missing)}, for which {chosen.n} samples and "
+                f"{len(data.splits['train'].x)} training images are too few."
+            )
+        scorers = [quality]
     scorers.append(SharpnessScorer(data, chosen.n, chosen.seed))
     if has_control(model, data, extractor):
         scorers.append(ControlScorer(data, extractor, model, **protocol))

@@ -19,7 +19,9 @@ Files are safetensors: the weights, and as metadata what is needed to rebuild th
 """
 
 import hashlib
+import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,11 @@ from src.data.spec import Split, to_model
 from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.stored import Limits, expect, parse_json, read_bytes
-from src.runs.tensor_files import read_safetensors
+from src.runs.tensor_files import read_checkpoint, read_safetensors
 
 SIZES = range(8, 65)  # pixels, of which one is left when they are halved three times
+SAMPLES, EPOCHS = 240_000, 100  # of a training: images at most, and passes over a small data set
+SAVE = 20.0  # seconds between two saves of a training
 LABELS, NAME = 2**16, 255  # the most labels, and the most characters of one
 
 
@@ -96,13 +100,18 @@ def fit_to(x: Tensor, channels: int, size: int) -> Tensor:
     return x
 
 
-def train_classifier(data: DataModule, path: Path, samples: int = 240_000, seed: int = 0) -> float:
+def train_classifier(
+    data: DataModule, path: Path, samples: int | None = None, seed: int = 0
+) -> float:
     """Train on all attributes of a data set, or else on its classes, and save the network.
+
+    What is done is saved beside `path` every 20 seconds; the same call goes on from there.
 
     Args:
         data: set up. Accuracy is measured on its test split, or on "train" if it has none.
         path: path of the safetensors file to write.
-        samples: images shown, counted with repetition.
+        samples: images shown, counted with repetition; None is 240,000, or 100 epochs if that is
+            less.
         seed: seed of the training.
 
     Returns:
@@ -122,7 +131,10 @@ def train_classifier(data: DataModule, path: Path, samples: int = 240_000, seed:
             f"metrics.extractor=classifier: data={data.data_id['name']} has no labels to learn.\n"
             "Use metrics=inception, or give a trained classifier by metrics.weights=PATH."
         )
-    model = fit(train, len(names), samples, seed)
+    if samples is None:
+        samples = min(SAMPLES, EPOCHS * len(train.x))
+    unfinished = path.with_suffix(".unfinished")
+    model = fit(train, len(names), samples, seed, unfinished=unfinished)
     score = accuracy(model, test)
     save_classifier(
         model,
@@ -136,10 +148,18 @@ def train_classifier(data: DataModule, path: Path, samples: int = 240_000, seed:
         seed=seed,
         data_id=data.data_id,
     )
+    unfinished.unlink(missing_ok=True)
     return score
 
 
-def fit(train: Split, outputs: int, samples: int, seed: int, batch_size: int = 128) -> Classifier:
+def fit(
+    train: Split,
+    outputs: int,
+    samples: int,
+    seed: int,
+    batch_size: int = 128,
+    unfinished: Path | None = None,
+) -> Classifier:
     """Train by Adam, its rate falling linearly to 0; the global random state is left alone.
 
     Args:
@@ -149,6 +169,8 @@ def fit(train: Split, outputs: int, samples: int, seed: int, batch_size: int = 1
         samples: images shown, counted with repetition.
         seed: seed of weights and order.
         batch_size: images per step.
+        unfinished: file of an unfinished training, which is written and gone on from; it ends in
+            the same weights. None keeps nothing.
 
     Returns:
         The network in eval mode.
@@ -159,12 +181,27 @@ def fit(train: Split, outputs: int, samples: int, seed: int, batch_size: int = 1
         torch.manual_seed(seed)
         model = Classifier(train.x.shape[1], min(train.x.shape[2], 64), outputs)
     model.to(memory_format=torch.channels_last)
-    steps = samples // batch_size
+    steps = max(1, samples // batch_size)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     order = torch.empty(0, dtype=torch.long)
     model.train()
-    for _ in tqdm(range(steps), desc="training the classifier", unit="step", mininterval=5):
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    begun, saved = 0, time.monotonic()
+    if unfinished and (kept := _read_unfinished(unfinished, steps, seed)):
+        for name, part in parts.items():
+            part.load_state_dict(kept[name])
+        generator.set_state(kept["generator"])
+        order, begun = kept["order"], kept["step"]
+    about = "training the classifier of the metrics"
+    for step in tqdm(range(begun, steps), about, steps, initial=begun, unit="step", mininterval=5):
+        if unfinished and time.monotonic() - saved > SAVE:
+            state = {name: part.state_dict() for name, part in parts.items()}
+            state |= {"generator": generator.get_state(), "order": order.clone()}
+            file = io.BytesIO()
+            torch.save(state | {"step": step, "of": [steps, seed]}, file)
+            keep(unfinished, file.getvalue())
+            saved = time.monotonic()
         while len(order) < batch_size:
             order = torch.cat([order, torch.randperm(len(train.x), generator=generator)])
         index, order = order[:batch_size], order[batch_size:]
@@ -179,6 +216,15 @@ def fit(train: Split, outputs: int, samples: int, seed: int, batch_size: int = 1
         optimizer.step()
         schedule.step()
     return model.eval()
+
+
+def _read_unfinished(path: Path, steps: int, seed: int) -> dict[str, Any] | None:
+    """Read an unfinished training; None if there is none, or it is damaged or of another length."""
+    try:
+        kept = read_checkpoint(path, whole=True)
+        return kept if kept["of"] == [steps, seed] and 0 <= kept["step"] <= steps else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def save_classifier(model: Classifier, path: Path, **about: object) -> None:

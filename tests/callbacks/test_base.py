@@ -6,6 +6,7 @@ import lightning as L
 from src.callbacks.base import Shared, arrange
 from src.callbacks.budget import Budget
 from src.callbacks.checkpoint import Checkpoint
+from src.callbacks.quality import Quality
 from src.callbacks.records import Records
 from src.callbacks.signals import Signals
 from src.callbacks.together import Together
@@ -31,10 +32,11 @@ class Counter(L.Callback):
 
 
 def test_the_order_goes_by_kind() -> None:
-    given = [Together(), Checkpoint(), Signals(), Counter(), Records(), Budget()]
+    given = [Together(), Quality(), Checkpoint(), Signals(), Counter(), Records(), Budget()]
     shared = Shared()
     arranged = arrange(given, shared)
-    assert [type(c) for c in arranged] == [Budget, Counter, Records, Signals, Checkpoint, Together]
+    kinds = [Budget, Counter, Records, Signals, Checkpoint, Quality, Together]
+    assert [type(c) for c in arranged] == kinds
     assert all(c.shared is shared for c in arranged if not isinstance(c, Counter))
 
 

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from src.callbacks.quality import Quality
+from src.metrics.base import Sampler, Scores
 from src.runs.metrics_file import read_metrics
+from src.training.checkpoints import load_checkpoint
 from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import SignalAt, Spread
 
@@ -72,3 +74,25 @@ def test_without_scorers_nothing_happens(fit: Callable, tmp_path: Path) -> None:
     fit(quality, loggers=[CSVMetrics(str(tmp_path))])
     assert not quality.shared.history
     assert not (tmp_path / "metrics.csv").exists()
+
+
+class Fails(Spread):
+    """A metric that breaks at the second scoring."""
+
+    def score(self, sample: Sampler) -> Scores:
+        self.times = getattr(self, "times", 0) + 1
+        if self.times == 2:
+            raise ZeroDivisionError
+        return super().score(sample)
+
+
+def test_an_error_of_a_metric_costs_no_training(fit: Callable, tmp_path: Path) -> None:
+    """The second scoring is at 56 samples; the run goes on from there and scores it again."""
+    whole, again = Quality(), Quality()
+    fit(whole, scorers=SCORERS, folder=tmp_path / "whole")
+    with pytest.raises(ZeroDivisionError):
+        fit(Quality(), scorers=[Fails()])
+    saved = load_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    assert saved["sparring"]["samples_seen"] == 56
+    fit(again, scorers=SCORERS, resume=True)
+    assert again.shared.history == whole.shared.history

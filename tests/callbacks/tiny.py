@@ -121,6 +121,7 @@ class Spread(SampleScorer):
     """Scores by the standard deviation of 100 samples."""
 
     def __init__(self) -> None:
+        super().__init__(None, "tiny")
         self.headline = {"fid": "fid100_tiny"}
 
     def size(self, metric: str) -> int:

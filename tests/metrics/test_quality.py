@@ -364,3 +364,26 @@ def test_more_fakes_are_streamed_than_are_drawn_at_once(digit_data: InMemory, ca
     assert fid(digit_data, cache, x) == pytest.approx(expected, rel=1e-5)
     assert len(x) == 1797
     assert to_model(x).shape == x.shape
+
+
+@pytest.mark.parametrize(("n", "expected"), [
+    (2, {"fid", "kid"}), (3, {"fid", "kid"}), (4, {"fid", "kid", "precision", "recall"}),
+    (6, set(METRICS) - {"is"}), (10, set(METRICS)),
+])  # fmt: skip
+def test_few_samples_have_fewer_numbers(
+    n: int, expected: set[str], digit_data: InMemory, cache: Path
+) -> None:
+    """Few fakes, and few reals: what has no k-th neighbour is left out, the rest is finite."""
+    few = {name: Split(split.x[:n], split.y[:n]) for name, split in digit_data.splits.items()}
+    for data, size in ((digit_data, n), (InMemory("few", few), 30)):
+        found = scorer(data, cache, n=size, metrics=METRICS)
+        scores = found.score(sampler_of(digit_data.splits["train"].x[:30]))
+        if data is digit_data:
+            named = expected
+            assert set(found.left_out(n)) == set(METRICS) - expected
+        else:
+            named = expected | {"is"}  # which needs no reals
+        assert {record["metric"] for record in scores.protocols.values()} == named
+        assert all(map(math.isfinite, scores.values.values()))
+        if len(data.splits["test"].x) < 4:
+            assert scores.protocols[found.name("fid")]["real"] >= 0

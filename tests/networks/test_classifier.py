@@ -116,3 +116,45 @@ def test_fit_to_averages_when_it_shrinks() -> None:
     board = (torch.arange(16).view(-1, 1) + torch.arange(16)).remainder(2).float()
     small = fit_to(board[None, None], 1, 4)
     assert_close(small, torch.full((1, 1, 4, 4), 0.5), rtol=0, atol=0.05)
+
+
+def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends in the same weights, bit for bit; the file of the unfinished one is removed."""
+    data = InMemory("stripes", {"train": stripes(64)}, ("lying", "standing"))
+    path, kept = tmp_path / "stripes.safetensors", tmp_path / "stripes.unfinished"
+    expected = fit(data.splits["train"], 2, samples=1280, seed=0).state_dict()
+    saves, keep = [], classifier.keep
+
+    def keep_twice(path: Path, content: bytes) -> None:
+        keep(path, content)
+        saves.append(path)
+        if len(saves) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(classifier, "SAVE", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(classifier, "keep", keep_twice)
+        with pytest.raises(KeyboardInterrupt):
+            classifier.train_classifier(data, path, samples=1280)
+    assert saves == [kept, kept]
+    assert not path.exists()
+    monkeypatch.setattr(classifier, "SAVE", 1e9)
+    classifier.train_classifier(data, path, samples=1280)
+    found = load_classifier(path)[0].state_dict()
+    assert all(found[name].equal(expected[name]) for name in expected)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"x" * 1000])
+def test_a_damaged_unfinished_training_is_begun_anew(content: bytes, tmp_path: Path) -> None:
+    data = InMemory("stripes", {"train": stripes(64)}, ("lying", "standing"))
+    (tmp_path / "stripes.unfinished").write_bytes(content)
+    classifier.train_classifier(data, tmp_path / "stripes.safetensors", samples=320)
+    assert (tmp_path / "stripes.safetensors").exists()
+
+
+def test_the_training_is_proportionate_to_the_data(tmp_path: Path) -> None:
+    data = InMemory("stripes", {"train": stripes(20)}, ("lying", "standing"))
+    path = tmp_path / "stripes.safetensors"
+    classifier.train_classifier(data, path)
+    assert load_classifier(path)[1]["samples"] == 2000
