@@ -47,7 +47,10 @@ def launch(
     if {"-h", "--help"} & set(arguments):
         print(help_text(name))
         return
-    arguments = [quoted(argument) for argument in arguments]
+    try:
+        arguments = _without_flags_of_paths([quoted(argument) for argument in arguments])
+    except SettingError as error:
+        sys.exit(show(error))
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
     if sweep and {"-m", "--multirun"} & set(arguments):
         overrides = [text for text in arguments if text not in ("-m", "--multirun")]
@@ -73,6 +76,33 @@ def launch(
         sys.exit(show(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _without_flags_of_paths(arguments: list[str]) -> list[str]:
+    """Turn `--config-dir DIR` into an override, and refuse what a command cannot do.
+
+    Raises:
+        SettingError: for flags that choose another configuration, or do not go together.
+    """
+    rest: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        flag, _, value = argument.partition("=")
+        if flag in ("--config-name", "-cn", "--config-path", "-cp"):
+            raise SettingError(
+                f"{flag}: a command has one configuration of its own.\n"
+                "Choose parts of it by model=..., data=...; own files by --config-dir DIR."
+            )
+        if flag in ("--config-dir", "-cd"):
+            folder = Path(value or next(given, "")).expanduser()
+            if not folder.is_dir() or folder == Path():
+                raise SettingError(f"--config-dir={folder}: there is no such folder.")
+            rest.append(f"hydra.searchpath=['file://{folder.resolve()}']")
+            continue
+        rest.append(argument)
+    if {"-m", "--multirun"} & set(rest) and {"--cfg", "-c", "--info", "-i"} & set(rest):
+        raise SettingError("--multirun shows no configuration.\nLeave out -m, or --cfg and --info.")
+    return rest
 
 
 def show(error: SettingError) -> str:

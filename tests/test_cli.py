@@ -233,3 +233,32 @@ def test_box() -> None:
     assert len({len(line) for line in lines}) == 1
     assert len(lines[0]) <= 100
     assert "| one " in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--config-name=other"], "one configuration of its own"),
+        (["--config-path", "elsewhere"], "one configuration of its own"),
+        (["--config-dir=/nowhere"], "there is no such folder"),
+        (["--config-dir"], "there is no such folder"),
+        (["-m", "--cfg", "job"], "--multirun shows no configuration"),
+    ],
+)
+def test_flags_that_a_command_does_not_have(flags: list[str], told: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        launch("train", checks.check, print, flags, sweep)
+    assert str(end.value.code).startswith("error: ")
+    assert told in str(end.value.code)
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "{}"], ["--config-dir={}"],
+                                  ["hydra.searchpath=['file://{}']"]])  # fmt: skip
+def test_presets_of_ones_own(flag: list[str], calls: Calls, tmp_path: Path) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "mine.yaml").write_text("defaults: [gan]\nbudget: 70\n")
+    given = [text.format(tmp_path / "own") for text in flag]
+    launch_train(calls, *given, "model=mine", "seed=3")
+    ((settings, folder),) = calls
+    assert settings.budget == 70
+    assert folder == Path("outputs/mnist-builtin/mine/metrics=none/seed=3")

@@ -13,6 +13,7 @@ from typing import Any
 import lightning as L
 
 from src.callbacks.base import Callback, Kind
+from src.config.ranges import NotNegativeFloat
 from src.models.base import GenerativeModel
 
 
@@ -25,7 +26,7 @@ class Checkpoint(Callback):
 
     kind = Kind.SAVE
 
-    def __init__(self, seconds: float = 60.0) -> None:
+    def __init__(self, seconds: NotNegativeFloat = 60.0) -> None:
         super().__init__()
         self.seconds = seconds
         self._last = time.monotonic()

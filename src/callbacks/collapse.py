@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from src.callbacks.overfitting import imitate, some_reals
 from src.callbacks.schedule import Scheduled, regularly
+from src.config.ranges import NotNegativeFloat
 from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
 from src.runs.stored import expect, is_count
@@ -38,7 +39,7 @@ class Collapse(Scheduled):
         self,
         n: int = 64,
         every: int | None = None,
-        threshold: float = 0.5,
+        threshold: NotNegativeFloat = 0.5,
         patience: int = 3,
         stop: bool = False,
     ) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from src.callbacks.base import Callback, log_picture
+from src.config.ranges import NotNegativeInt, PositiveInt
 from src.data.spec import to_model
 from src.models.base import GenerativeModel
 from src.pictures import grids
@@ -28,7 +29,7 @@ class Neighbours(Callback):
         seed: seed of the codes.
     """
 
-    def __init__(self, n: int = 16, k: int = 4, seed: int = 0) -> None:
+    def __init__(self, n: PositiveInt = 16, k: PositiveInt = 4, seed: NotNegativeInt = 0) -> None:
         super().__init__()
         self.n, self.k, self.seed = n, k, seed
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from src.callbacks.base import Callback
 from src.config.durations import format_duration
+from src.config.ranges import NotNegativeFloat
 from src.models.base import GenerativeModel
 from src.runs.files import write_atomically
 
@@ -31,7 +32,7 @@ class Progress(Callback, ProgressBar):
         heartbeat: seconds between two writes of progress.json.
     """
 
-    def __init__(self, refresh: float = 0.5, heartbeat: float = 5.0) -> None:
+    def __init__(self, refresh: NotNegativeFloat = 0.5, heartbeat: NotNegativeFloat = 5.0) -> None:
         super().__init__()
         self.refresh, self.heartbeat = refresh, heartbeat
         self._beat = 0.0

@@ -11,6 +11,7 @@ import lightning as L
 
 from src.callbacks.base import Kind
 from src.callbacks.schedule import Scheduled, regularly
+from src.config.ranges import PositiveInt
 from src.metrics.base import score_all
 from src.models.base import GenerativeModel
 from src.runs.stored import NUMBER, expect, is_count
@@ -26,7 +27,7 @@ class Quality(Scheduled):
 
     kind = Kind.SCORE
 
-    def __init__(self, every: int | None = None) -> None:
+    def __init__(self, every: PositiveInt | None = None) -> None:
         super().__init__()
         self.every = every
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import lightning as L
 
 from src.callbacks.schedule import Scheduled, regularly
+from src.config.ranges import PositiveInt
 from src.models.base import GenerativeModel
 
 
@@ -15,7 +16,7 @@ class Records(Scheduled):
         every: samples between two rows; None is a 200th of the budget.
     """
 
-    def __init__(self, every: int | None = None) -> None:
+    def __init__(self, every: PositiveInt | None = None) -> None:
         super().__init__()
         self.every = every
         self._before = (0, 0.0)

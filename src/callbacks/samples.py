@@ -18,6 +18,7 @@ from torch import Tensor
 
 from src.callbacks.base import log_picture
 from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
+from src.config.ranges import NotNegativeInt, PositiveInt
 from src.data.spec import Split, to_model
 from src.models.base import GenerativeModel
 from src.models.capabilities import Judges, Reconstructs
@@ -44,7 +45,12 @@ class Samples(Scheduled):
         seed: seed of the codes.
     """
 
-    def __init__(self, n: int | None = None, every: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        n: PositiveInt | None = None,
+        every: PositiveInt | None = None,
+        seed: NotNegativeInt = 0,
+    ) -> None:
         super().__init__()
         self.n, self.every, self.seed = n, every, seed
 

@@ -51,6 +51,11 @@ def check(config: DictConfig) -> None:
         SettingError: for the first setting that cannot work.
     """
     raw = plain(config, resolve=False)
+    needed = {*signature("src.config.settings.Train"), *GROUPS} - {"hydra"}
+    if (missing := sorted(needed - {*raw})) and {*raw} <= needed:  # a misspelt one comes first
+        raise SettingError(
+            f"{missing[0]} is missing.\nEvery run needs it: leave out ~{missing[0]}."
+        )
     # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
     _check_requirements(raw, lambda key: OmegaConf.select(config, key))
     _check_all(raw)

@@ -48,6 +48,19 @@ NOT_RESULT = (
     "trainer.devices",
     "callbacks",  # noise is a function of seed and iteration: what happens beside changes nothing
 )
+_BUDGET = "Use budget=..., the number of training samples: epochs times the size of the data."
+_RATE = "Optimisers have rates of their own: model.g_optimizer.lr=..., model.optimizer.lr=..."
+HINTS = {
+    **dict.fromkeys(("epochs", "max_epochs", "trainer.max_epochs", "trainer.max_steps"), _BUDGET),
+    **dict.fromkeys(
+        ("steps", "max_steps", "iterations"),
+        _BUDGET.replace("epochs", "steps").replace("the size of the data", "model.batch_size"),
+    ),
+    **dict.fromkeys(("lr", "learning_rate", "model.lr"), _RATE),
+    "batch_size": "Use model.batch_size=...",
+    "gpus": "Use trainer=gpu, and trainer.devices=... for several.",
+    "devices": "Use trainer.devices=...",
+}
 RESULT = ("callbacks.equilibrium",)  # but it ends the training
 IN_FOLDER_NAME = ("seed", "data.source")
 
@@ -58,6 +71,7 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
     Raises:
         SettingError: naming the misspelt key or unknown choice, and the nearest match.
     """
+    overrides = list(map(_in_full, overrides))
     outer = GlobalHydra.instance().hydra  # set inside of a sweep, and only one can be
     GlobalHydra.instance().clear()
     try:
@@ -72,16 +86,32 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
                 mark = error.problem_mark
                 where = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}"
                 raise SettingError(f"{where}: {error.problem}.") from error
-            # ValueError: of a group's choice that is null.
-            except (HydraException, OmegaConfBaseException, ValueError) as error:
+            # ValueError, TypeError: of a group's choice that is null, or no name.
+            except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
                 raise _refused_override(name, overrides, error) from error
     finally:
         GlobalHydra.instance().hydra = outer
 
 
+def _in_full(override: str) -> str:
+    """Write out a budget such as `10k` or `1.5M`."""
+    if not re.match(r"(model\.)?budget=", override):
+        return override
+    return re.sub(
+        r"(?<![\w.])(\d+(?:\.\d+)?)([kM])\b",
+        lambda match: f"{float(match[1]) * {'k': 1e3, 'M': 1e6}[match[2]]:.0f}",
+        override,
+    )
+
+
 def _unknown_choice(error: MissingConfigException) -> SettingError:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
-    options = sorted(error.options or [])
+    if group.startswith("experiment"):  # whose choices lie in folders of their own
+        group, choice = "experiment", str(error.missing_cfg_file).removeprefix("experiment/")
+        paths = (CONF / group).rglob("*.yaml")
+        options = sorted(str(p.relative_to(CONF / group).with_suffix("")) for p in paths)
+    else:
+        options = sorted(error.options or [])
     return SettingError(
         f"{group}={choice}: there is no such choice.{near(choice, options)}\n"
         f"Choices of {group}: {', '.join(options)}"
@@ -96,18 +126,23 @@ def _refused_override(name: str, overrides: list[str], error: Exception) -> Sett
         for text in overrides
         if (CONF / text.partition("=")[0]).is_dir() and not text.endswith("=null")
     ]
-    base = hydra_compose(name, choices, return_hydra_config=True)
+    first = str(error.__cause__ or error).splitlines()[0]
+    try:
+        base = hydra_compose(name, choices, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError):
+        return SettingError(f"{' '.join(overrides)}: {first}\nWrite key=value, group=choice.")
     known = [*_leaves(base, nodes=True), *groups()]
     for key, text in zip(keys, overrides, strict=True):
+        if key not in known and (hint := HINTS.get(key)):
+            return SettingError(f"{key}: there is no such setting.\n{hint}")
         if key not in known and not text.startswith("+") and not key.startswith("hydra."):
             return SettingError(f"{key}: there is no such setting.{near(key, known)}")
-    first = str(error.__cause__ or error).splitlines()[0]
     return SettingError(f"{' '.join(overrides)}: {first}")
 
 
 def near(word: str, known: list[str]) -> str:
     """' Did you mean x?' - by the last part of a dotted key too, where users forget the path."""
-    match = [key for key in known if key.endswith(f".{word}")]
+    match = [key for key in known if key.endswith((f".{word}", f"/{word}"))]
     match = match or difflib.get_close_matches(word, known, 1, 0.7)
     if not match:
         tails = {key.rpartition(".")[2]: key for key in reversed(known)}
@@ -191,6 +226,8 @@ def run_folder(config: DictConfig) -> str:
     named = [f"{group}={choices[group]}" for group in ("model", "data")]
     if choices.get("experiment"):
         named.insert(0, f"experiment={choices['experiment']}")
+    if config.hydra.searchpath:  # where choices of one's own may lie
+        named.append(f"hydra.searchpath={[str(path) for path in config.hydra.searchpath]}")
     base = _preset(*named)
     default_choices = base.hydra.runtime.choices
     slots = [

@@ -8,13 +8,15 @@ lightning takes about ten.
 import ast
 import builtins
 import importlib.util
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from src.config.ranges import OPTIMIZER, RANGED
 from src.errors import SettingError
 
 # What a configuration may name: classes only, and only from here. What is built of them is narrower
@@ -89,6 +91,10 @@ def signature(target: str) -> Mapping[str, Parameter]:
         ]
     }
     parameters.pop(next(iter(parameters)))  # self
+    if target.startswith("torch.optim."):
+        for name in parameters.keys() & OPTIMIZER.keys():
+            annotation = ast.parse(OPTIMIZER[name], mode="eval").body
+            parameters[name] = replace(parameters[name], annotation=annotation)
     return parameters
 
 
@@ -103,7 +109,7 @@ def _slot(annotation: ast.expr | None, module: Path) -> Slot | None:
             return _slot(left, module) or _slot(right, module)
         case ast.Subscript(value=ast.Name(id="Callable"), slice=ast.Tuple(elts=[_, made])):
             return Slot(ast.unparse(made), module, partial=True)
-        case ast.Name(id=name) if name not in PLAIN:
+        case ast.Name(id=name) if name not in PLAIN and name not in RANGED:
             return Slot(name, module, partial=False)
     return None
 
@@ -156,7 +162,12 @@ def fits(value: object, annotation: ast.expr | None) -> bool:
             return any(fits(value, option) for option in options)
         case ast.Constant(value=None):
             return value is None
+        case ast.Name(id=name) if name in RANGED:
+            kind, interval = RANGED[name]
+            return fits(value, ast.Name(kind.__name__)) and interval.holds(value)
         case ast.Name(id="bool" | "int" | "float" | "str" | "dict" as name):
+            if isinstance(value, float) and not math.isfinite(value):
+                return False
             return isinstance(value, PLAIN[name]) and isinstance(value, bool) == (name == "bool")
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
             return value in _literals(choices)
@@ -181,7 +192,12 @@ def spell(annotation: ast.expr | None) -> str:
     """Spell an annotation out for an error message."""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal":
         return "one of " + ", ".join(map(str, _literals(annotation.slice)))
-    return ast.unparse(annotation).replace(" | ", " or ") if annotation else "anything"
+    if annotation is None:
+        return "anything"
+    text = ast.unparse(annotation).replace(" | ", " or ")
+    for name, (kind, interval) in RANGED.items():
+        text = re.sub(rf"\b{name}\b", f"{kind.__name__} {interval}", text)
+    return text
 
 
 def _literals(choices: ast.expr) -> list:

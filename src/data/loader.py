@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from src.config.ranges import NotNegativeInt
 from src.data.spec import Batch, to_model
 from src.runs.stored import expect, is_count
 
@@ -31,7 +32,7 @@ class Reading:
         in_memory: bytes up to which the split is held on the device.
     """
 
-    def __init__(self, workers: int = 2, in_memory: int = IN_MEMORY) -> None:
+    def __init__(self, workers: NotNegativeInt = 2, in_memory: NotNegativeInt = IN_MEMORY) -> None:
         self.workers, self.in_memory = workers, in_memory
 
 

@@ -22,6 +22,8 @@ from operator import add
 from torch import Tensor
 from torch.nn import functional as F
 
+from src.config.ranges import PositiveFloat
+
 
 class AdversarialLoss(ABC):
     """Base: the two sides, and what a logit means.
@@ -67,7 +69,7 @@ class NonSaturating(AdversarialLoss):
         d_weight: factor on D's loss; recipes that average the two halves say 0.5.
     """
 
-    def __init__(self, real_label: float = 1.0, d_weight: float = 1.0) -> None:
+    def __init__(self, real_label: float = 1.0, d_weight: PositiveFloat = 1.0) -> None:
         self.real_label, self.d_weight = real_label, d_weight
         self.undecided = real_label / 2
 
@@ -113,7 +115,7 @@ class LeastSquares(AdversarialLoss):
         real_label: float = 1.0,
         fake_label: float = 0.0,
         g_label: float = 1.0,
-        d_weight: float = 1.0,
+        d_weight: PositiveFloat = 1.0,
     ) -> None:
         self.real_label, self.fake_label, self.g_label = real_label, fake_label, g_label
         self.undecided = (real_label + fake_label) / 2

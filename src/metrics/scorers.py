@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from src.config.ranges import NotNegativeInt, PositiveInt
 from src.data.base import DataModule
 from src.data.cache import file_name
 from src.data.stacked_mnist import StackedMNIST
@@ -64,11 +65,11 @@ class Settings:
     extractor: Literal["auto", "inception", "classifier", "exact", "none"]
     weights: str | None
     metrics: list[Literal["fid", "kid", "is", "precision", "recall", "density", "coverage"]]
-    n: int | None
-    importance_samples: list[int]
-    importance_images: int
-    seed: int
-    batch_size: int
+    n: PositiveInt | None
+    importance_samples: list[PositiveInt]
+    importance_images: PositiveInt
+    seed: NotNegativeInt
+    batch_size: PositiveInt
     cache: str
 
 

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from src.config.ranges import PositiveFloat, PositiveInt
 from src.data.spec import DataSpec, Draw
 from src.losses.code_penalties import CodePenalty
 from src.losses.reconstruction import Reconstruction
@@ -45,7 +46,7 @@ class Autoencoder(GenerativeModel):
         self,
         spec: DataSpec,
         seed: int,
-        latent_dim: int,
+        latent_dim: PositiveInt,
         encoder: Callable[..., Encoder],
         decoder: Callable[..., Decoder],
         reconstruction: Reconstruction,
@@ -54,7 +55,7 @@ class Autoencoder(GenerativeModel):
         sampler: Callable[..., CodePrior],
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Schedule | None = None,
-        clip: float | None = None,
+        clip: PositiveFloat | None = None,
     ) -> None:
         super().__init__(spec, seed)
         self.encoder = encoder(shape=spec.shape, outputs=latent_dim)

@@ -16,6 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveFloat, PositiveInt
 from src.data.spec import DataSpec, Draw
 from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
@@ -92,10 +93,10 @@ class GAN(GenerativeModel):
         d_optimizer: Optimizer,
         schedule: Schedule | None = None,
         ema: Callable[..., EMA] | None = None,
-        d_steps: int = 1,
+        d_steps: PositiveInt = 1,
         burst: Burst | None = None,
-        packing: int = 1,
-        clip: float | None = None,
+        packing: PositiveInt = 1,
+        clip: PositiveFloat | None = None,
     ) -> None:
         super().__init__(spec, seed)
         for setting, value in (("d_steps", d_steps), ("packing", packing)):

@@ -25,6 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveFloat, PositiveInt, Share
 from src.data.spec import DataSpec, Draw
 from src.errors import SettingError
 from src.losses.reconstruction import Bernoulli, Reconstruction
@@ -67,7 +68,7 @@ class Layerwise(GenerativeModel):
         self,
         spec: DataSpec,
         seed: int,
-        hidden: Sequence[int],
+        hidden: Sequence[PositiveInt],
         learner: Callable[..., Shallow],
         finetune: Callable[..., Finetuning],
         reconstruction: Reconstruction,
@@ -77,9 +78,9 @@ class Layerwise(GenerativeModel):
         finetune_optimizer: Optimizer,
         code_optimizer: Optimizer | None = None,
         code: Literal["sigmoid", "linear"] = "sigmoid",
-        pretrain: float = 0.5,
+        pretrain: Share = 0.5,
         schedule: Schedule | None = None,
-        clip: float | None = None,
+        clip: PositiveFloat | None = None,
     ) -> None:
         super().__init__(spec, seed)
         if not hidden or min(hidden) <= 0:

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from src.config.ranges import PositiveFloat, PositiveInt
 from src.data.spec import DataSpec, Draw
 from src.distributed import noise
 from src.errors import SettingError
@@ -48,7 +49,7 @@ class VAE(GenerativeModel):
         self,
         spec: DataSpec,
         seed: int,
-        latent_dim: int,
+        latent_dim: PositiveInt,
         encoder: Callable[..., Encoder],
         decoder: Callable[..., Decoder],
         reconstruction: Reconstruction,
@@ -56,7 +57,7 @@ class VAE(GenerativeModel):
         optimizer: Callable[..., torch.optim.Optimizer],
         condition: Condition,
         schedule: Schedule | None = None,
-        clip: float | None = None,
+        clip: PositiveFloat | None = None,
     ) -> None:
         super().__init__(spec, seed)
         if not reconstruction.nats:

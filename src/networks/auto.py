@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from src.config.ranges import PositiveInt
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, Generator
 from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -42,9 +43,9 @@ class AutoGenerator(Generator):
         self,
         latent_dim: int,
         shape: Sequence[int],
-        width: int = 64,
+        width: PositiveInt = 64,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
-        hidden: Sequence[int] = (128, 128, 128),
+        hidden: Sequence[PositiveInt] = (128, 128, 128),
         activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "relu",
         classes: int = 0,
     ) -> None:
@@ -78,9 +79,9 @@ class AutoDiscriminator(Discriminator):
     def __init__(
         self,
         shape: Sequence[int],
-        width: int = 64,
+        width: PositiveInt = 64,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
-        hidden: Sequence[int] = (128, 128, 128),
+        hidden: Sequence[PositiveInt] = (128, 128, 128),
         activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "leaky_relu",
         classes: int = 0,
     ) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveInt
 from src.networks.base import Decoder, Encoder
 from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from src.networks.layers import ConditionalSequential
@@ -28,7 +29,7 @@ class ConvEncoder(Encoder):
         self,
         shape: Sequence[int],
         outputs: int,
-        width: int = 32,
+        width: PositiveInt = 32,
         norm: Literal["none", "batch", "layer", "instance"] = "batch",
     ) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class ConvDecoder(Decoder):
         self,
         latent_dim: int,
         shape: Sequence[int],
-        width: int = 32,
+        width: PositiveInt = 32,
         norm: Literal["none", "batch", "layer", "instance"] = "batch",
     ) -> None:
         super().__init__()

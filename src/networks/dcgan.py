@@ -13,6 +13,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveInt
 from src.networks.base import Critique, Discriminator, Generator
 from src.networks.layers import (
     ConditionalSequential,
@@ -45,7 +46,7 @@ class DCGANGenerator(Generator):
         self,
         latent_dim: int,
         shape: Sequence[int],
-        width: int = 64,
+        width: PositiveInt = 64,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         classes: int = 0,
     ) -> None:
@@ -91,7 +92,7 @@ class DCGANDiscriminator(Discriminator):
     def __init__(
         self,
         shape: Sequence[int],
-        width: int = 64,
+        width: PositiveInt = 64,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         classes: int = 0,
     ) -> None:

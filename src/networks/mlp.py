@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveInt
 from src.networks.base import Critique, Decoder, Discriminator, Encoder, Generator
 from src.networks.layers import refuse_classes, spectral
 
@@ -80,7 +81,7 @@ class MLPGenerator(Generator):
         self,
         latent_dim: int,
         shape: Sequence[int],
-        hidden: Sequence[int] = (128, 128),
+        hidden: Sequence[PositiveInt] = (128, 128),
         activation: Activation = "leaky_relu",
         init: Init = "torch",
         norm: Literal["none", "batch"] = "none",
@@ -117,7 +118,7 @@ class MLPDiscriminator(Discriminator):
     def __init__(
         self,
         shape: Sequence[int],
-        hidden: Sequence[int] = (128, 128),
+        hidden: Sequence[PositiveInt] = (128, 128),
         activation: Activation = "leaky_relu",
         init: Init = "torch",
         norm: Literal["none", "layer", "spectral"] = "none",
@@ -156,7 +157,7 @@ class MLPEncoder(Encoder):
         self,
         shape: Sequence[int],
         outputs: int,
-        hidden: Sequence[int] = (400,),
+        hidden: Sequence[PositiveInt] = (400,),
         activation: Activation = "relu",
         init: Init = "torch",
         output: Literal["identity", "sigmoid", "relu", "tanh"] = "identity",
@@ -192,7 +193,7 @@ class MLPDecoder(Decoder):
         self,
         latent_dim: int,
         shape: Sequence[int],
-        hidden: Sequence[int] = (400,),
+        hidden: Sequence[PositiveInt] = (400,),
         activation: Activation = "relu",
         init: Init = "torch",
     ) -> None:

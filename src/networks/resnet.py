@@ -14,6 +14,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveInt
 from src.errors import SettingError
 from src.networks.attention import SelfAttention
 from src.networks.base import Critique, Discriminator, Generator
@@ -136,7 +137,7 @@ class ResNetGenerator(Generator):
         self,
         latent_dim: int,
         shape: Sequence[int],
-        width: int | None = None,
+        width: PositiveInt | None = None,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         spectral_norm: bool = False,
         attention: int | Literal["half"] | None = None,
@@ -187,7 +188,7 @@ class ResNetDiscriminator(Discriminator):
     def __init__(
         self,
         shape: Sequence[int],
-        width: int | None = None,
+        width: PositiveInt | None = None,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "spectral",
         attention: int | Literal["half"] | None = None,
         classes: int = 0,

@@ -169,11 +169,63 @@ def test_what_must_work(overrides: list[str]) -> None:
         ("budget", ["budget"]),
         ("budget=(", ["budget=("]),
         ("budget=${nothing}", ["budget"]),
+        # Nothing that every run needs can be removed, and nothing odd is a choice.
+        ("~seed", ["seed is missing"]),
+        ("~trainer", ["trainer is missing"]),
+        ("~metrics", ["metrics is missing"]),
+        ("model=[[[]]]", ["model=[[[]]]"]),
+        ("model/loss=1", ["model/loss=1"]),
+        ("=", ["="]),
+        ("callbacks.signals._target_=1.5", ["callbacks.signals._target_=1.5"]),
+        # Ranges stand beside the types.
+        ("model.g_optimizer.lr=nan", ["lr=nan", "above 0"]),
+        ("model.g_optimizer.lr=inf", ["lr=inf", "above 0"]),
+        ("model.g_optimizer.lr=-1", ["lr=-1", "above 0"]),
+        ("model.g_optimizer.lr=0", ["lr=0", "above 0"]),
+        ("model.g_optimizer.betas=[2,2]", ["betas=[2, 2]", "below 1"]),
+        ("model.g_optimizer.betas=[0.5,1]", ["betas=[0.5, 1]", "below 1"]),
+        ("model.latent.dim=0", ["dim=0", "above 0"]),
+        ("model.latent.dim=-3", ["dim=-3", "above 0"]),
+        ("model.packing=0", ["packing=0", "above 0"]),
+        ("model.d_steps=0", ["d_steps=0", "above 0"]),
+        ("model.clip=-1", ["clip=-1", "above 0"]),
+        ("model.loss.d_weight=-1", ["d_weight=-1", "above 0"]),
+        ("model.generator.width=0", ["width=0", "above 0"]),
+        ("callbacks.samples.n=-5", ["n=-5", "above 0"]),
+        ("callbacks.collapse.threshold=nan", ["threshold=nan", "at least 0"]),
+        ("callbacks.progress.heartbeat=nan", ["heartbeat=nan", "at least 0"]),
+        ("callbacks.checkpoint.seconds=-1", ["seconds=-1", "at least 0"]),
+        ("data.reading.workers=-1", ["workers=-1", "at least 0"]),
+        ("metrics.n=-5", ["metrics.n=-5", "above 0"]),
+        # Habits from elsewhere lead to the setting that serves here.
+        ("epochs=3", ["epochs", "budget=..."]),
+        ("trainer.max_epochs=3", ["trainer.max_epochs", "budget=..."]),
+        ("lr=0.1", ["lr", "model.g_optimizer.lr"]),
+        ("batch_size=8", ["batch_size", "model.batch_size"]),
+        ("experiment=ae", ["experiment=ae", "Did you mean notes/ae?", "notes/vae"]),
+        ("experiment=notes/dcgann", ["notes/dcgann", "Did you mean notes/dcgan?"]),
     ],
 )
 def test_a_wrong_override_is_named(override: str, named: list[str]) -> None:
     message = error_of(override)
     assert [word for word in named if word not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["model.clip=0.5", "model.packing=2", "model.d_optimizer.betas=[0,0.9]", "metrics.n=2",
+     "callbacks.collapse.threshold=0", "callbacks.checkpoint.seconds=0", "data.reading.workers=0",
+     "model.g_optimizer.lr=1e-9", "callbacks.samples.n=null", "model.discriminator.width=1"],
+)  # fmt: skip
+def test_the_ends_of_ranges_are_allowed(override: str) -> None:
+    check(composed(override))
+
+
+@pytest.mark.parametrize(
+    ("budget", "samples"), [("10k", 10_000), ("1.5M", 1_500_000), ("300", 300), ("0.25k", 250)]
+)
+def test_budgets_can_be_short(budget: str, samples: int) -> None:
+    assert composed(f"budget={budget}").budget == samples
 
 
 def test_the_guilty_one_of_several_is_named() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from src.config.ranges import NotNegativeInt, PositiveInt
 from src.distributed import noise
 
 
@@ -28,11 +29,11 @@ class Latent:
 
     def __init__(
         self,
-        dim: int,
+        dim: PositiveInt,
         prior: Literal["normal", "uniform", "unit"] = "normal",
         share: bool = False,
-        categories: Sequence[int] = (),
-        continuous: int = 0,
+        categories: Sequence[PositiveInt] = (),
+        continuous: NotNegativeInt = 0,
     ) -> None:
         self.dim, self.prior, self.share = dim, prior, share
         self.categories, self.continuous = tuple(categories), continuous
