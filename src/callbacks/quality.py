@@ -12,7 +12,7 @@ import lightning as L
 from src.callbacks.base import Kind
 from src.callbacks.schedule import Scheduled, regularly
 from src.config.ranges import PositiveInt
-from src.metrics.base import score_all
+from src.metrics.base import StoppedError, score_all
 from src.models.base import GenerativeModel
 from src.runs.stored import NUMBER, expect, is_count
 
@@ -49,10 +49,18 @@ class Quality(Scheduled):
         if not trainer.should_stop:  # the end is saved already
             self.shared.save()
         with self.off_the_clock(model):
-            latest = self.shared.scores = score_all(self.shared.scorers, model)
+            try:
+                latest = score_all(self.shared.scorers, model, self._interrupted)
+            except StoppedError:  # the run that goes on scores here first
+                trainer.should_stop = True
+                return
+        self.shared.scores = latest
         self.shared.history.append({"samples_seen": model.samples_seen} | latest.values)
         for logger in trainer.loggers:
             logger.log_metrics(latest.values | self.shared.headline, step=model.samples_seen)
+
+    def _interrupted(self) -> bool:
+        return self.shared.interrupted_by is not None
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         shared = self.shared

@@ -1,4 +1,4 @@
-"""Saves at SIGTERM and Ctrl-C: the iteration ends, a checkpoint is written, the run stops.
+"""Saves at SIGTERM, SIGHUP and Ctrl-C: the iteration ends, a checkpoint is written, the run stops.
 
 A scheduler sends SIGTERM some seconds before it kills. Lightning's own handler would raise at the
 end of the batch, without a checkpoint; this one takes its place while the training lasts.
@@ -18,7 +18,7 @@ from src.callbacks.base import Callback, Kind
 from src.distributed import ranks
 from src.models.base import GenerativeModel
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ECHO = 1.0  # seconds: a scheduler may send a rank what its parent passes on to it as well
 
 
@@ -41,7 +41,9 @@ class Signals(Callback):
         self.shared.interrupted_by = None
         self._iterating = not trainer.should_stop
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            # nohup has SIGHUP ignored, and it stays so.
+            heard = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+            self._handlers = {number: signal.signal(number, self._handle) for number in heard}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if ranks.count() > 1 and time.monotonic() - self._at < ECHO:

@@ -24,7 +24,8 @@ from src.errors import SettingError, TrainingError
 from src.runs.run import Run
 
 GRACE = 5.0  # seconds in which the others may end by themselves after one has failed
-STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPED = tuple(128 + number for number in SIGNALS)
 
 
 class RankError(RuntimeError):
@@ -45,7 +46,7 @@ def train_on_ranks(
     Raises:
         SettingError, TrainingError: as a rank raised it, or if a rank was killed.
         RankError: if one failed otherwise.
-        SystemExit: after SIGINT or SIGTERM, when rank 0 has saved.
+        SystemExit: after a signal of `SIGNALS`, when rank 0 has saved.
     """
     before = run.summary
     with tempfile.TemporaryDirectory(prefix="sparring-ranks-") as folder:
@@ -114,7 +115,7 @@ def _wait(processes: list[subprocess.Popen]) -> None:
 
 @contextlib.contextmanager
 def _passing_signals_on(leader: subprocess.Popen) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM are rank 0's to follow; which came is in the list."""
+    """Pass signals on to rank 0, which saves; those that came are in the list."""
     passed: list[int] = []
 
     def pass_on(number: int, _: object) -> None:
@@ -123,8 +124,8 @@ def _passing_signals_on(leader: subprocess.Popen) -> Iterator[list[int]]:
 
     handlers = {}
     if threading.current_thread() is threading.main_thread():
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        handlers = {number: signal.signal(number, pass_on) for number in numbers}
+        heard = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+        handlers = {number: signal.signal(number, pass_on) for number in heard}
     try:
         yield passed
     finally:

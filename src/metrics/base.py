@@ -103,7 +103,13 @@ class ModelScorer(Scorer):
         """Score the model."""
 
 
-def score_all(scorers: Iterable[Scorer], model: GenerativeModel) -> Scores:
+class StoppedError(Exception):
+    """A scoring was asked to stop."""
+
+
+def score_all(
+    scorers: Iterable[Scorer], model: GenerativeModel, stop: Callable[[], bool] = lambda: False
+) -> Scores:
     """Score a model by several scorers, in their order.
 
     Args:
@@ -111,11 +117,17 @@ def score_all(scorers: Iterable[Scorer], model: GenerativeModel) -> Scores:
         model: draws the samples, by the weights that are scored. A conditional one gets labels with
             the shares of the training data: with others its samples would have another distribution
             than the data, however good they are.
+        stop: is asked before each portion of samples.
+
+    Raises:
+        StoppedError: once `stop` returns True.
     """
     scores = Scores({}, {})
     for scorer in scorers:
+        if stop():
+            raise StoppedError
         if isinstance(scorer, SampleScorer):
-            part = scorer.score(_sampler(model, scorer.data))
+            part = scorer.score(_sampler(model, scorer.data, stop))
             asked = {"labels": LABELS} if model.conditional else {}
             part.protocols.update({name: r | asked for name, r in part.protocols.items()})
         else:
@@ -125,10 +137,12 @@ def score_all(scorers: Iterable[Scorer], model: GenerativeModel) -> Scores:
     return scores
 
 
-def _sampler(model: GenerativeModel, data: DataModule) -> Sampler:
+def _sampler(model: GenerativeModel, data: DataModule, stop: Callable[[], bool]) -> Sampler:
     """Samples of a model, for labels as in the data if it is conditional."""
 
     def sample(n: int, seed: int) -> Tensor:
+        if stop():
+            raise StoppedError
         labels = natural_labels(data, n, seed) if model.conditional else None
         return model.sample(n, labels, seed=seed)
 

@@ -16,6 +16,7 @@ module does not import torch.
 """
 
 import csv
+import errno
 import fcntl
 import json
 import math
@@ -52,6 +53,7 @@ T = TypeVar("T")
 State = Literal["new", "interrupted", "finished"]
 
 MOST_METRICS = 200  # of a run
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # of file systems that have none
 GLANCE = 0.2  # seconds for which whoever looks whether a folder is in use may hold it
 
 # In the order in which a restart removes them: until the end the folder is that of a run.
@@ -229,6 +231,8 @@ class Run:
         except BlockingIOError:
             return True
         except OSError as error:
+            if error.errno in NO_LOCKS:
+                return False
             raise SettingError(f"{self / '.lock'} cannot be read: {error.strerror}.") from error
         return False
 
@@ -277,7 +281,12 @@ class Run:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            except BlockingIOError as error:
+            except OSError as error:
+                if error.errno in NO_LOCKS:
+                    print(f"Note: this file system has no locks; start {self.folder} only once.")
+                    return
+                if not isinstance(error, BlockingIOError):
+                    raise unwritable(self.folder, error) from error
                 if time.monotonic() > deadline:
                     raise FolderInUseError(
                         f"{self.folder} is in use: another process trains there.\n"
@@ -339,7 +348,15 @@ class Run:
         """
         self._refuse_strangers()  # before a lock is put among their files
         self._refuse_traps()
-        self.lock()
+        try:
+            self.lock()
+        except FolderInUseError:
+            raise
+        except SettingError:
+            # Of a finished run, on a disk that is read-only, there is nothing to be written.
+            if existing != "restart" and self.look(settings, existing) == "finished":
+                return "finished"
+            raise
         self._sweep()
         if existing == "restart":
             self.clear()

@@ -23,6 +23,8 @@ from src.runs.files import replacing, unwritable
 from src.runs.stored import expect, is_amount, is_count
 from src.runs.tensor_files import RefusedError, is_whole, read_checkpoint
 
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # of file systems without hard links
+
 
 def _are_records(value: Any) -> bool:
     """True if a value holds sums, each with the number of its terms, by name."""
@@ -84,7 +86,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     # A second name for the old file, so that at no moment there is none.
                     link = path.with_name(".previous")
                     link.unlink(missing_ok=True)
-                    os.link(path, link)
+                    try:
+                        os.link(path, link)
+                    except OSError as error:
+                        if error.errno not in NO_LINKS:
+                            raise
+                        shutil.copyfile(path, link)
                     os.replace(link, previous)
                     link.unlink(missing_ok=True)  # it stays if both names had been of one file
         except RuntimeError as error:  # so torch tells of a full disk

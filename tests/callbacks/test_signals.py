@@ -1,3 +1,4 @@
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -6,19 +7,21 @@ import lightning as L
 import pytest
 import torch
 
+from src.callbacks.quality import Quality
 from src.callbacks.signals import Signals
-from tests.callbacks.tiny import SignalAt
+from src.metrics.base import Sampler, Scores
+from tests.callbacks.tiny import SignalAt, Spread
 
 
 def handlers() -> list:
-    return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
 
 
 def interrupted_by(trainer: L.Trainer) -> str | None:
     return next(c.shared.interrupted_by for c in trainer.callbacks if isinstance(c, Signals))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_iteration_is_finished_and_saved(
     fit: Callable, tmp_path: Path, number: int, capfd: pytest.CaptureFixture
 ) -> None:
@@ -52,3 +55,35 @@ def test_a_signal_after_the_last_iteration_ends_at_once(fit: Callable) -> None:
     with pytest.raises(SystemExit) as end:
         fit(SignalAt(0, at_end=True))
     assert end.value.code == 143
+
+
+def test_what_nohup_ignores_stays_ignored(fit: Callable) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        trainer, model = fit(SignalAt(35, signal.SIGHUP))
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert interrupted_by(trainer) is None
+    assert model.samples_seen == 105
+
+
+class SignalInScores(Spread):
+    """Ctrl-C comes in the midst of the first scoring."""
+
+    def score(self, sample: Sampler) -> Scores:
+        sample(50, 0)
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().score(sample)
+
+
+def test_a_signal_ends_a_scoring(fit: Callable, tmp_path: Path) -> None:
+    """It ends before the next portion of samples, with a checkpoint; nothing is lost of the run."""
+    whole, again = Quality(), Quality()
+    fit(whole, scorers=[Spread()], folder=tmp_path / "whole")
+    first = Quality()
+    trainer, model = fit(first, scorers=[SignalInScores()])
+    assert interrupted_by(trainer) == "SIGINT"
+    assert (model.samples_seen, first.shared.history) == (28, [])
+    assert fit(again, scorers=[Spread()], resume=True)[1].samples_seen == 105
+    assert again.shared.history == whole.shared.history

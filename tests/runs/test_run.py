@@ -1,5 +1,7 @@
 """The run folder: whole files or none, one process at a time, and nothing is lost by a refusal."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -486,3 +488,35 @@ def test_progress_of_many_numbers_is_damaged(run: Run) -> None:
         else:
             with pytest.raises(SettingError, match="more than 200 numbers"):
                 _ = run.progress
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks(
+    number: int, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Some network file systems: the run goes on, and a note says what nobody looks after."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert run.open(SETTINGS, "continue") == "new"
+    assert "has no locks" in capsys.readouterr().out
+    assert not run.in_use
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_finished_run_on_a_disk_that_is_read_only(
+    number: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(run, "finished").close()
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Run, "_open_lock", refuse)
+    assert Run(run.folder).open(SETTINGS, "continue") == "finished"
+    with pytest.raises(SettingError, match="Cannot write"):
+        Run(run.folder).open(SETTINGS, "restart")
+    with pytest.raises(SettingError, match="another configuration"):
+        Run(run.folder).open(changed(budget=7), "continue")

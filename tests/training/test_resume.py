@@ -635,3 +635,21 @@ def test_killed_while_a_checkpoint_is_written(
     clock = load_checkpoint(Run(tmp_path).checkpoint)["sparring"]
     assert clock["iteration"] == 4
     assert_same(run_of("ae", tmp_path), expected)
+
+
+def test_a_file_system_without_hard_links(
+    uninterrupted: Callable, at_iteration: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint before the last is a copy then."""
+
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    at_iteration({5: save, 9: save})
+    run = run_of("ae", tmp_path)
+    assert_same(run, uninterrupted("ae"))
+    folder = run / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    clocks = [load_checkpoint(folder / n)["sparring"]["iteration"] for n in os.listdir(folder)]
+    assert len(set(clocks)) == 2
