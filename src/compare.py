@@ -48,6 +48,8 @@ def compare(config: DictConfig, _: Path) -> Comparison:
         else:
             content = FORMATS[path.suffix](comparison)
         write_atomically(path, content)
+        if path.suffix == ".csv":
+            write_atomically(path.with_name(f"{path.stem}_runs.csv"), write.runs_as_csv(comparison))
     if targets:
         print(terminal(f"\nWritten: {', '.join(map(str, targets))}"))
     if logged:

@@ -9,8 +9,9 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from src.config.durations import format_duration
 from src.report.comparison import Cell, Column, Comparison, Group, Table
@@ -38,18 +39,19 @@ def grid(table: Table, show: Callable[[str], str]) -> Grid:
     last = max(i for i, column in enumerate(table.columns) if column.key in _COSTS)
     own, *shown = table.columns[: last + 1]
     head = ["", "", show(own.label), "best", "n", *(show(column.label) for column in shown)]
+    digits = {c.key: _digits([g.values[c.key] for g in table.groups if c.key in g.values])
+              for c in (own, *shown)}  # fmt: skip
     rows, marks = [], []
     for group in table.groups:
         cell = group.values[table.metric]
-        others = [group.values.get(column.key) for column in shown]
         rows.append(
             [
                 show(group.name),
                 group.letters,
-                spread(cell),
+                spread(cell, digits[own.key]),
                 number(cell.best),
                 str(cell.n),
-                *(_spell(column, other) for column, other in zip(shown, others, strict=True)),
+                *(_spell(c, group.values.get(c.key), digits[c.key]) for c in shown),
             ]
         )
         leads = [_leads(table, column, group) for column in (own, *shown)]
@@ -71,14 +73,24 @@ def number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
-def spread(cell: Cell) -> str:
-    """Mean and standard deviation, as exact as the latter says: "12.35 ± 0.41"."""
-    if not cell.sd or not math.isfinite(cell.sd):
-        return number(cell.mean)
-    digits = min(max(0, 1 - math.floor(math.log10(cell.sd))), 6)
-    if cell.sd > 10**-6 and abs(cell.mean) < 10_000:
-        return f"{cell.mean:.{digits}f} ± {cell.sd:.{digits}f}"
-    return f"{number(cell.mean)} ± {cell.sd:.2g}"
+def _digits(cells: Sequence[Cell]) -> int:
+    """Decimals of a column: two digits of a low standard deviation, or four of the largest mean.
+
+    It is the lower quartile: a single pair of seeds that agree by chance decides nothing.
+    """
+    deviations = sorted(c.sd for c in cells if c.sd and math.isfinite(c.sd) and c.sd > 10**-6)
+    if deviations:
+        return min(max(0, 1 - math.floor(math.log10(deviations[len(deviations) // 4]))), 6)
+    sizes = [abs(cell.mean) for cell in cells if cell.mean and math.isfinite(cell.mean)]
+    return min(max(0, 3 - math.floor(math.log10(max(sizes, default=1.0)))), 6)
+
+
+def spread(cell: Cell, digits: int) -> str:
+    """Mean and standard deviation with as many decimals as their column has: "12.35 ± 0.41"."""
+    have = cell.sd and math.isfinite(cell.sd)
+    if not math.isfinite(cell.mean) or abs(cell.mean) >= 10_000:
+        return number(cell.mean) + (f" ± {cell.sd:.2g}" if have else "")
+    return f"{cell.mean:.{digits}f}" + (f" ± {cell.sd:.{digits}f}" if have else "")
 
 
 def _count(value: float) -> str:
@@ -97,10 +109,11 @@ _COSTS: dict[str, Callable[[float], str]] = {
 }
 
 
-def _spell(column: Column, cell: Cell | None) -> str:
+def _spell(column: Column, cell: Cell | None, digits: int) -> str:
     if cell is None or not math.isfinite(cell.mean):
         return "-"
-    return _COSTS.get(column.key, number)(cell.mean)
+    cost = _COSTS.get(column.key)
+    return cost(cell.mean) if cost else spread(cell, digits)
 
 
 def text(comparison: Comparison, colour: bool = False) -> str:
@@ -202,6 +215,7 @@ def latex(comparison: Comparison) -> str:
             r"\begin{table}",
             r"  \centering",
             f"  \\caption{{{escape.latex(caption)}}}",
+            f"  \\label{{tab:{_label(table)}}}",
             f"  \\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"    \toprule",
             f"    {' & '.join(map(escape.latex, head))} \\\\",
@@ -218,12 +232,28 @@ def latex(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _label(table: Table) -> str:
+    """Name of a table for LaTeX's references, such as `t1-fid10k-mnist`."""
+    return re.sub("[^a-z0-9]+", "-", f"{table.id} {table.metric}".lower()).strip("-")
+
+
+def runs_as_csv(comparison: Comparison) -> str:
+    """A row per run: its table, group, seed, folder, numbers and cost."""
+    rows, numbers = [], {table.id: i + 1 for i, table in enumerate(comparison.tables)}
+    names = {group.id: group.name for table in comparison.tables for group in table.groups}
+    for run in comparison.runs:
+        first = {"table": numbers[run.table], "group": names[run.group], "seed": run.seed}
+        first |= {"folder": run.folder}
+        rows.append(first | run.metrics | run.cost | first)  # a metric may be called "group"
+    return _as_csv(rows)
+
+
 def comma_separated(comparison: Comparison) -> str:
     """A row per group with all numbers: mean, standard deviation, n and best of each column.
 
     Numbers of two tables are of different protocols: not to be compared.
     """
-    out, rows = io.StringIO(), []
+    rows = []
     for i, table in enumerate(comparison.tables):
         for group in table.groups:
             first = {
@@ -238,7 +268,11 @@ def comma_separated(comparison: Comparison) -> str:
                 row |= {key: cell.mean, f"{key}.sd": cell.sd, f"{key}.n": cell.n}
                 row |= {f"{key}.best": cell.best}
             rows.append(row | first)  # a metric may be called "group"
-    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return _as_csv(rows)
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    out, keys = io.StringIO(), list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.writer(out)
     writer.writerow(map(escape.csv_cell, keys))
     writer.writerows([escape.csv_cell(row.get(key, "")) for key in keys] for row in rows)

@@ -59,7 +59,7 @@ def test_the_terminal(runs: Path, capsys: pytest.CaptureFixture) -> None:
     assert len({len(line) for line in table[1:4]}) == 1  # aligned
     first = re.search(r"(dcgan|lsgan)\s+a\s+(\S+) ± (\S+)\*\s", told)
     assert 4 < float(first[2]) < 6
-    assert re.search(r"vae\s+b\s+\d+ ± \d+ \s", told)
+    assert re.search(r"vae\s+b\s+[\d.]+ ± [\d.]+ \s", told)
     assert "vae is worse, by more than noise." in told
     assert "it is nan" in told
     assert [path.name for path in runs.iterdir()] == ["outputs"]
@@ -426,3 +426,33 @@ def test_any_shape_of_the_data(tmp_path: Path, shape: list[int] | None) -> None:
     made = example(variants=1, seeds=1, tables=1, scorings=2, side=8)
     frames.add_pictures(made, {made.runs[0].folder: record}, 1)
     assert picture_of(made.runs[0].pictures[0].image).size == (64, 64)
+
+
+def test_digits_agree_within_a_column() -> None:
+    """A column with a spread shows it in every row, with as many decimals."""
+    head, *rows = [
+        re.split(r"  +", line.strip()) for line in write.text(example()).splitlines()[3:9]
+    ]
+    for name in ("FID", "IS", "precision", "recall"):
+        at = head.index(name) - len(head)
+        cells = [row[at].rstrip("*") for row in rows]
+        assert all(" ± " in cell for cell in cells), cells
+        decimals = {len(part.partition(".")[2]) for cell in cells for part in cell.split(" ± ")}
+        assert len(decimals) == 1, cells
+
+
+def test_a_row_per_run() -> None:
+    made = example()
+    head, *rows = csv.reader(io.StringIO(write.runs_as_csv(made), newline=""))
+    assert head[:4] == ["table", "group", "seed", "folder"]
+    assert len(rows) == len(made.runs)
+    first = dict(zip(head, rows[0], strict=True))
+    assert float(first[METRIC]) == made.runs[0].metrics[METRIC]
+    groups = {group.name for table in made.tables for group in table.groups}
+    assert {row[1] for row in rows} == groups
+
+
+def test_tables_have_labels() -> None:
+    labels = re.findall(r"\\label{(.*?)}", write.latex(example()))
+    assert len(set(labels)) == len(example().tables)
+    assert all(re.fullmatch("tab:[a-z0-9-]+", label) for label in labels)
