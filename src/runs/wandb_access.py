@@ -27,11 +27,32 @@ Mode = Literal["auto", "online", "offline", "disabled"]
 
 
 def run_id(folder: Path) -> str:
-    """The W&B id of a run folder; drawn and written down at the first call."""
-    path = folder / "wandb" / "id"
-    if not path.exists():
+    """Return the W&B id of a run folder; it is drawn at the first call and written down.
+
+    A copy of a folder gets an id of its own, so that two runs never write into one; a folder that
+    was moved keeps its id.
+    """
+    path, home = folder / "wandb" / "id", folder / "wandb" / "folder"
+    here = str(folder.resolve())
+    if not path.exists() or _is_copy(read_id(path), home, here):
         write_atomically(path, uuid.uuid4().hex[:12])
+    write_atomically(home, here)
     return read_id(path)
+
+
+def _is_copy(own: str, home: Path, here: str) -> bool:
+    """True if the folder where an id was drawn is another one, and still there.
+
+    Args:
+        own: id of the folder at hand.
+        home: file with the path of the folder where it was drawn or found last.
+        here: path of the folder at hand.
+    """
+    try:
+        there = read_text(home, 4096)
+        return there != here and read_text(Path(there) / "wandb" / "id", 100) == own
+    except (OSError, ValueError):
+        return False
 
 
 def read_id(path: Path) -> str:

@@ -1,6 +1,7 @@
 import http.server
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -335,3 +336,18 @@ def test_wandbs_own_mode_decides_first(
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
 def test_what_is_said_is_done(mode: str) -> None:
     assert wandb_mode(mode) == mode
+
+
+def test_a_copy_of_a_run_has_an_id_of_its_own(tmp_path: Path) -> None:
+    first = run_id(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    copied = run_id(tmp_path / "copy")
+    assert copied != first
+    assert run_id(tmp_path / "copy") == copied
+    assert run_id(tmp_path / "a") == first
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert run_id(tmp_path / "moved") == first
+    shutil.copytree(tmp_path / "moved", tmp_path / "again")
+    assert run_id(tmp_path / "again") not in (first, copied)
+    (tmp_path / "again" / "wandb" / "folder").write_bytes(b"\xff\x00")
+    assert run_id(tmp_path / "again") not in (first, copied)
