@@ -196,7 +196,7 @@ def help_text(name: str) -> str:
         lines += ["", "Parts of a model can be exchanged, such as model/penalty=r1:"]
         for folder in sorted(path for path in (composition.CONF / "model").glob("*/")):
             choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-            lines += [f"  model/{folder.name:<14}{choices}"]
+            lines += [f"  model/{folder.name:<15}{choices}"]
     if name in ("train", "evaluate"):
         lines += ["", "metrics="]
         presets = sorted((composition.CONF / "metrics").glob("*.yaml"))
