@@ -367,7 +367,7 @@ def test_classes_are_needed() -> None:
     ("words", "message"),
     [
         (["model.hidden=[]"], "at least one"),
-        (["model.hidden=[5,0]"], "at least one"),
+        (["model.hidden=[5,0]"], r"hidden=\[5, 0\] must be .* above 0"),
         (["model.pretrain=1.5"], "pretrain=1.5"),
         (["model/reconstruction=unbounded"], "sigmoid units"),
         (["model/finetune=classify", "model.finetune.head=2"], "head=2"),
