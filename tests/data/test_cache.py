@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -295,3 +296,44 @@ def test_no_other_program_reads_an_image(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program ran"))
     with pytest.raises(SettingError, match="cannot identify"):
         decode(root, tmp_path)
+
+
+def _zeros(path: Path) -> None:
+    """Write zeros over a few pixels, and put the file's time back."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-500, os.SEEK_END)
+        file.write(bytes(100))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _foreign(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _zeros,
+        _foreign,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"x" * 99),
+    ],
+    ids=["altered", "foreign", "empty", "no array"],
+)
+def test_an_altered_array_is_made_anew(spoil: Callable, folder: Path, tmp_path: Path) -> None:
+    """Otherwise a run would train on other pixels under the old identity."""
+    first = decode(folder, tmp_path)
+    whole = first.x.copy()
+    (array,) = (tmp_path / "cache" / "images").glob("*.npy")
+    spoil(array)
+    second = decode(folder, tmp_path)
+    assert np.array_equal(second.x, whole)
+    assert second.info == first.info
+
+
+def test_the_checksum_is_of_all_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "BLOCK", 7)
+    x = np.arange(60, dtype=np.uint8).reshape(5, 3, 2, 2)
+    assert cache._checksum(x) == zlib.crc32(x.tobytes())
