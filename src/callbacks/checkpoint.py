@@ -14,6 +14,7 @@ import lightning as L
 
 from src.callbacks.base import Callback, Kind
 from src.config.ranges import NotNegativeFloat
+from src.errors import TrainingError
 from src.models.base import GenerativeModel
 
 
@@ -31,10 +32,12 @@ class Checkpoint(Callback):
         self.seconds = seconds
         self._last = time.monotonic()
         self._saved = -1  # iteration of the last save
+        self._ours = False  # True in the folder of a run
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         self._last, self._saved = time.monotonic(), -1
         self.shared.save = lambda: self.save(trainer)
+        self._ours = (Path(trainer.default_root_dir) / "config.yaml").exists()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
@@ -47,6 +50,10 @@ class Checkpoint(Callback):
         """Save now, unless that was done in this iteration."""
         if trainer.lightning_module.iteration == self._saved:
             return
-        path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        folder = Path(trainer.default_root_dir)
+        if self._ours and not (folder / "config.yaml").exists():
+            # A new one would hold no configuration, and be refused later.
+            raise TrainingError(f"The run folder {folder} was removed while the run was training.")
+        path = folder / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)  # optimisers and clock too
         self._last, self._saved = time.monotonic(), trainer.lightning_module.iteration

@@ -132,7 +132,8 @@ class Progress(Callback, ProgressBar):
             "scores": self._scores(),
         }
         folder = Path(trainer.default_root_dir)
-        write_atomically(folder / "progress.json", json.dumps(progress) + "\n")
+        if folder.is_dir():  # or else it was removed, as the next checkpoint says
+            write_atomically(folder / "progress.json", json.dumps(progress) + "\n")
 
     def _scores(self) -> list[dict[str, float]]:
         """Headline numbers of each scoring, by their short names, with its `samples_seen`."""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from src.config.composition import get_choices, plain
 from src.distributed.processes import train_on_ranks
-from src.errors import SettingError
+from src.errors import SettingError, TrainingError
 from src.runs.escape import line
 from src.runs.provenance import provenance
 from src.runs.run import Run
@@ -117,6 +117,8 @@ def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: boo
             trainer = build_trainer(
                 settings, run.folder, data.spec, arrange(callbacks, shared), loggers
             )
+            if not (run / "config.yaml").exists():
+                raise TrainingError(f"The run folder {run.folder} was removed.")
             with _refusing_what_does_not_load(trainer, run.checkpoint if resume else None) as path:
                 trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
             if not leads:
@@ -166,7 +168,7 @@ def _recording_failure(run: Run, leads: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if leads:
+        if leads and (run / "config.yaml").exists():  # a folder that was removed is not made anew
             run.update_summary(status="failed", error=str(error).partition("\n")[0])
         raise
 
