@@ -144,7 +144,9 @@ def everything(cases: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]
         patch.setattr(noise, "_slice", lambda draw, shape, _, **options: draw(shape, **options))
         results["careless"] = trained(cases["gan"])
     results["place"] = ranks.place()
-    fit(cases["run"], {}, Run(folder), resume=False)
+    run = Run(folder)
+    run.store(cases["run"])
+    fit(cases["run"], {}, run, resume=False)
     return results
 
 
