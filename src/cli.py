@@ -85,6 +85,7 @@ def _without_flags_of_paths(arguments: list[str]) -> list[str]:
         SettingError: for flags that choose another configuration, or do not go together.
     """
     rest: list[str] = []
+    own: list[str] = []
     given = iter(arguments)
     for argument in given:
         flag, _, value = argument.partition("=")
@@ -97,9 +98,11 @@ def _without_flags_of_paths(arguments: list[str]) -> list[str]:
             folder = Path(value or next(given, "")).expanduser()
             if not folder.is_dir() or folder == Path():
                 raise SettingError(f"--config-dir={folder}: there is no such folder.")
-            rest.append(f"hydra.searchpath=['file://{folder.resolve()}']")
+            own.append("'file://" + str(folder.resolve()).replace("'", r"\'") + "'")
             continue
         rest.append(argument)
+    if own:
+        rest.append(f"hydra.searchpath=[{','.join(own)}]")
     if {"-m", "--multirun"} & set(rest) and {"--cfg", "-c", "--info", "-i"} & set(rest):
         raise SettingError("--multirun shows no configuration.\nLeave out -m, or --cfg and --info.")
     return rest

@@ -253,11 +253,14 @@ def test_flags_that_a_command_does_not_have(flags: list[str], told: str) -> None
 
 
 @pytest.mark.parametrize("flag", [["--config-dir", "{}"], ["--config-dir={}"],
-                                  ["hydra.searchpath=['file://{}']"]])  # fmt: skip
+                                  ["hydra.searchpath=['file://{}']"],
+                                  ["--config-dir={}", "--config-dir", "{}/.."]])  # fmt: skip
 def test_presets_of_ones_own(flag: list[str], calls: Calls, tmp_path: Path) -> None:
-    (tmp_path / "own" / "model").mkdir(parents=True)
-    (tmp_path / "own" / "model" / "mine.yaml").write_text("defaults: [gan]\nbudget: 70\n")
-    given = [text.format(tmp_path / "own") for text in flag]
+    own = tmp_path / "one's own, here"
+    (own / "model").mkdir(parents=True)
+    (own / "model" / "mine.yaml").write_text("defaults: [gan]\nbudget: 70\n")
+    path = str(own).replace("'", r"\'") if flag[0].startswith("hydra") else own
+    given = [text.format(path) for text in flag]
     launch_train(calls, *given, "model=mine", "seed=3")
     ((settings, folder),) = calls
     assert settings.budget == 70

@@ -19,7 +19,7 @@ from src.models.base import GenerativeModel
 
 
 class Checkpoint(Callback):
-    """Saves `checkpoints/last.ckpt`.
+    """Saves `checkpoints/last.ckpt` in a run folder.
 
     Args:
         seconds: longest time between two checkpoints.
@@ -32,12 +32,10 @@ class Checkpoint(Callback):
         self.seconds = seconds
         self._last = time.monotonic()
         self._saved = -1  # iteration of the last save
-        self._ours = False  # True in the folder of a run
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         self._last, self._saved = time.monotonic(), -1
         self.shared.save = lambda: self.save(trainer)
-        self._ours = (Path(trainer.default_root_dir) / "config.yaml").exists()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
@@ -51,7 +49,7 @@ class Checkpoint(Callback):
         if trainer.lightning_module.iteration == self._saved:
             return
         folder = Path(trainer.default_root_dir)
-        if self._ours and not (folder / "config.yaml").exists():
+        if not (folder / "config.yaml").exists():
             # A new one would hold no configuration, and be refused later.
             raise TrainingError(f"The run folder {folder} was removed while the run was training.")
         path = folder / "checkpoints" / "last.ckpt"

@@ -48,21 +48,20 @@ NOT_RESULT = (
     "trainer.devices",
     "callbacks",  # noise is a function of seed and iteration: what happens beside changes nothing
 )
-_BUDGET = "Use budget=..., the number of training samples: epochs times the size of the data."
+RESULT = ("callbacks.equilibrium",)  # but it ends the training
+IN_FOLDER_NAME = ("seed", "data.source")
+
+# Words of other tools, and what serves here.
+_BUDGET = "Use budget=..., the number of training samples."
 _RATE = "Optimisers have rates of their own: model.g_optimizer.lr=..., model.optimizer.lr=..."
 HINTS = {
-    **dict.fromkeys(("epochs", "max_epochs", "trainer.max_epochs", "trainer.max_steps"), _BUDGET),
-    **dict.fromkeys(
-        ("steps", "max_steps", "iterations"),
-        _BUDGET.replace("epochs", "steps").replace("the size of the data", "model.batch_size"),
-    ),
+    **dict.fromkeys(("epochs", "max_epochs", "trainer.max_epochs"), _BUDGET),
+    **dict.fromkeys(("steps", "max_steps", "iterations", "trainer.max_steps"), _BUDGET),
     **dict.fromkeys(("lr", "learning_rate", "model.lr"), _RATE),
     "batch_size": "Use model.batch_size=...",
     "gpus": "Use trainer=gpu, and trainer.devices=... for several.",
     "devices": "Use trainer.devices=...",
 }
-RESULT = ("callbacks.equilibrium",)  # but it ends the training
-IN_FOLDER_NAME = ("seed", "data.source")
 
 
 def compose(name: str, overrides: list[str]) -> DictConfig:

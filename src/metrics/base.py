@@ -155,11 +155,13 @@ def natural_labels(data: DataModule, n: int, seed: int) -> Tensor:
     They are taken from the sorted training labels at equal distances from a random start
     (systematic sampling): each class has its share up to one label, and exactly so on average.
     """
-    known = data.splits["train"].y.sort().values
+    ends = data.splits["train"].y.bincount().cumsum(0)  # of the classes, where labels are sorted
     generator = torch.Generator().manual_seed(seed)
     start = float(torch.rand((), generator=generator, dtype=torch.float64))
-    index = ((torch.arange(n, dtype=torch.float64) + start) / n * len(known)).long()
-    return known[index.clamp(max=len(known) - 1)][torch.randperm(n, generator=generator)]
+    size = int(ends[-1])
+    index = ((torch.arange(n, dtype=torch.float64) + start) / n * size).long().clamp(max=size - 1)
+    labels = torch.searchsorted(ends, index, right=True)
+    return labels[torch.randperm(n, generator=generator)]
 
 
 def format_size(n: int) -> str:

@@ -49,7 +49,7 @@ class Classifies(Protocol):
 
     @property
     def classifier(self) -> nn.Module | None:
-        """That layer; None if the recipe trains none."""
+        """Last layer, which is trained on the classes; None if the recipe trains none."""
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits (n, classes) of samples x (n, *shape)."""
@@ -61,7 +61,7 @@ class Judges(Protocol):
 
     @property
     def judge(self) -> Adversary:
-        """That discriminator, and what is said of its judgements."""
+        """Discriminator with its losses."""
 
     def critic_logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """D's logits (n / packing, ...) of samples x (n, *shape), in eval mode."""

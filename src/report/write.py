@@ -39,8 +39,7 @@ def grid(table: Table, show: Callable[[str], str]) -> Grid:
     last = max(i for i, column in enumerate(table.columns) if column.key in _COSTS)
     own, *shown = table.columns[: last + 1]
     head = ["", "", show(own.label), "best", "n", *(show(column.label) for column in shown)]
-    digits = {c.key: _digits([g.values[c.key] for g in table.groups if c.key in g.values])
-              for c in (own, *shown)}  # fmt: skip
+    digits = {column.key: _digits(table, column) for column in (own, *shown)}
     rows, marks = [], []
     for group in table.groups:
         cell = group.values[table.metric]
@@ -73,11 +72,12 @@ def number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
-def _digits(cells: Sequence[Cell]) -> int:
+def _digits(table: Table, column: Column) -> int:
     """Decimals of a column: two digits of a low standard deviation, or four of the largest mean.
 
     It is the lower quartile: a single pair of seeds that agree by chance decides nothing.
     """
+    cells = [group.values[column.key] for group in table.groups if column.key in group.values]
     deviations = sorted(c.sd for c in cells if c.sd and math.isfinite(c.sd) and c.sd > 10**-6)
     if deviations:
         return min(max(0, 1 - math.floor(math.log10(deviations[len(deviations) // 4]))), 6)
@@ -206,7 +206,7 @@ def latex(comparison: Comparison) -> str:
     What speaks against the verdict is for the author, in comments.
     """
     lines = ["% needs \\usepackage{booktabs}"]
-    for table in comparison.tables:
+    for i, table in enumerate(comparison.tables):
         head, rows, best = grid(table, str)
         head = [head[0], *head[2:]]
         caption = ". ".join([*_heading(comparison, table), table.verdict.text])
@@ -215,7 +215,7 @@ def latex(comparison: Comparison) -> str:
             r"\begin{table}",
             r"  \centering",
             f"  \\caption{{{escape.latex(caption)}}}",
-            f"  \\label{{tab:{_label(table)}}}",
+            f"  \\label{{tab:{_label(i + 1, table)}}}",
             f"  \\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"    \toprule",
             f"    {' & '.join(map(escape.latex, head))} \\\\",
@@ -232,9 +232,9 @@ def latex(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _label(table: Table) -> str:
-    """Name of a table for LaTeX's references, such as `t1-fid10k-mnist`."""
-    return re.sub("[^a-z0-9]+", "-", f"{table.id} {table.metric}".lower()).strip("-")
+def _label(number: int, table: Table) -> str:
+    """Name of a table for LaTeX's references, such as `table1-fid10k-mnist`."""
+    return re.sub("[^a-z0-9]+", "-", f"table{number} {table.metric}".lower()).strip("-")
 
 
 def runs_as_csv(comparison: Comparison) -> str:

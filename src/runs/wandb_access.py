@@ -36,7 +36,8 @@ def run_id(folder: Path) -> str:
     here = str(folder.resolve())
     if not path.exists() or _is_copy(read_id(path), home, here):
         write_atomically(path, uuid.uuid4().hex[:12])
-    write_atomically(home, here)
+    if not home.exists() or home.read_bytes() != here.encode():
+        write_atomically(home, here)
     return read_id(path)
 
 

@@ -36,6 +36,8 @@ def fit(tmp_path: Path) -> Callable[..., tuple[L.Trainer, Tiny]]:
         model = model or Tiny(spec)
         model.budget = budget
         path = folder / "checkpoints" / "last.ckpt"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").touch()  # as in a run folder
         trainer = L.Trainer(
             accelerator="cpu",
             max_epochs=-1,

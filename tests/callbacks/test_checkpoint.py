@@ -20,8 +20,6 @@ class RemoveFolder(L.Callback):
 
 def test_a_run_folder_that_is_removed(fit: Callable, tmp_path: Path) -> None:
     """It is said, and no half of a folder is left, which the next call would refuse."""
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").touch()
     with pytest.raises(TrainingError, match="was removed while the run was training"):
         fit(RemoveFolder(), Progress(heartbeat=0), folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
