@@ -2,9 +2,10 @@
 
 After an iteration the clock moves first; then pictures and logs are made; then a signal may end
 the training; then the checkpoint is saved; then, if it is time, the model is scored, so that an
-error of a metric costs no training; and last all ranks agree whether to go on. This order follows
-from the kind of a callback, and not from its place in a configuration: a user's own callback, of
-any class of Lightning's, is called before the save, so that its state is saved too.
+error of a metric costs no training; then the progress is shown, with the new scores; and last all
+ranks agree whether to go on. This order follows from the kind of a callback, and not from its place
+in a configuration: a user's own callback, of any class of Lightning's, is called before the save,
+so that its state is saved too. At the end of the training the order is the same.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,8 @@ class Kind(IntEnum):
     STOP = 2
     SAVE = 3
     SCORE = 4
-    AGREE = 5
+    REPORT = 5
+    AGREE = 6
 
 
 @dataclass

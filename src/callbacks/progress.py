@@ -16,7 +16,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-from src.callbacks.base import Callback
+from src.callbacks.base import Callback, Kind
 from src.config.durations import format_duration
 from src.config.ranges import NotNegativeFloat
 from src.models.base import GenerativeModel
@@ -31,6 +31,8 @@ class Progress(Callback, ProgressBar):
             of the budget.
         heartbeat: seconds between two writes of progress.json.
     """
+
+    kind = Kind.REPORT
 
     def __init__(self, refresh: NotNegativeFloat = 0.5, heartbeat: NotNegativeFloat = 5.0) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 samples/reals.png               data, once
 samples/<samples seen>.png      the model, dense at first and then regular
 samples/reconstructions_*.png   held-out data above their reconstructions, by autoencoders
-samples/final.png, progress.gif, curves.png     at the end
+samples/final.png, progress.gif     at the end
 """
 
 import math
@@ -25,7 +25,6 @@ from src.models.capabilities import Judges, Reconstructs
 from src.pictures import grids
 from src.runs.escape import line
 from src.runs.files import write_atomically
-from src.runs.metrics_file import read_metrics
 from src.runs.run import Run, evenly
 from src.runs.stored import read_png
 
@@ -93,8 +92,6 @@ class Samples(Scheduled):
             write_atomically(folder / "final.png", last.read_bytes())
             width = 400 if _scattered(model) else 256
             grids.animate(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
-            if (metrics := folder.parent / "metrics.csv").exists():
-                grids.save(folder / "curves.png", grids.curves(read_metrics(metrics)))
 
     def _n(self, model: GenerativeModel) -> int:
         return self.n or (1000 if _scattered(model) else 64)

@@ -48,7 +48,7 @@ def test_files_and_times(fit: Callable, tmp_path: Path, spec: object) -> None:
     csv = [CSVMetrics(str(tmp_path))]
     _, model = fit(Records(every=20), samples, spec=spec, loggers=csv)
     numbered = [f"{clock:010d}.png" for clock in CLOCKS]
-    others = ["curves.png", "final.png", "progress.gif", "reals.png"]
+    others = ["final.png", "progress.gif", "reals.png"]
     assert names(tmp_path) == sorted(numbered + others)
     assert pixels(tmp_path / "samples" / "final.png") == pixels(tmp_path / "samples" / numbered[-1])
     animation = Image.open(tmp_path / "samples" / "progress.gif")
