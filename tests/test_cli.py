@@ -118,11 +118,11 @@ def test_a_sweep_as_a_whole_can_be_wrong(calls: Calls, swept: list[Order]) -> No
     for words, told in (
         (["hydra/launcher=jobli"], "Choices of hydra/launcher: basic, joblib, ray, submitit"),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=many"], "must be int"),
-        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "must be positive"),
-        (["hydra/launcher=ray", "hydra.launcher.n_jobs=0"], "must be positive"),
-        (["hydra/launcher=submitit_local", "hydra.launcher.n_jobs=0"], "must be positive"),
-        (["hydra/launcher=submitit_slurm", "hydra.launcher.n_jobs=-1"], "must be positive"),
-        (["hydra.sweeper.max_batch_size=0"], "must be positive"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "must be int above 0"),
+        (["hydra/launcher=ray", "hydra.launcher.n_jobs=0"], "must be int above 0"),
+        (["hydra/launcher=submitit_local", "hydra.launcher.n_jobs=0"], "must be int above 0"),
+        (["hydra/launcher=submitit_slurm", "hydra.launcher.n_jobs=-1"], "must be int above 0"),
+        (["hydra.sweeper.max_batch_size=0"], "must be int above 0"),
         (["budget=interval(1,9)"], "hydra/sweeper=optuna"),
         (["nothing"], "write key=value"),
     ):

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from src.callbacks.base import Callback, log_picture
+from src.config.ranges import PositiveInt
 from src.data.spec import Split, to_model
 from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal
@@ -51,7 +52,7 @@ class Codes(Callback):
         n: test images whose codes are drawn; training images where there is no test split.
     """
 
-    def __init__(self, n: int = 5000) -> None:
+    def __init__(self, n: PositiveInt = 5000) -> None:
         if n < 2:
             raise SettingError(f"callbacks.codes.n={n} must be at least 2: images to encode.")
         super().__init__()

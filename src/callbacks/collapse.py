@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from src.callbacks.overfitting import imitate, some_reals
 from src.callbacks.schedule import Scheduled, regularly
-from src.config.ranges import NotNegativeFloat
+from src.config.ranges import NotNegativeFloat, PositiveInt
 from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
 from src.runs.stored import expect, is_count
@@ -37,10 +37,10 @@ class Collapse(Scheduled):
 
     def __init__(
         self,
-        n: int = 64,
-        every: int | None = None,
+        n: PositiveInt = 64,
+        every: PositiveInt | None = None,
         threshold: NotNegativeFloat = 0.5,
-        patience: int = 3,
+        patience: PositiveInt = 3,
         stop: bool = False,
     ) -> None:
         super().__init__()

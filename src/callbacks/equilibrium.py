@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from src.callbacks.overfitting import imitate, judge, some_reals
 from src.callbacks.schedule import Scheduled, regularly
+from src.config.ranges import PositiveFloat, PositiveInt
 from src.errors import SettingError
 from src.models.base import GenerativeModel
 from src.models.capabilities import Judges
@@ -41,7 +42,11 @@ class Equilibrium(Scheduled):
     """
 
     def __init__(
-        self, margin: float = 0.05, patience: int = 10, n: int = 240, every: int | None = None
+        self,
+        margin: PositiveFloat = 0.05,
+        patience: PositiveInt = 10,
+        n: PositiveInt = 240,
+        every: PositiveInt | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("margin", margin), ("patience", patience), ("n", n)):

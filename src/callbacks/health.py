@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from src.callbacks.base import Callback
+from src.config.ranges import NotNegativeInt
 from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
 
@@ -27,7 +28,7 @@ class Health(Callback):
             `gradient/<player>`; 0 records none. In small networks a norm costs 2 % of an iteration.
     """
 
-    def __init__(self, gradients: int = 10) -> None:
+    def __init__(self, gradients: NotNegativeInt = 10) -> None:
         super().__init__()
         if gradients < 0:
             raise SettingError(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from src.callbacks.schedule import Scheduled, regularly
+from src.config.ranges import PositiveInt
 from src.data.spec import Batch, to_model
 from src.errors import SettingError
 from src.models.base import GenerativeModel
@@ -35,7 +36,7 @@ class Overfitting(Scheduled):
         every: samples seen between two times; None is an eighth of the budget.
     """
 
-    def __init__(self, n: int = 240, every: int | None = None) -> None:
+    def __init__(self, n: PositiveInt = 240, every: PositiveInt | None = None) -> None:
         super().__init__()
         if n < 1:
             raise SettingError(f"callbacks.overfitting.n={n} must be positive: samples for D.")

@@ -178,22 +178,19 @@ def _check_part(group: str, node: Any) -> None:
 def check_sample(config: DictConfig) -> None:
     """Check the settings of `sample`; raises SettingError."""
     settings = _with_run(config, "sample")
-    _check_arguments("", settings, signature("src.config.settings.Sample"))
     if settings["n"] <= 0:
         raise SettingError(f"n={settings['n']} must be positive: samples to draw.")
 
 
 def check_evaluate(config: DictConfig) -> None:
     """Check the settings of `evaluate`; raises SettingError."""
-    settings = _with_run(config, "evaluate")
-    metrics = settings.pop("metrics")
-    _check_arguments("", settings, signature("src.config.settings.Evaluate"))
-    _check_node("metrics", metrics)
+    settings = _with_run(config, "evaluate", "metrics")
+    _check_part("metrics", settings["metrics"])
 
 
 def check_status(config: DictConfig) -> None:
     """Check the settings of `status`; raises SettingError."""
-    _check_arguments("", plain(config), signature("src.config.settings.Status"))
+    _settings_of(config, "Status")
 
 
 def check_sweep(hydra: Mapping[str, Any]) -> None:
@@ -219,9 +216,8 @@ PICTURES = (".png", ".svg", ".pdf")  # what `compare` can draw
 
 def check_compare(config: DictConfig) -> None:
     """Check the settings of `compare`; raises SettingError."""
-    settings = plain(config)
+    settings = _settings_of(config, "Compare")
     _check_arguments("wandb.", settings["wandb"], signature("src.config.settings.CompareWandb"))
-    _check_arguments("", settings, signature("src.config.settings.Compare"))
     if settings["pictures_mb"] <= 0:
         raise SettingError(
             f"pictures_mb={settings['pictures_mb']} must be positive: megabytes of pictures."
@@ -244,10 +240,27 @@ def check_compare(config: DictConfig) -> None:
         )
 
 
-def _with_run(config: DictConfig, command: str) -> dict[str, Any]:
-    if OmegaConf.is_missing(config, "run"):
+def _with_run(config: DictConfig, command: str, *parts: str) -> dict[str, Any]:
+    if "run" not in config:  # or ???
         raise SettingError(f"Which run? python -m src.{command} run=outputs/<data>/<model>/...")
-    return plain(config)
+    return _settings_of(config, command.capitalize(), *parts)
+
+
+def _settings_of(config: DictConfig, settings: str, *parts: str) -> dict[str, Any]:
+    """Plain settings of a command other than `train`, checked to be all there.
+
+    Args:
+        config: composed.
+        settings: name of their class in `src/config/settings.py`.
+        parts: groups of settings that the class leaves out.
+    """
+    names = signature(f"src.config.settings.{settings}")
+    for key in (*names, *parts):
+        if key not in config:  # or ???
+            raise SettingError(f"{key} is missing.\nLeave out ~{key} or {key}=???.")
+    values = plain(config)
+    _check_arguments("", {k: v for k, v in values.items() if k not in parts}, names)
+    return values
 
 
 def _check_requirements(node: Any, lookup: Lookup, path: str = "") -> None:

@@ -6,6 +6,8 @@ What a model or a data set adds are the arguments of its own constructor (`src/c
 from dataclasses import dataclass
 from typing import Literal
 
+from src.config.ranges import NotNegativeInt, PositiveFloat
+
 
 @dataclass(kw_only=True)
 class Wandb:
@@ -79,7 +81,7 @@ class Sample:
     what: Literal["samples", "neighbours", "interpolation", "traversal", "progress"]
     n: int
     label: str | int | None
-    seed: int
+    seed: NotNegativeInt
     data: dict
     out: str
     device: str
@@ -112,7 +114,7 @@ class Status:
 
     runs: str
     watch: bool
-    every: float
+    every: PositiveFloat
 
 
 @dataclass(kw_only=True)

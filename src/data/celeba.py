@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
 from src.data.cache import Write, entry, fingerprint, read_member
 from src.data.folder import ImageFiles
@@ -71,15 +72,15 @@ class CelebA(DataModule):
         name: str,
         kind: Literal["images"],
         channels: Literal[1, 3],
-        resolution: int,
+        resolution: PositiveInt,
         labels: Sequence[str],
         source: Literal["auto", "real", "builtin"],
         root: str,
         cache: str,
         label: str | None,
-        crop: int | None,
+        crop: PositiveInt | None,
         resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
-        max_broken: float,
+        max_broken: Share,
         batch_size: int,
         seed: int,
         flip: bool = False,

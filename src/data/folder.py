@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
 from src.data.cache import decode, fingerprint
 from src.data.loader import Reading
@@ -50,14 +51,14 @@ class Folder(DataModule):
         name: str,
         kind: Literal["images"],
         channels: Literal[1, 3],
-        resolution: int,
+        resolution: PositiveInt,
         labels: Sequence[str],
         source: Literal["auto", "real", "builtin"],
         root: str | None,
         cache: str,
-        crop: int | None,
+        crop: PositiveInt | None,
         resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
-        max_broken: float,
+        max_broken: Share,
         batch_size: int,
         seed: int,
         flip: bool = False,

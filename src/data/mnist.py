@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
 
+from src.config.ranges import PositiveInt
 from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
 from src.data.loader import Reading
@@ -59,7 +60,7 @@ class MNIST(DataModule):
         name: str,
         kind: Literal["images"],
         channels: Literal[1],
-        resolution: int,
+        resolution: PositiveInt,
         labels: Sequence[str],
         source: Literal["auto", "real", "builtin"],
         root: str,

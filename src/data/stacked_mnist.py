@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from src.config.ranges import PositiveInt
 from src.data.base import identity
 from src.data.cache import fingerprint
 from src.data.loader import Reading
@@ -58,12 +59,12 @@ class StackedMNIST(MNIST):
         name: str,
         kind: Literal["images"],
         channels: Literal[3],
-        resolution: int,
+        resolution: PositiveInt,
         labels: Sequence[str],
         source: Literal["auto", "real", "builtin"],
         root: str,
         cache: str,
-        size: int,
+        size: PositiveInt,
         batch_size: int,
         seed: int,
         flip: bool = False,

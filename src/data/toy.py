@@ -25,6 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from src.config.ranges import PositiveInt
 from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
 from src.data.spec import DataSpec, Split
@@ -172,13 +173,13 @@ class Toy(DataModule):
         self,
         name: Literal["gaussian", "ring", "grid"],
         kind: Literal["points"],
-        dim: int,
+        dim: PositiveInt,
         labels: Sequence[str],
         source: Literal["auto", "real", "builtin"],
         root: str | None,
         cache: str,
         definition: Literal["d2l", "wgan_gp", "pacgan", "unrolled", "veegan"],
-        size: int,
+        size: PositiveInt,
         batch_size: int,
         seed: int,
     ) -> None:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from src.config.ranges import NotNegativeFloat, PositiveInt, Share
 from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal, log_prior_ratio
 
@@ -55,7 +56,9 @@ class ELBO(Objective):
             2016).
     """
 
-    def __init__(self, beta: float = 1.0, samples: int = 1, warm_up: float = 0.0) -> None:
+    def __init__(
+        self, beta: NotNegativeFloat = 1.0, samples: PositiveInt = 1, warm_up: Share = 0.0
+    ) -> None:
         if beta < 0:
             raise SettingError(f"model.objective.beta={beta} must not be negative.")
         if not 0 <= warm_up <= 1:
@@ -83,7 +86,7 @@ class IWAE(Objective):
         samples: k.
     """
 
-    def __init__(self, samples: int = 50) -> None:
+    def __init__(self, samples: PositiveInt = 50) -> None:
         self.samples = _positive(samples)
 
     def __call__(

@@ -23,6 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from src.config.ranges import NotNegativeFloat, PositiveFloat, PositiveInt
 from src.distributed import noise, ranks
 from src.errors import SettingError
 from src.losses.convolutions import SlopeConvolutions
@@ -90,7 +91,7 @@ class WeightClipping(NoPenalty):
         SettingError: if it is not positive.
     """
 
-    def __init__(self, limit: float = 0.01) -> None:
+    def __init__(self, limit: PositiveFloat = 0.01) -> None:
         if limit <= 0:
             raise SettingError(f"model.penalty.limit={limit} must be positive: D's largest weight.")
         self.limit = limit
@@ -144,7 +145,7 @@ class R1(GradientPenalty):
         SettingError: if one is negative; from `d`, for `auto` with other data than images.
     """
 
-    def __init__(self, gamma: float | Literal["auto"], every: int = 1) -> None:
+    def __init__(self, gamma: NotNegativeFloat | Literal["auto"], every: PositiveInt = 1) -> None:
         if gamma != "auto":
             _refuse_negative(gamma=gamma)
         _refuse_negative(every=every)
@@ -200,7 +201,7 @@ class WGANGP(GradientPenalty):
         SettingError: if one is negative.
     """
 
-    def __init__(self, weight: float = 10.0, every: int = 1) -> None:
+    def __init__(self, weight: NotNegativeFloat = 10.0, every: PositiveInt = 1) -> None:
         _refuse_negative(weight=weight, every=every)
         self.weight, self.every = weight, every
 
@@ -240,7 +241,9 @@ class DRAGAN(WGANGP):
         SettingError: if one is negative.
     """
 
-    def __init__(self, weight: float = 10.0, noise: float = 0.5, every: int = 1) -> None:
+    def __init__(
+        self, weight: NotNegativeFloat = 10.0, noise: NotNegativeFloat = 0.5, every: PositiveInt = 1
+    ) -> None:
         super().__init__(weight, every)
         _refuse_negative(noise=noise)
         self.noise = noise

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src.config.ranges import PositiveFloat
 from src.distributed import noise
 from src.errors import SettingError
 
@@ -110,7 +111,9 @@ class Gaussian(SquaredError):
 
     nats = True
 
-    def __init__(self, variance: float | Literal["learned"], start: float = 0.1) -> None:
+    def __init__(
+        self, variance: PositiveFloat | Literal["learned"], start: PositiveFloat = 0.1
+    ) -> None:
         super().__init__()
         learned = variance == "learned"
         value = start if learned else variance

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src.config.ranges import PositiveInt
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, Generator
 from src.networks.layers import refuse_classes, sizes
@@ -119,10 +120,10 @@ class R3GANGenerator(Generator):
         self,
         latent_dim: int,
         shape: Sequence[int],
-        widths: Sequence[int] | None = None,
-        blocks: int = 2,
-        expansion: int = 2,
-        group_size: int = 16,
+        widths: Sequence[PositiveInt] | None = None,
+        blocks: PositiveInt = 2,
+        expansion: PositiveInt = 2,
+        group_size: PositiveInt = 16,
         classes: int = 0,
     ) -> None:
         super().__init__()
@@ -164,10 +165,10 @@ class R3GANDiscriminator(Discriminator):
     def __init__(
         self,
         shape: Sequence[int],
-        widths: Sequence[int] | None = None,
-        blocks: int = 2,
-        expansion: int = 2,
-        group_size: int = 16,
+        widths: Sequence[PositiveInt] | None = None,
+        blocks: PositiveInt = 2,
+        expansion: PositiveInt = 2,
+        group_size: PositiveInt = 16,
         classes: int = 0,
     ) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src.config.ranges import NotNegativeFloat
 from src.distributed import noise
 from src.networks.shallow import Shallow
 from src.transforms.corruptions import Corruption
@@ -37,8 +38,8 @@ class RBM(Shallow):
         visible: int,
         hidden: int,
         linear: bool = False,
-        std: float = 0.01,
-        weight_cost: float = 0.0,
+        std: NotNegativeFloat = 0.01,
+        weight_cost: NotNegativeFloat = 0.0,
     ) -> None:
         super().__init__(visible, hidden, linear)
         nn.init.normal_(self.weight, 0.0, std)

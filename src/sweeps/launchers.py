@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from src.config.ranges import NotNegativeFloat, NotNegativeInt, PositiveFloat, PositiveInt
 from src.errors import SettingError
 from src.sweeps.worker import Order, Outcome, work
 
@@ -65,7 +66,9 @@ class Joblib(Launcher):
         threads: threads of each run; None is cores / n_jobs.
     """
 
-    def __init__(self, n_jobs: int | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, n_jobs: PositiveInt | None = None, threads: PositiveInt | None = None
+    ) -> None:
         _require("joblib", "joblib", "joblib")
         import joblib
 
@@ -99,9 +102,9 @@ class Ray(Launcher):
     def __init__(
         self,
         address: str | None = None,
-        num_cpus: int = 1,
-        num_gpus: float | None = None,
-        n_jobs: int | None = None,
+        num_cpus: PositiveInt = 1,
+        num_gpus: NotNegativeFloat | None = None,
+        n_jobs: PositiveInt | None = None,
         init: dict | None = None,
     ) -> None:
         _check_jobs(n_jobs)
@@ -176,13 +179,13 @@ class Submitit(Launcher):
         self,
         cluster: str,
         folder: str,
-        n_jobs: int,
-        timeout_min: int,
-        cpus_per_task: int = 1,
-        gpus_per_node: int | None = None,
-        mem_gb: float | None = None,
+        n_jobs: PositiveInt,
+        timeout_min: PositiveInt,
+        cpus_per_task: PositiveInt = 1,
+        gpus_per_node: NotNegativeInt | None = None,
+        mem_gb: PositiveFloat | None = None,
         name: str = "sparring",
-        max_num_timeout: int = 100,
+        max_num_timeout: NotNegativeInt = 100,
         parameters: dict | None = None,
     ) -> None:
         _check_jobs(n_jobs)

@@ -18,6 +18,7 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Rang
 from hydra.errors import HydraException
 
 from src.config.composition import CONF
+from src.config.ranges import NotNegativeInt, PositiveInt
 from src.errors import SettingError
 from src.sweeps.worker import Outcome
 
@@ -77,7 +78,9 @@ class Grid(Source):
         max_batch_size: at most so many runs at a time; None is as many as the launcher takes.
     """
 
-    def __init__(self, params: dict | None = None, max_batch_size: int | None = None) -> None:
+    def __init__(
+        self, params: dict | None = None, max_batch_size: PositiveInt | None = None
+    ) -> None:
         if max_batch_size is not None and max_batch_size < 1:
             raise SettingError(
                 f"hydra.sweeper.max_batch_size={max_batch_size} must be positive: runs at a time."
@@ -125,13 +128,13 @@ class Optuna(Source):
     def __init__(
         self,
         params: dict | None = None,
-        n_trials: int = 20,
+        n_trials: PositiveInt = 20,
         metric: str | None = None,
         direction: Literal["minimize", "maximize"] = "minimize",
         sampler: Literal["tpe", "random", "qmc"] = "tpe",
         pruner: Literal["median", "hyperband", "none"] = "median",
-        startup: int = 5,
-        seed: int = 0,
+        startup: NotNegativeInt = 5,
+        seed: NotNegativeInt = 0,
         storage: str | None = None,
     ) -> None:
         if n_trials < 1:

@@ -23,6 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveInt, Share
 from src.distributed import noise, ranks
 from src.errors import SettingError
 
@@ -57,7 +58,7 @@ class DiffAugment(Augment):
     """
 
     def __init__(
-        self, policy: Sequence[Literal["color", "translation", "cutout"]], p: float = 1.0
+        self, policy: Sequence[Literal["color", "translation", "cutout"]], p: Share = 1.0
     ) -> None:
         super().__init__()
         self.policy = known(policy)
@@ -94,9 +95,9 @@ class ADA(Augment):
     def __init__(
         self,
         policy: Sequence[Literal["color", "translation", "cutout"]],
-        target: float = 0.6,
-        speed: int = 500_000,
-        every: int = 4,
+        target: Share = 0.6,
+        speed: PositiveInt = 500_000,
+        every: PositiveInt = 4,
     ) -> None:
         super().__init__()
         self.policy = known(policy)

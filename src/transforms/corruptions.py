@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from src.config.ranges import NotNegativeFloat, Share
 from src.distributed import noise
 from src.errors import SettingError
 
@@ -39,7 +40,7 @@ class Masking(Corruption):
         p: share of the numbers.
     """
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: Share) -> None:
         self.p = _share(p)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class GaussianNoise(Corruption):
         std: standard deviation of the noise, for pixels in [0, 1] and for points as they are.
     """
 
-    def __init__(self, std: float) -> None:
+    def __init__(self, std: NotNegativeFloat) -> None:
         if std < 0:
             raise SettingError(f"model.corruption.std={std} must not be negative.")
         self.std = std
@@ -70,7 +71,7 @@ class SaltAndPepper(Corruption):
         p: share of the numbers.
     """
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: Share) -> None:
         self.p = _share(p)
 
     def __call__(self, x: Tensor) -> Tensor:

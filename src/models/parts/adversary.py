@@ -23,6 +23,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveInt
 from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
 from src.losses.penalties import Penalty
@@ -52,7 +53,7 @@ class Adversary(nn.Module):
         loss: AdversarialLoss,
         penalty: Penalty,
         augment: Augment,
-        packing: int = 1,
+        packing: PositiveInt = 1,
     ) -> None:
         super().__init__()
         if packing > 1 and not isinstance(augment, NoAugment):

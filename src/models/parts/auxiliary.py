@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src.config.ranges import NotNegativeFloat, PositiveInt
 from src.errors import SettingError
 from src.models.parts.latents import Latent
 from src.networks.base import Critique
@@ -68,8 +69,8 @@ class ClassHead(Auxiliary):
         features: int,
         classes: int,
         latent: Latent,
-        weight: float = 1.0,
-        g_weight: float = 1.0,
+        weight: NotNegativeFloat = 1.0,
+        g_weight: NotNegativeFloat = 1.0,
         fakes: bool = True,
     ) -> None:
         super().__init__(features, classes, latent)
@@ -110,9 +111,9 @@ class CodeHead(Auxiliary):
         features: int,
         classes: int,
         latent: Latent,
-        weight: float = 1.0,
-        continuous_weight: float = 1.0,
-        hidden: int = 128,
+        weight: NotNegativeFloat = 1.0,
+        continuous_weight: NotNegativeFloat = 1.0,
+        hidden: PositiveInt = 128,
     ) -> None:
         super().__init__(features, classes, latent)
         if latent.size == latent.dim:

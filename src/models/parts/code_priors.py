@@ -16,6 +16,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
+from src.config.ranges import PositiveInt
 from src.distributed import ranks
 from src.errors import SettingError
 
@@ -36,8 +37,8 @@ class CodePrior(nn.Module):
         self,
         latent_dim: int,
         prior: Literal["normal", "gaussian", "gmm"] = "gaussian",
-        components: int = 10,
-        memory: int = 10_000,
+        components: PositiveInt = 10,
+        memory: PositiveInt = 10_000,
     ) -> None:
         super().__init__()
         for setting, value, most in (("components", components, 1000), ("memory", memory, 10**6)):

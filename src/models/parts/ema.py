@@ -9,6 +9,8 @@ import copy
 import torch
 from torch import nn
 
+from src.config.ranges import PositiveFloat
+
 
 class EMA(nn.Module):
     """Holds the average of `network` as `self.network`.
@@ -20,7 +22,9 @@ class EMA(nn.Module):
             random start quickly; None turns this off.
     """
 
-    def __init__(self, network: nn.Module, half_life: float, ramp: float | None = 0.05) -> None:
+    def __init__(
+        self, network: nn.Module, half_life: PositiveFloat, ramp: PositiveFloat | None = 0.05
+    ) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.half_life, self.ramp = half_life, ramp

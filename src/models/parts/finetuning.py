@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule
 from src.data.loader import Stream
 from src.data.spec import Batch, Draw, Split
@@ -83,7 +84,7 @@ class Classify(Finetuning):
     """
 
     def __init__(
-        self, stack: Stack, classes: int, head: float = 0.1, labelled: int | None = None
+        self, stack: Stack, classes: int, head: Share = 0.1, labelled: PositiveInt | None = None
     ) -> None:
         super().__init__()
         if not classes:

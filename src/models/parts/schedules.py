@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from src.config.ranges import Share
 from src.errors import SettingError
 
 
@@ -29,7 +30,7 @@ class Schedule:
     def __init__(
         self,
         shape: Literal["linear", "cosine"] = "linear",
-        until: float = 1.0,
+        until: Share = 1.0,
         lr: Sequence[float] = (1.0, 1.0),
         beta2: Sequence[float] = (1.0, 1.0),
         penalty: Sequence[float] = (1.0, 1.0),
