@@ -5,10 +5,13 @@ there are many (`src/sweeps/`); Hydra's other flags go to Hydra itself. Nothing 
 before the configuration is known to be right.
 """
 
+import errno
 import inspect
+import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +68,29 @@ def launch(
     if any(argument.startswith("-") for argument in arguments):
         _hydra_main(name, check, run, arguments)
         return
-    try:
+    with _errors_in_short():
         config = composition.compose(name, arguments)
         check(config)
         if name == "train":
             resolve_source(config)
         folder = Path(config.hydra.run.dir)
         run(config, folder)
+
+
+@contextmanager
+def _errors_in_short() -> Iterator[None]:
+    """End the process with a few lines, and no traceback, for what a user can bring about."""
+    try:
+        yield
     except SettingError as error:
         sys.exit(show(error))
+    except BrokenPipeError:  # such as `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as of a program that SIGPIPE ends
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        sys.exit(show(SettingError(f"{error.filename}\nNo file can have a name of this length.")))
     except KeyboardInterrupt:
         sys.exit(130)
 

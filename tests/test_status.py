@@ -1,6 +1,9 @@
 """Where runs are, read from their folders."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -178,3 +181,37 @@ def test_the_scores_that_most_runs_have_are_shown() -> None:
     assert told.splitlines()[0].split() == ["run", "state", *(f"s{i}" for i in range(8))]
     assert told.splitlines()[-1] == "(and 150 other numbers)"
     assert max(map(len, told.splitlines())) < 120
+
+
+def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path: Path) -> None:
+    make(tmp_path / "outputs" / "a", {})
+    command = f"{sys.executable} -m src.status runs={tmp_path}/outputs"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | true"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (0, 141)  # 0: it was the faster one
+    assert done.stderr == ""
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(
+        SystemExit, match=r"^error: (?s:.*)x\nNo file can have a name of this length"
+    ):
+        launch("status", check_status, status, [f"runs={tmp_path}/{'x' * 300}"])
+
+
+def test_an_ascii_terminal(tmp_path: Path) -> None:
+    make(tmp_path / "é", {})
+    ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "src.status", f"runs={tmp_path}"],
+        check=False,
+        env=os.environ | ascii_only,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "25 % of 400" in done.stdout

@@ -27,6 +27,8 @@ from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
 from src.runs.stored import expect, is_count
 
+START = 100  # iterations after which there is something to be judged
+
 
 class Collapse(Scheduled):
     """Logs `diversity`, and warns once if it stays low after the first quarter of the budget.
@@ -76,7 +78,7 @@ class Collapse(Scheduled):
         # Before the last of several stages, samples come from layers that are not trained yet; and
         # with the first quarter of their budget, healthy models can still be on their way.
         whole = model.stage is None or model.stage is model.stages[-1]
-        begun = model.samples_seen > model.budget / 4
+        begun = model.samples_seen > model.budget / 4 and model.iteration > START
         self._low = self._low + 1 if whole and begun and value < self.threshold else 0
         if self._low >= self.patience and (self.stop or not self._warned):
             self._warned = True

@@ -109,8 +109,9 @@ def _check_values(settings: Mapping[str, Any]) -> None:
         raise SettingError(f"budget={settings['budget']} is more than 2^53 samples.")
     if not 0 <= settings["seed"] < 2**32:
         raise SettingError(f"seed={settings['seed']} must be from 0 to 4294967295.")
-    if settings["max_time"] is not None:
-        parse_duration(settings["max_time"])
+    for node in (settings, settings["callbacks"].get("budget", {})):
+        if node.get("max_time") is not None:
+            parse_duration(node["max_time"])
     model = settings["model"]
     for key, kind in RECIPE.items():
         if not isinstance(model.get(key), int) or model[key] <= 0:

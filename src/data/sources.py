@@ -207,7 +207,13 @@ def _images(root: Path) -> Iterator[str]:
                 f"data.root={root} is neither a folder nor a readable zip ({error}).\n"
                 f"Set data.root to {NEEDED['Folder']}."
             ) from error
-        yield from filter(_is_image, names)
+        for name in filter(_is_image, names):
+            if name.startswith("/"):
+                raise SettingError(
+                    f"data.root={root}: its member {name[:100]} is not named relative to the zip.\n"
+                    "Make the zip anew from inside of the folder of the images."
+                )
+            yield name
         return
     for folder, _, files in walk(root):
         inside = folder.relative_to(root).as_posix()

@@ -5,12 +5,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.callbacks import collapse
 from src.callbacks.collapse import Collapse, distinct
 from src.data.toy import ring
 from src.errors import SettingError, TrainingError
 from src.runs.metrics_file import read_metrics
 from src.training.loggers import CSVMetrics
 from tests.callbacks.tiny import IMAGES, POINTS, Staged, Tiny
+
+
+# The tiny trainings have 15 iterations.
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collapse, "START", 0)
+
 
 CLOCKS = [14, 28, 42, 56, 63, 77, 91, 105]  # an eighth each
 
@@ -78,6 +86,14 @@ def test_one_warning_after_three_low_checks(
     if at:
         assert f"in 3 checks in a row, at {at} samples" in told
     assert model.samples_seen == 105
+
+
+def test_no_warning_in_a_run_of_a_few_iterations(
+    fit: Callable, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collapse, "START", 100)
+    fit(Collapse(), model=Shrinking([0.01] * 8))
+    assert "Mode collapse" not in capsys.readouterr().err
 
 
 class ShrinkingInStages(Shrinking, Staged):

@@ -147,6 +147,7 @@ def test_what_must_work(overrides: list[str]) -> None:
         ("seed=-1", ["seed=-1"]),
         ("seed=4294967296", ["seed=4294967296"]),
         ("max_time=10x", ["max_time=10x", "10m"]),
+        ("callbacks.budget.max_time=10x", ["max_time=10x", "10m"]),
         ("existing=overwrite", ["existing=overwrite", "restart"]),
         ("model.batch_size=0", ["model.batch_size=0"]),
         ("model.d_steps=two", ["model.d_steps=two", "int"]),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -176,3 +177,11 @@ def test_classes_of_a_configuration(tmp_path: Path, write_images: Callable) -> N
     assert classes(config("celeba", None, label=None)) == ()
     write_images(tmp_path, ["dog/1.png", "cat/1.png", "__MACOSX/cat/1.png", "cat/._1.png"])
     assert classes(config("pets", tmp_path)) == ("cat", "dog")
+
+
+def test_a_zip_with_absolute_names(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name in ("0.png", "../1.png", "/2.png"):  # of a zip, what begins with a dot is hidden
+            archive.writestr(name, b"")
+    with pytest.raises(SettingError, match=r"its member /2.png is not named relative to the zip"):
+        sources.image_names(tmp_path / "images.zip")
