@@ -64,7 +64,9 @@ class Oracle(GenerativeModel):
             chosen = torch.empty_like(labels)
             for label in labels.unique():
                 asked, known = labels == label, (self.y == label).nonzero().flatten()
-                chosen[asked] = known[torch.arange(int(asked.sum())) % len(known)]
+                # From another place in each call, so that many calls return all of them.
+                start = int(z[0, 1] * len(known))
+                chosen[asked] = known[(start + torch.arange(int(asked.sum()))) % len(known)]
             x = to_model(self.x[chosen])
         return x if self.wrong is None else self.wrong(x)
 
