@@ -9,6 +9,7 @@ import errno
 import inspect
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from src.data.sources import resolve_source
 from src.errors import SettingError
 from src.runs.escape import line
 
+STDOUT = 1  # its file descriptor
 PATHS = ("run", "runs", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
 
 Check = Callable[[DictConfig], None]
@@ -84,8 +86,10 @@ def _errors_in_short() -> Iterator[None]:
         yield
     except SettingError as error:
         sys.exit(show(error))
-    except BrokenPipeError:  # such as `| head`, which has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        if not _has_no_reader(STDOUT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         sys.exit(141)  # as of a program that SIGPIPE ends
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
@@ -93,6 +97,13 @@ def _errors_in_short() -> Iterator[None]:
         sys.exit(show(SettingError(f"{error.filename}\nNo file can have a name of this length.")))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _has_no_reader(stream: int) -> bool:
+    """True if nobody reads what is written to this file descriptor: `| head` has read enough."""
+    poll = select.poll()
+    poll.register(stream, 0)  # errors are told unasked
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def _without_flags_of_paths(arguments: list[str]) -> list[str]:

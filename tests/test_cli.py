@@ -265,3 +265,12 @@ def test_presets_of_ones_own(flag: list[str], calls: Calls, tmp_path: Path) -> N
     ((settings, folder),) = calls
     assert settings.budget == 70
     assert folder == Path("outputs/mnist-builtin/mine/metrics=none/seed=3")
+
+
+def test_a_broken_pipe_that_is_not_the_output_is_told(calls: Calls) -> None:
+    def run(*_: object) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        launch("train", checks.check, run, [*QUICK, "model=gan"])
+    assert calls == []

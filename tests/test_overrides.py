@@ -31,6 +31,10 @@ from src.training.fit import train
 from src.training.instantiate import build, build_data, build_model
 from tests.conftest import composed
 
+# The same examples each time, however long one takes.
+SAME = settings(
+    derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
 VALUES = [
     *("0", "1", "2", "3", "8", "-1", "-5", "0.5", "-0.5", "1.5", "1e-3", "1e300", "nan", "inf"),
     *("true", "null", "abc", "''", '""', "[]", "{}", "[0]", "[1]", "[2,2]", "[[[]]]", "[a,b]"),
@@ -144,13 +148,7 @@ def _fuzz_train(examples: int, run: Callable) -> dict[str, int]:
     counts = {"refused": 0, "worked": 0}
     keys: dict[str, dict[str, str]] = {}
 
-    @settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @settings(SAME, max_examples=examples)
     @given(st.data())
     def attack(data: st.DataObject) -> None:
         model = data.draw(st.sampled_from(MODELS))
@@ -172,13 +170,7 @@ def _fuzz_others(examples: int, run: Path) -> dict[str, int]:
     keys = {name: _keys(name, f"run={run}") for name in ("sample", "evaluate")}
     keys |= {name: _keys(name) for name in ("compare", "status")}
 
-    @settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @settings(SAME, max_examples=examples)
     @given(st.sampled_from(sorted(OTHERS)), st.data())
     def attack(name: str, data: st.DataObject) -> None:
         words = data.draw(_overrides(keys[name]))

@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from src.config.ranges import NotNegativeFloat, PositiveFloat, PositiveInt
+from src.config.ranges import NotNegativeFloat, NotNegativeInt, PositiveFloat
 from src.distributed import noise, ranks
 from src.errors import SettingError
 from src.losses.convolutions import SlopeConvolutions
@@ -145,7 +145,9 @@ class R1(GradientPenalty):
         SettingError: if one is negative; from `d`, for `auto` with other data than images.
     """
 
-    def __init__(self, gamma: NotNegativeFloat | Literal["auto"], every: PositiveInt = 1) -> None:
+    def __init__(
+        self, gamma: NotNegativeFloat | Literal["auto"], every: NotNegativeInt = 1
+    ) -> None:
         if gamma != "auto":
             _refuse_negative(gamma=gamma)
         _refuse_negative(every=every)
@@ -201,7 +203,7 @@ class WGANGP(GradientPenalty):
         SettingError: if one is negative.
     """
 
-    def __init__(self, weight: NotNegativeFloat = 10.0, every: PositiveInt = 1) -> None:
+    def __init__(self, weight: NotNegativeFloat = 10.0, every: NotNegativeInt = 1) -> None:
         _refuse_negative(weight=weight, every=every)
         self.weight, self.every = weight, every
 
@@ -242,7 +244,10 @@ class DRAGAN(WGANGP):
     """
 
     def __init__(
-        self, weight: NotNegativeFloat = 10.0, noise: NotNegativeFloat = 0.5, every: PositiveInt = 1
+        self,
+        weight: NotNegativeFloat = 10.0,
+        noise: NotNegativeFloat = 0.5,
+        every: NotNegativeInt = 1,
     ) -> None:
         super().__init__(weight, every)
         _refuse_negative(noise=noise)

@@ -111,6 +111,7 @@ def test_other_groups(metrics: str, trainer: str) -> None:
         ["model.ema={_target_: src.models.parts.ema.EMA, _partial_: true, half_life: 500}"],
         ["~callbacks.progress"],
         ["max_time=10m", "budget=1_000"],
+        ["model/penalty=r1", "model.penalty.every=0"],  # never
         ["+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: fid}"],
     ],
 )
