@@ -112,6 +112,7 @@ def test_other_groups(metrics: str, trainer: str) -> None:
         ["~callbacks.progress"],
         ["max_time=10m", "budget=1_000"],
         ["model/penalty=r1", "model.penalty.every=0"],  # never
+        ["model.ema.half_life=0"],  # follows at once
         ["+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: fid}"],
     ],
 )

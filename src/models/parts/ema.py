@@ -9,7 +9,7 @@ import copy
 import torch
 from torch import nn
 
-from src.config.ranges import PositiveFloat
+from src.config.ranges import NotNegativeFloat, PositiveFloat
 
 
 class EMA(nn.Module):
@@ -23,7 +23,7 @@ class EMA(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, half_life: PositiveFloat, ramp: PositiveFloat | None = 0.05
+        self, network: nn.Module, half_life: NotNegativeFloat, ramp: PositiveFloat | None = 0.05
     ) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
