@@ -145,11 +145,11 @@ def restore_for_training(model: GenerativeModel, path: Path) -> None:
         if len(stored) != len(own):
             raise ValueError(f"it has the state of {len(stored)} optimisers, and not of {len(own)}")
         for state, optimizer in zip(stored, own, strict=True):
-            _compare_optimizer(state, optimizer)
+            compare_optimizer(state, optimizer)
     restore(model, path, checkpoint)
 
 
-def _compare_optimizer(stored: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+def compare_optimizer(stored: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
     """Check that a state is what a step of an optimiser leaves, by names, types and shapes.
 
     torch takes whatever is there, and fused optimisers write past the end of tensors that are too
@@ -173,11 +173,14 @@ def _compare_optimizer(stored: Mapping[str, Any], optimizer: torch.optim.Optimiz
     for index, entries in stored["state"].items():
         if type(index) is not int or not 0 <= index < len(weights) or not isinstance(entries, dict):
             raise ValueError(f"an optimiser's state is of no weight: {index}")
-        made = optimizer.state[weights[index]]
+        weight = weights[index]
+        made = optimizer.state[weight]
         if entries.keys() != made.keys():
             raise ValueError(f"an optimiser's state has {sorted(map(str, entries))}")
         for name, value in entries.items():
-            if not _same_kind(value, made[name]):
+            # All numbers beside a weight are counts; of a weight that is a number, only the step is.
+            counts = weight.ndim > 0 or name == "step"
+            if not _same_kind(value, made[name], counts):
                 raise ValueError(f"an optimiser's {name} does not fit its weight")
 
 
@@ -203,13 +206,16 @@ def _same_setting(stored: Any, own: Any) -> bool:
     return type(stored) is type(own) and stored == own
 
 
-def _same_kind(stored: Any, made: Any) -> bool:
-    """True if an entry of an optimiser's state has the type and shape of another."""
+def _same_kind(stored: Any, made: Any, counts: bool) -> bool:
+    """True if an entry of an optimiser's state has the type and shape of another.
+
+    Where it is a number that `counts`, it must be one that a count can be.
+    """
     if type(stored) is not type(made) or not isinstance(made, torch.Tensor):
         return type(stored) is type(made)
     if (stored.shape, stored.dtype) != (made.shape, made.dtype):
         return False
-    return made.ndim > 0 or bool(0 <= stored < math.inf)  # of steps
+    return not counts or made.ndim > 0 or bool(0 <= stored < math.inf)
 
 
 def restore(
