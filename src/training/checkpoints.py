@@ -178,7 +178,7 @@ def compare_optimizer(stored: Mapping[str, Any], optimizer: torch.optim.Optimize
         if entries.keys() != made.keys():
             raise ValueError(f"an optimiser's state has {sorted(map(str, entries))}")
         for name, value in entries.items():
-            # All numbers beside a weight are counts; of a weight that is a number, only the step is.
+            # Numbers beside a weight are counts. If it is a number itself, only the step is one.
             counts = weight.ndim > 0 or name == "step"
             if not _same_kind(value, made[name], counts):
                 raise ValueError(f"an optimiser's {name} does not fit its weight")
