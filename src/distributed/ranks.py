@@ -16,6 +16,7 @@ import datetime
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,15 +92,24 @@ def average_(tensors: Sequence[Tensor]) -> None:
 
 
 def mean(x: Tensor) -> Tensor:
-    """The mean of a tensor over the ranks, with the gradient of this rank's.
+    """The mean of a tensor over the ranks, which it is differentiated through.
 
-    So the mean of the ranks' gradients is right for any function of it.
+    Each rank computes a loss of its own from it, so its gradient is the mean of theirs. All ranks
+    must go back through it, in the same order.
     """
-    if count() == 1:
-        return x
-    whole = x.detach().clone()
-    average_([whole])
-    return x + (whole - x.detach())
+    return x if count() == 1 else _Mean.apply(x)
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        whole = x.detach().clone()
+        average_([whole])
+        return whole
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return _Mean.apply(gradient)
 
 
 def gather(x: Tensor) -> Tensor:

@@ -13,16 +13,20 @@ s the sigmoid, and D(x) and D(G(z)) the logits of reals and of fakes:
     Wasserstein     E D(G(z)) - E D(x)                                   -E D(G(z))
     hinge           E max(0, 1 - D(x)) + E max(0, 1 + D(G(z)))           -E D(G(z))
     relativistic    -E log s(D(x) - D(G(z)))                             -E log s(D(G(z)) - D(x))
+      average       -E log s(D(x) - E D(G(z)))                           with x and G(z) exchanged
+                    -E log(1 - s(D(G(z)) - E D(x)))
 """
 
 from abc import ABC, abstractmethod
 from functools import reduce
 from operator import add
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from src.config.ranges import PositiveFloat
+from src.distributed import ranks
 
 
 class AdversarialLoss(ABC):
@@ -166,3 +170,46 @@ class Relativistic(AdversarialLoss):
 
     def g(self, d_fake: Tensor, d_real: Tensor) -> Tensor:
         return self.d(d_fake, d_real)  # the roles exchanged
+
+
+class RelativisticAverage(AdversarialLoss):
+    """Is a real more real than the average fake? (RaGAN, Jolicoeur-Martineau 2019, eq. 9-10).
+
+    With r = D(x) - E D(G(z)) of reals and f = D(G(z)) - E D(x) of fakes, D minimises a(r) + b(f)
+    and G, with the roles exchanged, a(f) + b(r); the inner means are over the whole batch, on all
+    ranks. G gets a gradient from both terms. The adversary of ESRGAN (Wang et al. 2018, eq. 1-2).
+
+                         a(t)               b(t)
+        standard         -log s(t)          -log(1 - s(t))
+        least squares    (t - 1)^2          (t + 1)^2
+        hinge            max(0, 1 - t)      max(0, 1 + t)
+
+    Args:
+        form: one of these.
+        weight: factor on both losses; 0.5, the mean of the two terms, is what both papers' code
+            has.
+    """
+
+    needs_real = True
+
+    def __init__(
+        self,
+        form: Literal["standard", "least_squares", "hinge"] = "standard",
+        weight: PositiveFloat = 0.5,
+    ) -> None:
+        self.form, self.weight = form, weight
+
+    def d_sides(self, d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+        relative_real = d_real - ranks.mean(d_fake.mean())
+        relative_fake = d_fake - ranks.mean(d_real.mean())
+        sides = {"real": self._distance(relative_real), "fake": self._distance(-relative_fake)}
+        return {name: self.weight * side.mean() for name, side in sides.items()}
+
+    def g(self, d_fake: Tensor, d_real: Tensor) -> Tensor:
+        return self.d(d_fake, d_real)  # the roles exchanged
+
+    def _distance(self, t: Tensor) -> Tensor:
+        """a(t); and b(t) = a(-t)."""
+        if self.form == "least_squares":
+            return (t - 1).square()
+        return F.softplus(-t) if self.form == "standard" else F.relu(1 - t)

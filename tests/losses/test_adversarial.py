@@ -19,12 +19,14 @@ from src.losses.adversarial import (
     Minimax,
     NonSaturating,
     Relativistic,
+    RelativisticAverage,
     Wasserstein,
 )
 
 REAL = torch.tensor([-3.0, -0.5, 0.0, 0.25, 2.0, 6.0])
 FAKE = torch.tensor([-5.0, -1.0, 0.0, 0.75, 1.5, 0.3])
 LOSSES = (NonSaturating(), Minimax(), LeastSquares(), Wasserstein(), Hinge(), Relativistic())
+LOSSES += tuple(map(RelativisticAverage, ("standard", "least_squares", "hinge")))
 PRESETS = sorted(path.stem for path in (CONF / "model" / "loss").glob("*.yaml"))
 
 
@@ -67,6 +69,25 @@ def log_not_d(logits: Tensor) -> Tensor:
             lambda _, y: -y.mean(),
         ),
         (Relativistic(), lambda x, y: -log_d(x - y).mean(), lambda x, y: -log_d(y - x).mean()),
+        (
+            RelativisticAverage(weight=1),
+            lambda x, y: -(log_d(x - y.mean()).mean() + log_not_d(y - x.mean()).mean()),
+            lambda x, y: -(log_d(y - x.mean()).mean() + log_not_d(x - y.mean()).mean()),
+        ),
+        (
+            RelativisticAverage("least_squares"),
+            lambda x, y: (
+                ((x - y.mean() - 1) ** 2).mean() / 2 + ((y - x.mean() + 1) ** 2).mean() / 2
+            ),
+            lambda x, y: (
+                ((y - x.mean() - 1) ** 2).mean() / 2 + ((x - y.mean() + 1) ** 2).mean() / 2
+            ),
+        ),
+        (
+            RelativisticAverage("hinge", weight=1),
+            lambda x, y: F.relu(1 - x + y.mean()).mean() + F.relu(1 + y - x.mean()).mean(),
+            lambda x, y: F.relu(1 - y + x.mean()).mean() + F.relu(1 + x - y.mean()).mean(),
+        ),
     ],
 )
 def test_definitions(loss: AdversarialLoss, d: Callable, g: Callable) -> None:
@@ -106,6 +127,9 @@ def test_d_is_the_cross_entropy_of_the_recipes(t: float) -> None:
         (Wasserstein(), 3.0, 0.0, -3.0),
         (Hinge(), 0.0, 2.0, 0.0),
         (Relativistic(), 3.0, math.log(2), math.log(2)),
+        (RelativisticAverage(), 3.0, math.log(2), math.log(2)),
+        (RelativisticAverage("least_squares"), 3.0, 1.0, 1.0),
+        (RelativisticAverage("hinge"), 3.0, 1.0, 1.0),
     ],
 )
 def test_equilibrium(loss: AdversarialLoss, logit: float, d: float, g: float) -> None:
@@ -143,6 +167,10 @@ def gradients(loss: AdversarialLoss, logits: Tensor) -> Iterator[Tensor]:
         (Wasserstein(), (-1, 1, -1)),
         (Hinge(), (-1, 1, -1)),
         (Relativistic(), (-0.5, 0.5, -0.5)),
+        # From the sample's own term and from the mean in the others'.
+        (RelativisticAverage(), (-0.5, 0.5, -0.5)),
+        (RelativisticAverage("least_squares"), (-2, 2, -2)),
+        (RelativisticAverage("hinge", weight=1), (-2, 2, -2)),
     ],
 )
 def test_gradients_point_the_right_way(loss: AdversarialLoss, slopes: tuple[float, ...]) -> None:
@@ -154,7 +182,7 @@ def test_gradients_point_the_right_way(loss: AdversarialLoss, slopes: tuple[floa
 @pytest.mark.parametrize("loss", LOSSES)
 def test_no_gradient_has_the_wrong_sign(loss: AdversarialLoss) -> None:
     """At any logits, but for least squares beyond its targets, which draws back."""
-    draws_back = isinstance(loss, LeastSquares)
+    draws_back = isinstance(loss, LeastSquares) or getattr(loss, "form", "") == "least_squares"
     logits = torch.linspace(0.01, 0.99, 9) if draws_back else torch.linspace(-6, 6, 13)
     real, fake, g = gradients(loss, logits)
     assert (real <= 0).all()
@@ -185,7 +213,7 @@ def test_means_over_the_batch(loss: AdversarialLoss) -> None:
 def test_needs_real(loss: AdversarialLoss) -> None:
     """Only where G's side depends on reals."""
     if loss.needs_real:
-        assert isinstance(loss, Relativistic)
+        assert isinstance(loss, Relativistic | RelativisticAverage)
         assert not loss.g(FAKE, REAL).equal(loss.g(FAKE, REAL + 1))
     else:
         assert_close(loss.g(FAKE), loss.g(FAKE, REAL))
