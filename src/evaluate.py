@@ -14,7 +14,7 @@ from src.cli import launch
 from src.config.checks import check_evaluate
 from src.runs.escape import line
 from src.runs.files import write_atomically
-from src.runs.records import EVALUATIONS
+from src.runs.records import EVALUATIONS, beside
 from src.runs.run import Run
 
 
@@ -33,8 +33,7 @@ def evaluate(config: DictConfig, _: Path) -> None:
     records = []
     for name, value in scores.values.items():
         record = scores.protocols[name]
-        real = record.get("real")
-        print(f"{line(name):<28} {value:<10.5g}" + (f" real data: {real:.5g}" if real else ""))
+        print(f"{line(name):<28} {value:<10.5g} {beside(record)}".rstrip())
         records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
         records[-1]["protocol"] = record
     if not records:

@@ -24,7 +24,7 @@ from src.callbacks.schedule import Scheduled, regularly
 from src.config.ranges import NotNegativeFloat, PositiveInt
 from src.data.spec import Batch
 from src.errors import SettingError, TrainingError
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, LatentVariableModel
 from src.runs.stored import expect, is_count
 
 START = 100  # iterations after which there is something to be judged
@@ -65,6 +65,8 @@ class Collapse(Scheduled):
         return regularly(budget, self.every, 8, "collapse")
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        if not isinstance(model, LatentVariableModel):
+            return
         with self.off_the_clock(model):
             real = some_reals(trainer, "train", 2 * self.n)
             n = len(real.x) // 2

@@ -14,7 +14,7 @@ from torch import Tensor
 from src.callbacks.base import Callback, log_picture
 from src.config.ranges import NotNegativeInt, PositiveInt
 from src.data.spec import to_model
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, LatentVariableModel
 from src.pictures import grids
 
 PORTION = 1000  # training images at a time
@@ -35,6 +35,8 @@ class Neighbours(Callback):
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if model.spec.kind != "images" or self.shared.interrupted_by:
+            return
+        if not isinstance(model, LatentVariableModel):
             return
         data = trainer.datamodule
         x = model.sample(self.n, seed=self.seed)

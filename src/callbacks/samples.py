@@ -1,7 +1,8 @@
 """Pictures of what the model makes, from the same codes each time, at fixed times.
 
 samples/reals.png               data, once
-samples/<samples seen>.png      the model, dense at first and then regular
+samples/<samples seen>.png      the model, dense at first and then regular; of a translator held-out
+                                sources, their translations and the targets, side by side
 samples/reconstructions_*.png   held-out data above their reconstructions, by autoencoders
 samples/final.png, progress.gif     at the end
 """
@@ -19,9 +20,11 @@ from torch import Tensor
 from src.callbacks.base import log_picture
 from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.config.ranges import NotNegativeInt, PositiveInt
+from src.data.base import DataModule
 from src.data.spec import Split, to_model
+from src.metrics.base import held_out_pairs
 from src.models.base import GenerativeModel
-from src.models.capabilities import Judges, Reconstructs
+from src.models.capabilities import Judges, Reconstructs, Translates
 from src.pictures import grids
 from src.runs.escape import line
 from src.runs.files import write_atomically
@@ -38,7 +41,8 @@ class Samples(Scheduled):
     Conditional models show one class per column (the first 16), each row from one code.
 
     Args:
-        n: samples in a picture; None is 64 images or 1,000 points of a scatter plot.
+        n: samples in a picture; None is 64 images, 1,000 points of a scatter plot, or 8 rows of a
+            translator.
         every: samples seen between two pictures; None is at 1/64, 1/32, 1/16 and then at each
             eighth of the budget. Untrained models are shown too.
         seed: seed of the codes.
@@ -71,7 +75,7 @@ class Samples(Scheduled):
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         with self.off_the_clock(model):
-            picture = self._draw(model)
+            picture = self._draw(trainer, model)
             self._write(trainer, model, _picture_path(trainer, model), picture, "samples")
             if isinstance(model, Reconstructs) and model.spec.kind == "images":
                 n = max(1, self._n(model) // 2)
@@ -90,10 +94,12 @@ class Samples(Scheduled):
             folder = _folder(trainer)
             last = _picture_path(trainer, model)
             write_atomically(folder / "final.png", last.read_bytes())
-            width = 400 if _scattered(model) else 256
+            width = 400 if _scattered(model) or isinstance(model, Translates) else 256
             grids.animate(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
 
     def _n(self, model: GenerativeModel) -> int:
+        if isinstance(model, Translates):
+            return self.n or 8
         return self.n or (1000 if _scattered(model) else 64)
 
     def _choose(self, trainer: L.Trainer, split: str, n: int) -> Split:
@@ -107,8 +113,10 @@ class Samples(Scheduled):
             return grids.scatter(self._reals[:0], self._reals)
         return _grid(self._reals, model)
 
-    def _draw(self, model: GenerativeModel) -> Image.Image:
+    def _draw(self, trainer: L.Trainer, model: GenerativeModel) -> Image.Image:
         n, classes = self._n(model), len(model.spec.classes)
+        if isinstance(model, Translates):
+            return translated(model, trainer.datamodule, n)
         if _scattered(model):
             # A discriminator of packs has no opinion of a point.
             alone = isinstance(model, Judges) and model.judge.packing == 1
@@ -147,6 +155,26 @@ def read_frames(run: Run) -> Iterator[tuple[str, Image.Image]]:
             yield f"{seen:,} samples", picture
         except (OSError, ValueError) as error:
             print(line(f"Left out: {path}: {error}", 400))
+
+
+def translated(model: Translates, data: DataModule, n: int) -> Image.Image:
+    """Rows of source, translation and target of n held-out images, the same ones each time."""
+    rows = []
+    for x, source, y in held_out_pairs(data, min(n, len(data.reals("test").x))):
+        parts = [shown(source, x.shape[2:]), model.translate(source, y).cpu(), x]
+        channels = max(part.shape[1] for part in parts)
+        rows.append(torch.stack([part.expand(-1, channels, -1, -1) for part in parts], 1))
+    return grids.grid(torch.cat(rows).flatten(0, 1), 3 * max(1, math.ceil(n / 8)))
+
+
+def shown(source: Tensor, size: Sequence[int]) -> Tensor:
+    """Sources (n, c, h, w) as pictures of a size (h', w'): three channels, or the first alone.
+
+    Enlarged pixels stay squares: a smooth picture would look better than what the model gets.
+    """
+    picture = source[:, : 3 if source.shape[1] >= 3 else 1]
+    factors = [big // small for big, small in zip(size, source.shape[2:], strict=True)]
+    return picture.repeat_interleave(factors[0], 2).repeat_interleave(factors[1], 3)
 
 
 def _scattered(model: GenerativeModel) -> bool:

@@ -44,6 +44,7 @@ NotNegativeInt = Annotated[int, Range(0)]
 PositiveFloat = Annotated[float, Range(0, above=True)]
 NotNegativeFloat = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
+Percent = Annotated[int, Range(1, 100)]
 Decay = Annotated[float, Range(0, 1, below=True)]
 
 # By name: the type and the range.

@@ -1,15 +1,25 @@
 """The base of all data sets, and how one says what it is."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
-from src.data.loader import Reading, Stream
-from src.data.spec import DataSpec, Split
+from src.data.loader import Reading, Stream, degrade
+from src.data.spec import DataSpec, Split, to_model
 from src.distributed import ranks
+from src.distributed.noise import SampleDraws
+from src.errors import SettingError
+from src.transforms.degradations import Degradation, NoDegradation
+
+FIXED = 2**32  # added to an image's number: the seed of what is random in its source
+NO_SOURCE = (
+    "model translates, and these data have no source to translate from.\n"
+    "Choose how it is made of the images, such as data/degradation=downsample, or data=pairs."
+)
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -23,6 +33,7 @@ class DataModule(L.LightningDataModule, ABC):
         seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
         reading: memory and processes for the training split; None takes the defaults.
+        degradation: makes the source of a translation; None makes none.
 
     Attributes:
         splits: "train", and "test" and "val" where they exist.
@@ -33,6 +44,8 @@ class DataModule(L.LightningDataModule, ABC):
             0 or 1, or continuous.
         factor_names: names of the k columns.
         distribution: exact distribution of toy data, see `src/data/toy.py`; None of all others.
+        sources: per split the stored sources (n, ...) of translations, where they are files; empty
+            where a degradation makes them.
     """
 
     def __init__(
@@ -42,8 +55,15 @@ class DataModule(L.LightningDataModule, ABC):
         seed: int,
         flip: bool = False,
         reading: Reading | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         super().__init__()
+        if degradation is None or isinstance(degradation, NoDegradation):
+            self.degradation = None
+        else:
+            self.degradation = degradation
+            source = DataSpec("images", degradation.shape(spec.shape), masked=degradation.masked)
+            spec = replace(spec, source=source)
         self.spec, self.batch_size, self.seed, self.flip = spec, batch_size, seed, flip
         self.reading = reading or Reading()
         self.splits: dict[str, Split] = {}
@@ -53,6 +73,7 @@ class DataModule(L.LightningDataModule, ABC):
         self.factors: dict[str, Tensor] = {}
         self.factor_names: tuple[str, ...] = ()
         self.distribution: Any = None
+        self.sources: dict[str, Tensor] = {}
 
     @abstractmethod
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
@@ -71,6 +92,8 @@ class DataModule(L.LightningDataModule, ABC):
         """Load once; Lightning calls this before each stage."""
         if not self.splits:
             self.splits, self.data_id = self.load()
+            if self.degradation:
+                self.data_id["degradation"] = self.degradation.identity
 
     def train_dataloader(self) -> Stream:
         """Endless batches in the models' form, on the trainer's device where they fit."""
@@ -84,11 +107,30 @@ class DataModule(L.LightningDataModule, ABC):
             workers=self.reading.workers,
             in_memory=self.reading.in_memory,
             part=ranks.place(),
+            sources=self.sources.get("train"),
+            degradation=self.degradation,
         )
 
     def reals(self, split: str = "train") -> Split:
         """The stored split that metrics compare with; "train" where there is no such split."""
         return self.splits.get(split, self.splits["train"])
+
+    def source_of(self, split: str, index: Tensor) -> Tensor:
+        """Sources (n, ...) of some samples of a split, in the models' form: always the same ones.
+
+        Args:
+            split: as in `splits`.
+            index: (n,), on the CPU.
+
+        Raises:
+            SettingError: if these data have no sources.
+        """
+        if split in self.sources:
+            return to_model(self.sources[split][index])
+        if not self.degradation:
+            raise SettingError(NO_SOURCE)
+        draws = SampleDraws([FIXED + i for i in index.tolist()])
+        return degrade(self.degradation, to_model(self.splits[split].x[index]), draws)
 
 
 def identity(

@@ -32,6 +32,7 @@ from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.stored import decode, read_text
+from src.transforms.degradations import Degradation
 
 MOST_TEXT = 256 * 2**20  # bytes of a file of attributes: CelebA's has 27 MB
 PARTITIONS = ("train", "val", "test")  # by their numbers in list_eval_partition.txt
@@ -65,6 +66,7 @@ class CelebA(DataModule):
         seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
         reading: see `DataModule`.
+        degradation: see `DataModule`.
     """
 
     def __init__(
@@ -85,10 +87,11 @@ class CelebA(DataModule):
         seed: int,
         flip: bool = False,
         reading: Reading | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         classes = label_classes(label) if label else ()
         spec = DataSpec(kind, (channels, resolution, resolution), classes)
-        super().__init__(spec, batch_size, seed, flip, reading)
+        super().__init__(spec, batch_size, seed, flip, reading, degradation)
         self.files = ImageFiles(root, name, cache, channels, resolution, crop, resize, max_broken)
         self.given_root, self.label = Path(root).expanduser(), label
         self.builtin = source == "builtin"

@@ -22,6 +22,7 @@ from src.data.loader import Reading
 from src.data.sources import NEEDED, arrange, image_names, image_root
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
+from src.transforms.degradations import Degradation
 
 
 class Folder(DataModule):
@@ -44,6 +45,7 @@ class Folder(DataModule):
         seed: seed of the order and of the flips.
         flip: mirror each training image with probability 1/2.
         reading: see `DataModule`.
+        degradation: see `DataModule`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Folder(DataModule):
         seed: int,
         flip: bool = False,
         reading: Reading | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         if root is None:
             raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Folder']}.")
@@ -71,7 +74,7 @@ class Folder(DataModule):
         spec = DataSpec(
             kind, (channels, resolution, resolution), tuple(sorted(set(self.classes.values())))
         )
-        super().__init__(spec, batch_size, seed, flip, reading)
+        super().__init__(spec, batch_size, seed, flip, reading, degradation)
         self.name = name
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:

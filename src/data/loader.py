@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from src.config.ranges import NotNegativeInt
-from src.data.spec import Batch, to_model
+from src.data.spec import Batch, to_model, to_uint8
+from src.distributed.noise import BatchDraws, Draws
 from src.runs.stored import expect, is_count
+from src.transforms.degradations import Degradation
 
 IN_MEMORY = 4_000_000_000
 
@@ -50,6 +52,8 @@ class Stream:
         in_memory: bytes up to which the data are held on the device.
         part: (k, r): of each batch only the k-th of r equal slices is handed out; its size must be
             a multiple of r.
+        sources: stored inputs (n, ...) of translations to x, flipped with them; or None.
+        degradation: makes them of x instead; or None.
 
     Attributes:
         position: samples handed out so far, other parts included. What workers have read ahead
@@ -67,14 +71,18 @@ class Stream:
         workers: int = 0,
         in_memory: int = IN_MEMORY,
         part: tuple[int, int] = (0, 1),
+        sources: Tensor | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         self.batch_size, self.device, self.workers = batch_size, torch.device(device), workers
-        self.resident = x.nbytes <= in_memory
+        self.seed, self.part, self.degradation = seed, part, degradation
+        stored = (x, y, sources)
+        self.resident = sum(t.nbytes for t in (x, sources) if t is not None) <= in_memory
         if self.resident:
-            x, y = x.to(self.device), None if y is None else y.to(self.device)
+            stored = tuple(None if t is None else t.to(self.device) for t in stored)
         self.position = 0
-        self._rows = _Rows(x, y, batch_size, seed, flip, part)
-        self._batches: Iterator[tuple[Tensor, Tensor | None]] | None = None
+        self._rows = _Rows(*stored, batch_size, seed, flip, part)
+        self._batches: Iterator[tuple[Tensor | None, ...]] | None = None
 
     def __iter__(self) -> "Stream":
         return self
@@ -82,14 +90,22 @@ class Stream:
     def __next__(self) -> Batch:
         if self._batches is None:
             self._batches = self._start()
-        x, y = next(self._batches)
+        x, y, source = next(self._batches)
+        position = self.position
         self.position += self.batch_size
         if not self.resident:
-            x = x.to(self.device, non_blocking=True)
-            y = None if y is None else y.to(self.device, non_blocking=True)
-        return Batch(to_model(x), y)
+            x, y, source = (
+                None if t is None else t.to(self.device, non_blocking=True) for t in (x, y, source)
+            )
+        x = to_model(x)
+        if self.degradation:
+            # Positions differ, so no two batches of a run share their draws.
+            seed = (self.seed * 0x9E3779B97F4A7C15 + position) % 2**63
+            draws = BatchDraws(self.batch_size, seed, self.device, self.part)
+            return Batch(x, y, degrade(self.degradation, x, draws))
+        return Batch(x, y, None if source is None else to_model(source))
 
-    def _start(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def _start(self) -> Iterator[tuple[Tensor | None, ...]]:
         positions = count(self.position, self.batch_size)
         if self.resident:
             return map(self._rows.__getitem__, positions)
@@ -113,23 +129,29 @@ class Stream:
         self._batches = None
 
 
+def degrade(degradation: Degradation, x: Tensor, draws: Draws) -> Tensor:
+    """Sources of targets x (n, c, h, w) in [-1, 1], rounded to 8 bits as files of them are."""
+    return to_model(to_uint8(degradation(x, draws)))
+
+
 class _Rows(Dataset):
-    """Stored samples (x, y) of the batch that begins at a position of the stream."""
+    """Stored samples (x, y, source) of the batch that begins at a position of the stream."""
 
     def __init__(
         self,
         x: Tensor,
         y: Tensor | None,
+        sources: Tensor | None,
         batch_size: int,
         seed: int,
         flip: bool,
         part: tuple[int, int],
     ) -> None:
-        self.x, self.y, self.batch_size, self.seed, self.flip = x, y, batch_size, seed, flip
-        self.part = part
+        self.x, self.y, self.sources, self.batch_size = x, y, sources, batch_size
+        self.seed, self.flip, self.part = seed, flip, part
         self._epoch, self._order = -1, (torch.empty(0), torch.empty(0))
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor | None]:
+    def __getitem__(self, position: int) -> tuple[Tensor | None, ...]:
         parts = []
         end = position + self.batch_size
         while position < end:
@@ -143,10 +165,16 @@ class _Rows(Dataset):
             index, mirrored = map(torch.cat, zip(*parts, strict=True))
         k, r = self.part
         index, mirrored = index.chunk(r)[k], mirrored.chunk(r)[k]
-        x = self.x.index_select(0, index)
+        x, source = (self._images(stored, index, mirrored) for stored in (self.x, self.sources))
+        return x, None if self.y is None else self.y.index_select(0, index), source
+
+    def _images(self, stored: Tensor | None, index: Tensor, mirrored: Tensor) -> Tensor | None:
+        if stored is None:
+            return None
+        x = stored.index_select(0, index)
         if self.flip:
             x = torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
-        return x, None if self.y is None else self.y.index_select(0, index)
+        return x
 
     def _shuffle(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Indices (n,) and flips (n,) of an epoch; batches come in order, so one is remembered."""

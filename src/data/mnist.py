@@ -31,6 +31,7 @@ from src.data.sources import IDX, IDX_FOLDERS, idx_folder
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 from src.runs.stored import read_bytes
+from src.transforms.degradations import Degradation
 
 SIDE = 28
 LARGEST = 128  # pixels that digits are enlarged to: 1.1 GB of MNIST
@@ -53,6 +54,7 @@ class MNIST(DataModule):
         seed: seed of the order and of the flips.
         flip: mirror at random; digits are not symmetric.
         reading: see `DataModule`.
+        degradation: see `DataModule`.
     """
 
     def __init__(
@@ -69,11 +71,12 @@ class MNIST(DataModule):
         seed: int,
         flip: bool = False,
         reading: Reading | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         builtin = source == "builtin"
         classes = map(str, range(10) if builtin else labels)
         spec = DataSpec(kind, (channels, resolution, resolution), tuple(classes))
-        super().__init__(spec, batch_size, seed, flip, reading)
+        super().__init__(spec, batch_size, seed, flip, reading, degradation)
         if not 8 <= resolution <= LARGEST:
             raise SettingError(f"data.resolution={resolution} must be from 8 to {LARGEST} pixels.")
         self.name, self.builtin, self.resolution = name, builtin, resolution

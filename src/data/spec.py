@@ -1,9 +1,9 @@
 """Batches, splits and the data's shape and kind; the only conversion to [-1, 1] and back."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,12 +41,23 @@ class DataSpec:
         classes: names of the classes in the order of their indices; empty if unlabelled.
         picture_shape: height and width, where points are small pictures and are shown as such:
             their numbers are pixels, row by row, from 0 (light) to 1 (dark).
+        source: the input of a translation to such samples; None if there is none.
+        masked: True of a source whose last channel says where the image is lost: there it is 1,
+            elsewhere -1.
     """
 
     kind: Kind
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     picture_shape: tuple[int, int] | None = None
+    source: "DataSpec | None" = None
+    masked: bool = False
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "DataSpec":
+        """The spec of which `dataclasses.asdict` made a dict."""
+        source = stored.get("source")
+        return cls(**{**stored, "source": None if source is None else cls.read(source)})
 
     def __post_init__(self) -> None:
         sizes = (*self.shape, *(self.picture_shape or ()))

@@ -21,6 +21,7 @@ from src.data.mnist import MNIST
 from src.data.sources import stacked_classes
 from src.data.spec import Split
 from src.errors import SettingError
+from src.transforms.degradations import Degradation
 
 MOST_LABELS = 30  # of single images, of which triples are the classes
 TEST_SIZE = 26_000  # as many as are scored
@@ -48,6 +49,7 @@ class StackedMNIST(MNIST):
         seed: seed of the order and of the flips.
         flip: mirror at random; digits are not symmetric.
         reading: see `DataModule`.
+        degradation: see `DataModule`.
 
     Attributes:
         digits: name of the single images: `mnist`, or `digits` for the stand-in.
@@ -69,6 +71,7 @@ class StackedMNIST(MNIST):
         seed: int,
         flip: bool = False,
         reading: Reading | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         if not 0 < size <= MOST_IMAGES:
             raise SettingError(
@@ -79,6 +82,7 @@ class StackedMNIST(MNIST):
         super().__init__(
             name, kind, 1, resolution, labels, source, root, cache, batch_size, seed, flip,
             reading,
+            degradation,
         )  # fmt: skip
         self.single_classes = self.spec.classes
         self.spec = replace(

@@ -1,5 +1,6 @@
 """Scores with their protocols, the bases of all scorers, and the choice of samples and images."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
@@ -12,9 +13,15 @@ from tqdm import tqdm
 from src.data.base import DataModule
 from src.data.spec import Split, to_model
 from src.models.base import GenerativeModel
+from src.models.capabilities import Translates
+from src.transforms.degradations import as_target
 
 # sample(n, seed) gives n samples in the data's form, on any device.
 Sampler = Callable[[int, int], Tensor]
+
+# Sources and labels to targets, all on any device; None where that cannot be.
+Translate = Callable[[Tensor, Tensor | None], Tensor | None]
+MOST_PIXELS = 2**21  # of the targets that are translated at once
 
 # Fakes are drawn in portions of this size whatever a scorer's batch size is, so that it cannot
 # change which fakes are scored.
@@ -85,7 +92,15 @@ class Scorer(ABC):
 
 
 class SampleScorer(Scorer):
-    """Base of the scorers that look at samples alone, whatever model they are from."""
+    """Base of the scorers that look at samples alone, whatever model they are from.
+
+    Attributes:
+        n: number of samples.
+        inputs: numbers of a translation's sources in the place of the samples, once they are known.
+    """
+
+    n: int
+    inputs: dict[str, float] | None = None
 
     @abstractmethod
     def score(self, sample: Sampler) -> Scores:
@@ -127,9 +142,12 @@ def score_all(
         if stop():
             raise StoppedError
         if isinstance(scorer, SampleScorer):
-            part = scorer.score(_sampler(model, scorer.data, stop))
-            asked = {"labels": LABELS} if model.conditional else {}
-            part.protocols.update({name: r | asked for name, r in part.protocols.items()})
+            if isinstance(model, Translates):
+                part = _score_translations(scorer, model, stop)
+            else:
+                part = scorer.score(_sampler(model, scorer.data, stop))
+                asked = {"labels": LABELS} if model.conditional else {}
+                part.protocols.update({name: r | asked for name, r in part.protocols.items()})
         else:
             part = scorer.score()
         scores.values.update(part.values)
@@ -147,6 +165,29 @@ def _sampler(model: GenerativeModel, data: DataModule, stop: Callable[[], bool])
         return model.sample(n, labels, seed=seed)
 
     return sample
+
+
+def _score_translations(
+    scorer: SampleScorer, model: Translates, stop: Callable[[], bool]
+) -> Scores:
+    """Score translations of held-out sources, and once the sources themselves as translations."""
+
+    def translate(source: Tensor, labels: Tensor | None) -> Tensor:
+        if stop():
+            raise StoppedError
+        return model.translate(source, labels)
+
+    data = scorer.data
+    name, _ = held_out(data, 1)
+    if scorer.inputs is None:
+        shape, scorer.inputs = data.spec.shape, {}
+        if as_target(data.source_of(name, torch.zeros(1).long()), shape) is not None:
+            untouched = translations(data, lambda source, _: as_target(source, shape), scorer.n)
+            scorer.inputs = scorer.score(untouched).values
+    part = scorer.score(translations(data, translate, scorer.n))
+    for key, record in part.protocols.items():
+        record.update(fakes=f"translations of the {name} split", input=scorer.inputs.get(key))
+    return part
 
 
 def natural_labels(data: DataModule, n: int, seed: int) -> Tensor:
@@ -211,3 +252,29 @@ def batches(split: Split, size: int, labelled: bool) -> Iterator[tuple[Tensor, T
     labels = split.y.split(size) if labelled else repeat(None)
     for x, y in zip(split.x.split(size), labels, strict=False):
         yield to_model(x), y
+
+
+def held_out_pairs(data: DataModule, n: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Yield targets, sources and labels of n held-out images, evenly spaced, batch by batch."""
+    name, _ = held_out(data, 1)
+    split = data.splits[name]
+    index = torch.arange(n) * len(split.x) // n
+    for part in index.split(max(1, MOST_PIXELS // math.prod(data.spec.shape[1:]))):
+        y = None if split.y is None else split.y[part]
+        yield to_model(split.x[part]), data.source_of(name, part), y
+
+
+def translations(data: DataModule, translate: Translate, n: int) -> Sampler:
+    """A sampler that gives the translations of n held-out images, in their order, and then ends."""
+    parts = (translate(source, y) for _, source, y in held_out_pairs(data, n))
+    kept: list[Tensor] = []
+
+    def sample(wanted: int, _: int) -> Tensor:
+        nonlocal kept
+        while sum(map(len, kept)) < wanted:
+            kept.append(next(parts))
+        found = torch.cat(kept)
+        kept = [found[wanted:]]
+        return found[:wanted]
+
+    return sample

@@ -15,7 +15,7 @@ from torch import Tensor
 from src.data.base import DataModule
 from src.data.spec import Split
 from src.metrics.base import LABELS, ModelScorer, Scores, draw_portions, natural_labels
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, LatentVariableModel
 from src.models.capabilities import HasLatent
 from src.networks.features import ClassifierFeatures, Extractor
 
@@ -115,7 +115,7 @@ def purity(category: Tensor, shown: Tensor) -> float:
 def has_control(model: GenerativeModel | None, data: DataModule, extractor: Extractor) -> bool:
     """True if the model has classes or codes to ask for, and the extractor can classify them."""
     codes = isinstance(model, HasLatent) and bool(model.latent.categories)
-    if model is None or not (codes or model.conditional):
+    if not isinstance(model, LatentVariableModel) or not (codes or model.conditional):
         return False
     if not isinstance(extractor, ClassifierFeatures):
         return False

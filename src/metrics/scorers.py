@@ -8,6 +8,8 @@
 Of images, what a model can do adds more:
 
     `reconstruct`      reconstruction.py: autoencoders and VAEs
+    `translate`        translation.py: translators, whose translations of the test images are the
+                       samples that the others score
     `log_weights`      likelihood.py: VAEs
     `encode`           codes.py, and disentanglement.py where the factors of the data are known
     `classify`         classification.py: networks that were first trained layer by layer
@@ -28,7 +30,7 @@ from src.data.base import DataModule
 from src.data.cache import file_name
 from src.data.stacked_mnist import StackedMNIST
 from src.errors import SettingError
-from src.metrics.base import Scorer
+from src.metrics.base import Scorer, held_out
 from src.metrics.classification import ClassificationScorer
 from src.metrics.codes import CodeScorer
 from src.metrics.control import ControlScorer, has_control
@@ -39,8 +41,9 @@ from src.metrics.quality import QualityScorer
 from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
+from src.metrics.translation import TranslationScorer
 from src.models.base import GenerativeModel
-from src.models.capabilities import Classifies, Encodes, HasLikelihood, Reconstructs
+from src.models.capabilities import Classifies, Encodes, HasLikelihood, Reconstructs, Translates
 from src.networks.classifier import train_classifier
 from src.networks.features import ClassifierFeatures, Extractor, Inception, shipped
 
@@ -92,6 +95,8 @@ def make_scorers(
         chosen.n = 26_000 if stacked else 10_000
     if chosen.extractor == "none":
         return []
+    if isinstance(model, Translates):
+        chosen.n = min(chosen.n, len(held_out(data)[1].x))
     if data.spec.kind == "points" or chosen.extractor == "exact":
         return [_toy(chosen, data)]
     if data.spec.kind != "images":
@@ -123,6 +128,8 @@ def _of_encoders(settings: Settings, data: DataModule, model: GenerativeModel) -
     """The scorers of what a model does with images that it is given."""
     n, seed = settings.n, settings.seed
     scorers: list[Scorer] = []
+    if isinstance(model, Translates):
+        scorers.append(TranslationScorer(data, model.translate, n))
     if isinstance(model, Reconstructs):
         told = model.conditional
         scorers.append(ReconstructionScorer(data, model.reconstruct, settings.batch_size, told))

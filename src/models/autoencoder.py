@@ -17,14 +17,14 @@ from src.config.ranges import PositiveFloat, PositiveInt
 from src.data.spec import DataSpec, Draw
 from src.losses.code_penalties import CodePenalty
 from src.losses.reconstruction import Reconstruction
-from src.models.base import GenerativeModel
+from src.models.base import LatentVariableModel
 from src.models.parts.code_priors import CodePrior
 from src.models.parts.schedules import Schedule
 from src.networks.base import Decoder, Encoder
 from src.transforms.corruptions import Corruption, NoCorruption
 
 
-class Autoencoder(GenerativeModel):
+class Autoencoder(LatentVariableModel):
     """One encoder, one decoder, one step.
 
     Args:

@@ -33,7 +33,7 @@ class GenerativeModel(L.LightningModule, ABC):
     """Base of all families.
 
     A subclass writes `iterate` (which tells the clock, by `self.advance`), `configure_optimizers`
-    (through `self.make_optimizers`), `latents` and `decode`.
+    (through `self.make_optimizers`).
 
     Args:
         spec: kind, shape and classes of the data.
@@ -238,41 +238,7 @@ class GenerativeModel(L.LightningModule, ABC):
             else:
                 self.terms.add(name, value)
 
-    # Sampling
-
-    @abstractmethod
-    def latents(self, n: int, seed: int | None = None) -> Tensor:
-        """Codes (n, latent_dim) from the prior, on the model's device."""
-
-    @abstractmethod
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes to samples (n, *shape) in the data's range, by the weights that are scored."""
-
-    def sample(
-        self, n: int, labels: Tensor | None = None, seed: int | None = None, batch_size: int = 500
-    ) -> Tensor:
-        """n samples (n, *shape), float32, by the weights that are scored (EMA where there is one).
-
-        Neither the training mode nor the global random generator is changed by it.
-
-        Args:
-            n: number of samples.
-            labels: (n,), for conditional models; None takes the classes in turn.
-            seed: the same seed gives the same latents; None draws afresh.
-            batch_size: decoded at once; fewer of samples with millions of numbers.
-        """
-        batch_size = min(batch_size, max(1, AT_ONCE // math.prod(self.spec.shape)))
-        z = self.latents(n, seed)
-        if labels is None and self.conditional:
-            labels = self.classes_in_turn(n)
-        labels = [None] * n if labels is None else labels.to(self.device).split(batch_size)
-        with self.scoring():
-            chunks = zip(z.split(batch_size), labels, strict=False)
-            return torch.cat([self.decode(z, y) for z, y in chunks])
-
-    def classes_in_turn(self, n: int) -> Tensor:
-        """(n,): what a conditional model draws where no class is asked for."""
-        return torch.arange(n, device=self.device) % len(self.spec.classes)
+    # Beside the training
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -311,6 +277,44 @@ class GenerativeModel(L.LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         self.terms.to(self.device)
+
+
+class LatentVariableModel(GenerativeModel):
+    """Base of the families that draw a latent from a prior and decode it to a sample."""
+
+    @abstractmethod
+    def latents(self, n: int, seed: int | None = None) -> Tensor:
+        """Codes (n, latent_dim) from the prior, on the model's device."""
+
+    @abstractmethod
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes to samples (n, *shape) in the data's range, by the weights that are scored."""
+
+    def sample(
+        self, n: int, labels: Tensor | None = None, seed: int | None = None, batch_size: int = 500
+    ) -> Tensor:
+        """n samples (n, *shape), float32, by the weights that are scored (EMA where there is one).
+
+        Neither the training mode nor the global random generator is changed by it.
+
+        Args:
+            n: number of samples.
+            labels: (n,), for conditional models; None takes the classes in turn.
+            seed: the same seed gives the same latents; None draws afresh.
+            batch_size: decoded at once; fewer of samples with millions of numbers.
+        """
+        batch_size = min(batch_size, max(1, AT_ONCE // math.prod(self.spec.shape)))
+        z = self.latents(n, seed)
+        if labels is None and self.conditional:
+            labels = self.classes_in_turn(n)
+        labels = [None] * n if labels is None else labels.to(self.device).split(batch_size)
+        with self.scoring():
+            chunks = zip(z.split(batch_size), labels, strict=False)
+            return torch.cat([self.decode(z, y) for z, y in chunks])
+
+    def classes_in_turn(self, n: int) -> Tensor:
+        """(n,): what a conditional model draws where no class is asked for."""
+        return torch.arange(n, device=self.device) % len(self.spec.classes)
 
 
 def freeze(*networks: nn.Module) -> "_Frozen":

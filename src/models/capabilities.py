@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from src.models.parts.adversary import Adversary
 from src.models.parts.latents import Latent
+from src.networks.base import Translator
 
 
 @runtime_checkable
@@ -27,6 +28,18 @@ class Reconstructs(Protocol):
 
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Samples (n, *shape) from the codes of samples x (n, *shape)."""
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """Maps images of another kind, such as degraded ones, to images like the data's."""
+
+    @property
+    def geometry(self) -> Translator:
+        """The network, which says what sizes it takes."""
+
+    def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Targets (n, c, h, w) in [-1, 1] of sources (n, c', h', w')."""
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from src.data.spec import DataSpec, Draw
 from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
 from src.losses.penalties import Penalty
-from src.models.base import GenerativeModel, freeze
+from src.models.base import GenerativeModel, LatentVariableModel, freeze
 from src.models.parts.adversary import Adversary
 from src.models.parts.auxiliary import Auxiliary
 from src.models.parts.conditions import Condition
@@ -52,7 +52,7 @@ class Burst:
         return model.progress < self.share or periodic
 
 
-class GAN(GenerativeModel):
+class GAN(LatentVariableModel):
     """One generator, one discriminator, alternating steps.
 
     Args:

@@ -29,7 +29,7 @@ from src.config.ranges import PositiveFloat, PositiveInt, Share
 from src.data.spec import DataSpec, Draw
 from src.errors import SettingError
 from src.losses.reconstruction import Bernoulli, Reconstruction
-from src.models.base import GenerativeModel
+from src.models.base import LatentVariableModel
 from src.models.parts.code_priors import CodePrior
 from src.models.parts.finetuning import Classify, Finetuning, Reconstruct
 from src.models.parts.schedules import Schedule
@@ -41,7 +41,7 @@ from src.transforms.corruptions import Corruption
 Optimizer = Callable[..., torch.optim.Optimizer]
 
 
-class Layerwise(GenerativeModel):
+class Layerwise(LatentVariableModel):
     """A stack of layers that are trained one by one, and the deep network made of them.
 
     Args:

@@ -21,13 +21,13 @@ from src.errors import SettingError
 from src.losses.bounds import Objective
 from src.losses.divergences import kl_to_standard_normal, log_prior_ratio
 from src.losses.reconstruction import Reconstruction
-from src.models.base import GenerativeModel
+from src.models.base import LatentVariableModel
 from src.models.parts.conditions import Condition
 from src.models.parts.schedules import Schedule
 from src.networks.base import Decoder, Encoder
 
 
-class VAE(GenerativeModel):
+class VAE(LatentVariableModel):
     """Encoder, reparametrised sample, decoder.
 
     Args:

@@ -58,3 +58,20 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
         """Codes z (n, latent_dim) to raw outputs (n, *shape)."""
+
+
+class Translator(nn.Module, ABC):
+    """Sources to targets; constructed with (source, shape), the shapes of both.
+
+    Attributes:
+        multiple: sides of a source must be multiples of it.
+        margin: pixels of the source by which what lies around a place can bear on it; None if it is
+            the whole image, through a norm or for lack of a bound.
+    """
+
+    multiple: int = 1
+    margin: int | None = None
+
+    @abstractmethod
+    def forward(self, source: Tensor) -> Tensor:
+        """Sources (n, *source) to targets (n, *shape) in [-1, 1], but for some overshoot."""

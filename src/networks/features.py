@@ -37,6 +37,7 @@ INCEPTION_HOST = "github.com"
 INCEPTION_URL = (
     f"https://{INCEPTION_HOST}/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 )
+FIDELITY = "Give a file of torch-fidelity's Inception weights."
 
 
 class Features(NamedTuple):
@@ -111,7 +112,7 @@ class Inception(Extractor):
         from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
         path = Path(weights).expanduser() if weights else inception_file(download=True)
-        state, sha256 = _read_state(path)
+        state, sha256 = read_state(path, "metrics.weights", FIDELITY)
         usual = sha256.startswith(INCEPTION_HASH)
         if not weights and not usual:
             raise SettingError(
@@ -230,14 +231,19 @@ def full_precision(device_type: str) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def _read_state(path: Path) -> tuple[dict[str, Tensor], str]:
-    """A state dict and its file's sha256; code in the pickle is refused, not run."""
-    cure = "Give a file of torch-fidelity's Inception weights."
+def read_state(path: Path, setting: str, cure: str) -> tuple[dict[str, Tensor], str]:
+    """A state dict and its file's sha256; code in the pickle is refused, not run.
+
+    Args:
+        path: a file of torch's.
+        setting: the setting that names it, for messages.
+        cure: what to do about it.
+    """
     try:
         content = read_bytes(path, most=2**30)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SettingError(f"metrics.weights={path} cannot be read: {reason}.\n{cure}") from error
+        raise SettingError(f"{setting}={path} cannot be read: {reason}.\n{cure}") from error
     try:
         if content.startswith(b"PK"):
             state = read_checkpoint(content)
@@ -245,12 +251,12 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], str]:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         raise SettingError(
-            f"metrics.weights={path} is not a plain state dict and was refused.\n{cure}"
+            f"{setting}={path} is not a plain state dict and was refused.\n{cure}"
         ) from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(weight, Tensor) for name, weight in state.items()
     ):
-        raise SettingError(f"metrics.weights={path} is not a state dict.\n{cure}")
+        raise SettingError(f"{setting}={path} is not a state dict.\n{cure}")
     return state, hashlib.sha256(content).hexdigest()
 
 

@@ -19,7 +19,9 @@ from src.report import metrics, verdict
 from src.report.comparison import Cell, Column, Comparison, Curve, Group, LeftOut, RunEntry, Table
 from src.report.naming import ABSENT, choices, differing, get_values, model_name, names
 from src.report.read import Record
+from src.runs.records import beside
 
+MEASURED = ("real", "input", "labels")  # of a protocol: no part of how a model was measured
 COSTS = (
     Column("samples", "samples", "", None, "Samples seen in training, the clock of all runs"),
     Column("seconds", "time", "s", True, "Seconds of training; scoring does not count"),
@@ -176,7 +178,7 @@ def _fingerprint(entry: Scored) -> str:
 
     Conditional models are asked for labels and others are not; their samples are scored alike.
     """
-    protocol = {k: value for k, value in entry.protocol.items() if k not in ("real", "labels")}
+    protocol = {k: value for k, value in entry.protocol.items() if k not in MEASURED}
     return json.dumps([entry.metric, _data(entry.record), protocol], sort_keys=True)
 
 
@@ -189,7 +191,7 @@ def _splits(first: Sequence[Scored]) -> list[list[str]]:
             same_data = _data_name(entry.record) == _data_name(other.record)
             if not same_data or entry.bare != other.bare:
                 continue
-            keys = [key for key in differing([flat[j], flat[i]]) if key not in ("real", "labels")]
+            keys = [key for key in differing([flat[j], flat[i]]) if key not in MEASURED]
             how = "; ".join(
                 f"{key} {flat[j].get(key, ABSENT)} there, {flat[i].get(key, ABSENT)} here"
                 for key in keys[:3]
@@ -310,9 +312,9 @@ def _columns(main: Scored, records: Sequence[Record]) -> list[Column]:
         label = metrics.label(own[0].bare)
         if any(column.label == label for column in columns):  # of another extractor, say
             label = name
-        real = own[0].protocol.get("real")
-        beside = f"; held-out real data get {real:.4g}" if isinstance(real, float | int) else ""
-        columns.append(Column(name, label, "", own[0].lower_is_better, f"{name}{beside}"))
+        near = beside(own[0].protocol)
+        title = f"{name}; {near}" if near else name
+        columns.append(Column(name, label, "", own[0].lower_is_better, title))
     main_column, *others = columns
 
     def place(column: Column) -> int:
@@ -322,8 +324,8 @@ def _columns(main: Scored, records: Sequence[Record]) -> list[Column]:
         return next(named, len(metrics.BESIDE))
 
     ranked = sorted((c for c in others if place(c) < len(metrics.BESIDE)), key=place)
-    beside = ranked[: metrics.MOST_BESIDE]
-    return [main_column, *beside, *COSTS, *(c for c in others if c not in beside)]
+    nearest = ranked[: metrics.MOST_BESIDE]
+    return [main_column, *nearest, *COSTS, *(c for c in others if c not in nearest)]
 
 
 def _cost(record: Record) -> dict[str, float]:

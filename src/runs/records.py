@@ -1,8 +1,11 @@
 """The shapes of what is used of a run's files, as `src.runs.stored.expect` takes them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from src.runs.stored import NUMBER, is_amount
 
-PROTOCOL = {"real?": NUMBER}
+PROTOCOL = {"real?": NUMBER, "input?": NUMBER}
 SUMMARY = {
     "status?": str,
     "error?": str,
@@ -19,9 +22,7 @@ SUMMARY = {
     "peak_memory?": is_amount,
     "git?": str,
 }
-EVALUATIONS = [
-    {"name": str, "value": NUMBER, "samples_seen": is_amount, "protocol": {"real?": NUMBER}}
-]
+EVALUATIONS = [{"name": str, "value": NUMBER, "samples_seen": is_amount, "protocol": PROTOCOL}]
 PROGRESS = {
     "samples_seen": is_amount,
     "budget": is_amount,
@@ -31,3 +32,15 @@ PROGRESS = {
     "stage?": str,
     "scores": [{"*": NUMBER}],
 }
+
+
+def beside(record: Mapping[str, Any]) -> str:
+    """What a number stands beside, in words: "held-out real data: 1.2, input: 3.4"; may be empty.
+
+    Args:
+        record: its protocol.
+    """
+    known = {"held-out real data": record.get("real"), "input": record.get("input")}
+    return ", ".join(
+        f"{name}: {value:.4g}" for name, value in known.items() if isinstance(value, float | int)
+    )

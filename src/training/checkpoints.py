@@ -41,16 +41,13 @@ def _are_counters(value: Any) -> bool:
     return value is None or type(value) is bool or is_count(value)
 
 
+SPEC = {"kind": str, "shape": tuple, "classes": tuple, "picture_shape?": tuple, "masked?": bool}
+
 # What is used of a checkpoint beside its tensors; shapes as `src.runs.stored.expect` takes them.
 SAVED = {
     "state_dict": dict,
     "sparring": {
-        "spec": {
-            "kind": str,
-            "shape": tuple,
-            "classes": tuple,
-            "picture_shape?": tuple,
-        },
+        "spec": SPEC | {"source?": SPEC | {"source?": lambda _: False}},
         "samples_seen": is_count,
         "iteration": is_count,
         "updates": {"*": is_count},

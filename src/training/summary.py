@@ -2,6 +2,7 @@
 
 from src.runs.escape import line
 from src.runs.provenance import git_commit
+from src.runs.records import beside
 from src.runs.run import Run
 from src.runs.stored import expect, is_amount
 
@@ -28,9 +29,8 @@ def report(run: Run, repeated: bool) -> None:
     protocols = {k: record for k, record in summary["protocols"].items() if k in metrics}
     width = max(map(len, protocols), default=0)
     for name, record in protocols.items():
-        real = record.get("real")
-        beside = "" if real is None else f"   (held-out real data: {real:.4g})"
-        print(f"  {line(name):<{width}}  {metrics[name]:<8.4g}{beside}")
+        known = beside(record)
+        print(f"  {line(name):<{width}}  {metrics[name]:<8.4g}{f'   ({known})' if known else ''}")
     shown = [name for name in PICTURES if (run / "samples" / name).is_file()]
     if shown:
         print(f"\nPictures: {place}/samples ({', '.join(shown)})")

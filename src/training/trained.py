@@ -31,7 +31,7 @@ def load_model(run: Run) -> GenerativeModel:
     checkpoint = load_checkpoint(path)
     with fitting(path):
         expect(checkpoint, SAVED, "its content")
-        spec = DataSpec(**checkpoint["sparring"]["spec"])
+        spec = DataSpec.read(checkpoint["sparring"]["spec"])
         with torch.device("meta"):  # shapes without memory
             sketch = build_model(settings, spec)
         compare(sketch, checkpoint["state_dict"])

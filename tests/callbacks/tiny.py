@@ -14,13 +14,13 @@ from src.data.base import DataModule
 from src.data.spec import DataSpec, Draw, Split
 from src.losses.adversarial import NonSaturating
 from src.metrics.base import Sampler, SampleScorer, Scores
-from src.models.base import GenerativeModel
+from src.models.base import LatentVariableModel
 from src.models.parts.stages import Stage
 
 BATCH = 7
 
 
-class Tiny(GenerativeModel):
+class Tiny(LatentVariableModel):
     """Learns the mean of the data; `spoil` makes its loss NaN from that clock on."""
 
     def __init__(self, spec: DataSpec, seed: int = 0, spoil: float = float("inf")) -> None:

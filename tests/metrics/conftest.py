@@ -14,7 +14,7 @@ from src.data.base import DataModule, identity
 from src.data.mnist import MNIST, digits
 from src.data.spec import DataSpec, Split, to_model
 from src.metrics.base import Sampler
-from src.models.base import GenerativeModel
+from src.models.base import LatentVariableModel
 
 
 class InMemory(DataModule):
@@ -36,7 +36,7 @@ class InMemory(DataModule):
         return self.given
 
 
-class Encodes(GenerativeModel):
+class Encodes(LatentVariableModel):
     """A network as the encoder of a model that does nothing else."""
 
     iterate = latents = decode = None

@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 from src.data.base import DataModule
 from src.data.spec import to_model
-from src.models.base import GenerativeModel
+from src.models.base import LatentVariableModel
 
 Wrong = Callable[[Tensor], Tensor]
 
 
-class Oracle(GenerativeModel):
+class Oracle(LatentVariableModel):
     """Returns test samples, of the class asked for if it is conditional.
 
     Args:

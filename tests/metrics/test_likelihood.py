@@ -12,7 +12,7 @@ from src.errors import SettingError
 from src.losses.divergences import kl_to_standard_normal
 from src.metrics import likelihood
 from src.metrics.likelihood import LikelihoodScorer
-from src.models.base import GenerativeModel
+from src.models.base import LatentVariableModel
 
 from .conftest import InMemory
 
@@ -20,7 +20,7 @@ NOISE = 0.5
 WIDER = 3.0  # variance of q over that of the true posterior
 
 
-class FactorAnalysis(GenerativeModel):
+class FactorAnalysis(LatentVariableModel):
     """x = W z + noise with orthogonal columns, of which the last is zero; q is too wide.
 
     Attributes:

@@ -19,12 +19,12 @@ class Stage:
         name: such as "layer 2 of 4", for people.
         player: such as `layer_2`: name of its optimiser and of its loss.
         share: share of the budget, in [0, 1]; a stage of share 0 is left out.
-        weights: parameters that it trains.
-        loss: draws a batch and computes the loss.
+        weights: parameters that it trains, if it trains but some.
+        loss: draws a batch and computes the loss, if that is all that a stage consists of.
     """
 
     name: str
     player: str
     share: float
-    weights: Sequence[nn.Parameter]
-    loss: StageLoss
+    weights: Sequence[nn.Parameter] = ()
+    loss: StageLoss | None = None

@@ -1,0 +1,138 @@
+"""Content losses: images are compared by the features of a network that was trained before.
+
+    none         -
+    VGG19        of ImageNet, conv5_4        SRGAN, Ledig et al. 2017; ESRGAN, Wang et al. 2018
+    classifier   of the data set, where ImageNet's weights are not at hand
+
+A network is read when the training begins, is not trained, and is not in the checkpoints.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from src.config.ranges import NotNegativeFloat, PositiveInt
+from src.networks.features import ClassifierFeatures
+from src.networks.vgg import IMAGENET, load_vgg19
+
+Distance = Literal["l1", "l2"]
+
+
+class Content(ABC):
+    """Base: a weight, a network and a distance of its features.
+
+    Args:
+        weight: factor on the distance.
+        distance: mean absolute or mean squared difference.
+
+    Attributes:
+        weight: 0 where there is no content loss.
+    """
+
+    def __init__(self, weight: NotNegativeFloat, distance: Literal["l1", "l2"] = "l2") -> None:
+        self.weight, self.distance = weight, distance
+        self._network: nn.Module | None = None
+
+    @abstractmethod
+    def load(self) -> nn.Module:
+        """The network, from images (n, c, h, w) in [-1, 1] to features.
+
+        Raises:
+            SettingError: if its weights are missing or are others.
+        """
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Name and hash of the network, for the record; empty without one."""
+        return {}
+
+    def prepare(self, device: torch.device) -> None:
+        """Read the network's weights."""
+        self._network = self.load().to(device).eval().requires_grad_(False)
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Distance of outputs (n, c, h, w) from targets of that shape, a scalar in float32."""
+        if self._network is None:
+            self.prepare(output.device)
+        with torch.autocast(output.device.type, enabled=False):
+            with torch.no_grad():
+                wanted = self._network(target.float())
+            difference = self._network(output.float()) - wanted
+        return difference.abs().mean() if self.distance == "l1" else difference.square().mean()
+
+
+class NoContent(Content):
+    """Pixels and the adversary decide alone."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+    def load(self) -> nn.Module:
+        return nn.Identity()
+
+
+class VGG19Content(Content):
+    """Features of ImageNet's VGG19 (Simonyan & Zisserman 2015), torchvision's weights.
+
+    Args:
+        weight: factor.
+        distance: `l2` in SRGAN, `l1` in ESRGAN.
+        layer: convolution whose output is compared, such as `conv5_4` or `conv2_2`.
+        rectified: after its ReLU (SRGAN) or before (ESRGAN).
+        weights: file `vgg19-dcbb9e9d.pth`; null takes torch's hub folder, or downloads it there.
+    """
+
+    def __init__(
+        self,
+        weight: NotNegativeFloat,
+        distance: Literal["l1", "l2"] = "l1",
+        layer: str = "conv5_4",
+        rectified: bool = False,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__(weight, distance)
+        self.layer, self.rectified, self.weights = layer, rectified, weights
+
+    def load(self) -> nn.Module:
+        return load_vgg19(self.weights, self.layer, self.rectified)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"name": f"vgg19 {self.layer}", "hash": IMAGENET}
+
+
+class ClassifierContent(Content):
+    """Convolutional features of one of the classifiers that the metrics use.
+
+    They are computed at the images' own size: the classifier's is smaller, and what a blurred image
+    lacks would be lost.
+
+    Args:
+        weight: factor.
+        distance: of the features.
+        weights: the name of a shipped one (`mnist`, `digits`, `faces`) or a file.
+        blocks: blocks of convolution, ReLU and pooling whose output is compared.
+    """
+
+    def __init__(
+        self,
+        weight: NotNegativeFloat,
+        distance: Literal["l1", "l2"] = "l2",
+        weights: str = "faces",
+        blocks: PositiveInt = 2,
+    ) -> None:
+        super().__init__(weight, distance)
+        self.weights, self.blocks = weights, blocks
+        self._identity: dict[str, str] = {}
+
+    def load(self) -> nn.Module:
+        extractor = ClassifierFeatures(self.weights)
+        self._identity = {"name": extractor.name, "hash": extractor.hash}
+        return extractor.network.body[: 3 * self.blocks - 1]  # without the last pooling
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return self._identity

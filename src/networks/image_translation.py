@@ -1,0 +1,297 @@
+"""Translators that see the whole image, and the discriminators of patches beside them.
+
+    U-Net       halves to a few pixels and back, with a skip at each size    Isola et al. 2017
+    ResNet      halves twice, residual blocks, doubles twice                 Johnson et al. 2016
+    PatchGAN    one logit for each patch                                     Isola et al. 2017
+    SRGAN's D   one logit for an image, of any size                          Ledig et al. 2017
+
+Norms have no running averages, so that a translator does the same in training and afterwards; the
+published code of pix2pix has batch norm, and stays in training mode to that end.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from src.config.ranges import Decay, NotNegativeInt, PositiveInt
+from src.errors import SettingError
+from src.networks.base import Critique, Discriminator, Translator
+from src.networks.layers import biased, init_normal_, norm_layer, spectral
+from src.transforms.degradations import as_target, resize
+
+MOST = 8  # times `width`: channels grow no further
+DROPPED = 3  # stages of the U-Net's way up that have dropout
+
+
+class SameSize(Translator):
+    """A translator between images of one size: a smaller source is enlarged first.
+
+    Args:
+        source: (c', h', w').
+        shape: (c, h, w).
+        residual: add the result to the source, in place of a tanh.
+    """
+
+    def __init__(self, source: Sequence[int], shape: Sequence[int], residual: bool) -> None:
+        super().__init__()
+        self.shape, self.residual = tuple(shape), residual
+        if shape[1] % source[1] or shape[2] % source[2] or shape[1:] < source[1:]:
+            raise SettingError(
+                f"model.translator: sides of {list(shape[1:])} are no multiple of the source's "
+                f"{list(source[1:])}."
+            )
+        self.scale = shape[1] // source[1]
+        if residual and source[0] not in (1, shape[0], shape[0] + 1):
+            raise SettingError(
+                f"model.translator.residual: {source[0]} channels cannot be added to {shape[0]}."
+            )
+
+    def finish(self, out: Tensor, source: Tensor) -> Tensor:
+        """Raw outputs to targets."""
+        if not self.residual:
+            return out.tanh()
+        return out + as_target(source, (self.shape[0], *out.shape[2:]))
+
+    def begin(self, source: Tensor) -> Tensor:
+        """The source at the target's size."""
+        size = [self.scale * side for side in source.shape[2:]]
+        return resize(source, tuple(size))
+
+
+class UNet(SameSize):
+    """Strided convolutions down to a few pixels and back, each stage joined to its counterpart.
+
+    Args:
+        source: (c', h', w').
+        shape: (c, h, w).
+        width: channels of the first stage; twice as many in each further one, to 8 times.
+        depth: times that the sides are halved; None leaves 2 pixels of the shorter one.
+        norm: after all but the first and the innermost stage.
+        dropout: probability in the three innermost stages of the way up, which is pix2pix's noise.
+        upsampling: `transposed` convolutions as published, or `resize`: repeated pixels before a
+            convolution, which leave no checkerboard.
+        residual: see `SameSize`.
+    """
+
+    def __init__(
+        self,
+        source: Sequence[int],
+        shape: Sequence[int],
+        width: PositiveInt = 64,
+        depth: PositiveInt | None = None,
+        norm: Literal["none", "instance", "layer"] = "instance",
+        dropout: Decay = 0.5,
+        upsampling: Literal["transposed", "resize"] = "transposed",
+        residual: bool = False,
+    ) -> None:
+        super().__init__(source, shape, residual)
+        self.depth = depth or max(1, min(shape[1:]).bit_length() - 2)
+        self.multiple = 2**self.depth // self.scale or 1
+        if any(side % 2**self.depth for side in shape[1:]) or min(shape[1:]) < 2**self.depth:
+            raise SettingError(
+                f"model.translator.depth={self.depth} halves sides of {list(shape[1:])} too "
+                "often.\nChoose another, or a data.resolution that is a multiple of a power of 2."
+            )
+        widths = [width * min(2**i, MOST) for i in range(self.depth)]
+        bias = biased(norm)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for i, (fan_in, fan_out) in enumerate(zip([source[0], *widths], widths, strict=False)):
+            inner = 0 < i < self.depth - 1
+            layers = [nn.LeakyReLU(0.2)] if i else []
+            layers += [nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=bias or not inner)]
+            self.down.append(
+                nn.Sequential(*layers, *([norm_layer(norm, fan_out)] if inner else []))
+            )
+        for i in reversed(range(self.depth)):
+            fan_in = widths[i] * (1 if i == self.depth - 1 else 2)
+            fan_out = widths[i - 1] if i else shape[0]
+            layers = [nn.ReLU(), *_double(fan_in, fan_out, upsampling, bias or not i)]
+            if i:
+                layers.append(norm_layer(norm, fan_out))
+                if dropout and self.depth - 1 - i < DROPPED:
+                    layers.append(nn.Dropout(dropout))
+            self.up.append(nn.Sequential(*layers))
+        self.apply(init_normal_)
+
+    def forward(self, source: Tensor) -> Tensor:
+        x = self.begin(source)
+        passed = []
+        for stage in self.down:
+            x = stage(x)
+            passed.append(x)
+        x = self.up[0](passed.pop())
+        for stage in self.up[1:]:
+            x = stage(torch.cat([x, passed.pop()], 1))
+        return self.finish(x, source)
+
+
+def _double(
+    fan_in: int, fan_out: int, upsampling: Literal["transposed", "resize"], bias: bool
+) -> list[nn.Module]:
+    if upsampling == "transposed":
+        return [nn.ConvTranspose2d(fan_in, fan_out, 4, 2, 1, bias=bias)]
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(fan_in, fan_out, 3, 1, 1, bias=bias)]
+
+
+class ResNetTranslator(SameSize):
+    """Two halvings, residual blocks at a quarter of the size, two doublings.
+
+    Args:
+        source: (c', h', w').
+        shape: (c, h, w).
+        width: channels at full size.
+        blocks: residual blocks; 6 at 128 px and 9 at 256 as published.
+        norm: after each convolution but the last.
+        upsampling: as of `UNet`.
+        residual: see `SameSize`.
+    """
+
+    def __init__(
+        self,
+        source: Sequence[int],
+        shape: Sequence[int],
+        width: PositiveInt = 64,
+        blocks: NotNegativeInt = 6,
+        norm: Literal["none", "instance", "layer"] = "instance",
+        upsampling: Literal["transposed", "resize"] = "transposed",
+        residual: bool = False,
+    ) -> None:
+        super().__init__(source, shape, residual)
+        self.multiple = max(1, 4 // self.scale)
+        if any(side % 4 for side in shape[1:]):
+            raise SettingError(f"model.translator: {list(shape[1:])} cannot be halved twice.")
+        bias = biased(norm)
+
+        def ends(layer: nn.Module, channels: int) -> list[nn.Module]:
+            return [layer, norm_layer(norm, channels), nn.ReLU(inplace=True)]
+
+        first = nn.Conv2d(source[0], width, 7, bias=bias)
+        layers = [nn.ReflectionPad2d(3), *ends(first, width)]
+        for n in (width, 2 * width):
+            layers += ends(nn.Conv2d(n, 2 * n, 3, 2, 1, bias=bias), 2 * n)
+        layers += [_Block(4 * width, norm) for _ in range(blocks)]
+        for n in (4 * width, 2 * width):
+            up = _double(n, n // 2, upsampling, bias)
+            layers += [*up[:-1], *ends(up[-1], n // 2)]
+        self.body = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, shape[0], 7))
+        # In pixels of the target: 3 at either end, 1 + 2 down, 8 a block, 2 + 4 up.
+        self.margin = None if norm != "none" else -(-(15 + 8 * blocks) // self.scale)
+        self.apply(init_normal_)
+
+    def forward(self, source: Tensor) -> Tensor:
+        return self.finish(self.body(self.begin(source)), source)
+
+
+class _Block(nn.Module):
+    """x + two convolutions; borders are mirrored, as zeros would show."""
+
+    def __init__(self, width: int, norm: Literal["none", "instance", "layer"]) -> None:
+        super().__init__()
+        bias = biased(norm)
+        self.body = nn.Sequential(
+            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm_layer(norm, width),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=bias), norm_layer(norm, width),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class PatchGAN(Discriminator):
+    """A logit for each patch of the image: of 16, 34, 70 px with depth 1, 2, 3.
+
+    Args:
+        shape: (c, h, w), the source's channels included.
+        width: channels of the first layer; twice as many in each further one, to 8 times.
+        depth: strided layers; 0 judges pixels, by convolutions of 1.
+        norm: after all but the first and the last layer.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: PositiveInt = 64,
+        depth: NotNegativeInt = 3,
+        norm: Literal["none", "instance", "layer", "batch", "spectral"] = "instance",
+    ) -> None:
+        super().__init__()
+        if min(shape[1:]) < 2 ** (depth + 2) and depth:
+            raise SettingError(
+                f"model.discriminator.depth={depth} needs at least {2 ** (depth + 2)} pixels; the "
+                f"images have {min(shape[1:])}."
+            )
+        widths = [width * min(2**i, MOST) for i in range(depth + 1 if depth else 2)]
+        kernel, padding = (4, 1) if depth else (1, 0)
+        layers: list[nn.Module] = []
+        for i, (fan_in, fan_out) in enumerate(zip([shape[0], *widths], widths, strict=False)):
+            stride = 2 if i < depth else 1
+            bias = biased(norm) or i == 0
+            layers.append(nn.Conv2d(fan_in, fan_out, kernel, stride, padding, bias=bias))
+            layers += [norm_layer(norm, fan_out)] if i else []
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        self.body, self.features = nn.Sequential(*layers), widths[-1]
+        self.head = nn.Conv2d(widths[-1], 1, kernel, 1, padding)
+        self.apply(init_normal_)
+        spectral(self, norm)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
+        hidden = self.body(x)
+        return Critique(self.head(hidden).squeeze(1), hidden.mean((2, 3)))
+
+
+class SRGANDiscriminator(Discriminator):
+    """Eight convolutions, every other one strided, and two dense layers.
+
+    Args:
+        shape: (c, h, w).
+        width: channels of the first two layers; twice as many in each further pair.
+        pairs: of a layer of stride 1 and one of stride 2; 4 as published.
+        norm: after all convolutions but the first; batch norm as published.
+        hidden: width of the first dense layer; 1024 as published.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: PositiveInt = 64,
+        pairs: PositiveInt = 4,
+        norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
+        hidden: PositiveInt = 1024,
+    ) -> None:
+        super().__init__()
+        if min(shape[1:]) < 2**pairs:
+            raise SettingError(f"model.discriminator.pairs={pairs} is too many for {shape[1]} px.")
+        layers: list[nn.Module] = []
+        fan_in = shape[0]
+        for i in range(2 * pairs):
+            fan_out = width * min(2 ** (i // 2), MOST)
+            bias = biased(norm) or i == 0
+            layers.append(nn.Conv2d(fan_in, fan_out, 3, 1 + i % 2, 1, bias=bias))
+            layers += [norm_layer(norm, fan_out)] if i else []
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            fan_in = fan_out
+        side = -(-min(shape[1:]) // 2**pairs)
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(min(side, 6)), nn.Flatten())
+        flat = fan_in * min(side, 6) ** 2
+        self.dense = nn.Sequential(nn.Linear(flat, hidden), nn.LeakyReLU(0.2, inplace=True))
+        self.head, self.features = nn.Linear(hidden, 1), hidden
+        spectral(self, norm)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
+        hidden = self.dense(self.body(x))
+        return Critique(self.head(hidden).squeeze(1), hidden)
+
+
+class NoDiscriminator(Discriminator):
+    """There is no adversary."""
+
+    features = 0
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
+        raise NotImplementedError
