@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -246,6 +246,7 @@ def decode(
     crop: int | None,
     resize: str,
     max_broken: float,
+    half: Literal["left", "right"] | None = None,
 ) -> Entry:
     """Images of a folder or zip, cut to a centred square and resized.
 
@@ -260,6 +261,7 @@ def decode(
             largest.
         resize: a filter of `FILTERS`; Pillow's are antialiased.
         max_broken: share of the files that may be unreadable and are left out.
+        half: half of each file that is the image, where two stand side by side.
 
     Returns:
         `x` uint8 (n, channels, resolution, resolution); `info["names"]` of these n, and
@@ -276,7 +278,7 @@ def decode(
         return read_bytes(root / file, MOST_BYTES)
 
     def decoded(files: Sequence[str]) -> list[np.ndarray | str]:
-        return [_decoded(partial(read, f), resolution, channels, crop, resize) for f in files]
+        return [_decoded(partial(read, f), resolution, channels, crop, resize, half) for f in files]
 
     def produce(write: Write) -> dict[str, Any]:
         kept: list[str] = []
@@ -306,7 +308,8 @@ def decode(
         return entry(
             cache,
             f"{name}-{resolution}px",
-            [_identities(root, archive, names), channels, crop, resize, max_broken],
+            [_identities(root, archive, names), channels, crop, resize, max_broken]
+            + ([half] if half else []),
             (channels, resolution, resolution),
             len(names),
             produce,
@@ -317,7 +320,12 @@ def decode(
 
 
 def _decoded(
-    read: Callable[[], bytes], resolution: int, channels: int, crop: int | None, resize: str
+    read: Callable[[], bytes],
+    resolution: int,
+    channels: int,
+    crop: int | None,
+    resize: str,
+    half: Literal["left", "right"] | None,
 ) -> np.ndarray | str:
     """One image as uint8 (c, resolution, resolution), or what is wrong with it."""
     try:
@@ -331,10 +339,14 @@ def _decoded(
             width, height = image.size
             if width * height > MOST_PIXELS:
                 return f"has {width} x {height} pixels, more than {MOST_PIXELS:,}"
+            if half:
+                width //= 2
             side = crop or min(width, height)
             if side > min(width, height):
                 return f"has {width} x {height} pixels, fewer than data.crop={crop}"
             left, top = (width - side) // 2, (height - side) // 2
+            if half == "right":
+                left += image.width - width
             square = image.convert("RGB" if channels == 3 else "L").crop(
                 (left, top, left + side, top + side)
             )

@@ -44,6 +44,7 @@ NEEDED = {
     "MNIST": "train-images-idx3-ubyte(.gz) and its three companions",
     "CelebA": "img_align_celeba/ with list_attr_celeba.txt, a zip of it, or any images",
     "Folder": "images, in folders or in a zip",
+    "Pairs": "trainA/ and trainB/ (testA/, testB/), or train/ with pairs side by side in one image",
 }
 STAND_IN = {
     "MNIST": "scikit-learn's 1,797 handwritten digits, enlarged",
