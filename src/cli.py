@@ -24,7 +24,17 @@ from src.errors import SettingError
 from src.runs.escape import line
 
 STDOUT = 1  # its file descriptor
-PATHS = ("run", "runs", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.cache")
+PATHS = (
+    "run",
+    "runs",
+    "out",
+    "in",
+    "mask",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "data.root",
+    "data.cache",
+)
 
 Check = Callable[[DictConfig], None]
 Run = Callable[[DictConfig, Path], Any]
@@ -193,6 +203,13 @@ Draw from a trained run.
   python -m src.sample run=outputs/mnist/dcgan/default/seed=0 n=64 out=grid.png
   python -m src.sample run=... what=interpolation n=8 out=between.png
   python -m src.sample run=... n=10000 out=samples.npz   for other tools""",
+    "translate": """\
+Translate photos by a trained run: enlarge, restore, fill in, colour, or turn into another kind.
+
+  python -m src.translate run=outputs/celeba/srgan/default/seed=0 in=photo.jpg out=large.png
+  python -m src.translate run=... in=photo.jpg out=again.png degrade=true   as in its training
+  python -m src.translate run=... in=photo.jpg out=whole.png mask=lost.png  for inpainting
+  python -m src.translate run=... in=FOLDER out=FOLDER""",
     "evaluate": """\
 Score a trained run anew, by other metrics or with more samples.
 

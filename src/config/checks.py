@@ -183,6 +183,16 @@ def check_sample(config: DictConfig) -> None:
         raise SettingError(f"n={settings['n']} must be positive: samples to draw.")
 
 
+def check_translate(config: DictConfig) -> None:
+    """Check the settings of `translate`; raises SettingError."""
+    for key, asked in (("in", "Which photo?"), ("out", "Where to?")):
+        if "run" in config and key not in config:  # or ???
+            raise SettingError(f"{asked} python -m src.translate run=... in=photo.jpg out=new.png")
+    settings = _with_run(config, "translate")
+    if settings["degrade"] and settings["mask"] is not None:
+        raise SettingError("degrade=true makes a mask of its own.\nLeave out mask=..., or degrade.")
+
+
 def check_evaluate(config: DictConfig) -> None:
     """Check the settings of `evaluate`; raises SettingError."""
     settings = _with_run(config, "evaluate", "metrics")
@@ -256,6 +266,7 @@ def _settings_of(config: DictConfig, settings: str, *parts: str) -> dict[str, An
         parts: groups of settings that the class leaves out.
     """
     names = signature(f"src.config.settings.{settings}")
+    names = {name.rstrip("_"): parameter for name, parameter in names.items()}  # `in_`
     for key in (*names, *parts):
         if key not in config:  # or ???
             raise SettingError(f"{key} is missing.\nLeave out ~{key} or {key}=???.")

@@ -6,7 +6,7 @@ What a model or a data set adds are the arguments of its own constructor (`src/c
 from dataclasses import dataclass
 from typing import Literal
 
-from src.config.ranges import NotNegativeInt, PositiveFloat
+from src.config.ranges import NotNegativeInt, PositiveFloat, PositiveInt
 
 
 @dataclass(kw_only=True)
@@ -84,6 +84,34 @@ class Sample:
     seed: NotNegativeInt
     data: dict
     out: str
+    device: str
+
+
+@dataclass(kw_only=True)
+class Translate:
+    """Settings of `python -m src.translate`.
+
+    Attributes:
+        run: the run folder of a translator, such as model=srgan or pix2pix.
+        in: a photo, a folder or a zip of them; each is taken as the source that it is. EXIF's
+            orientation is applied; transparency is kept.
+        out: a file, or a folder where there are many photos.
+        degrade: apply the run's own degradation first, and print how near the result comes.
+        mask: for inpainting: an image of the photo's size, white where it is lost.
+        label: class of a conditional model, by name or index.
+        tile: side of the tiles of large photos, in pixels of the photo.
+        seed: of a degradation that is random.
+        device: such as cpu or cuda; `auto` takes a GPU if there is one.
+    """
+
+    run: str
+    in_: str
+    out: str
+    degrade: bool
+    mask: str | None
+    label: str | int | None
+    tile: PositiveInt
+    seed: NotNegativeInt
     device: str
 
 

@@ -319,6 +319,26 @@ def decode(
             archive.close()
 
 
+@contextmanager
+def opened(content: bytes) -> Iterator[Image.Image]:
+    """An image file of a stranger, for the time of a `with` block; not decoded yet.
+
+    Raises:
+        ValueError: saying what is wrong with it; Pillow's readers raise errors of many other kinds.
+    """
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"has more than 8 bits per channel ({image.mode})")
+        if any(tile[0] in Image.DECODERS for tile in image.tile):
+            # Pillow's decoders in Python take a minute for what others do at once: plain PPM, PPM
+            # of other than 8 bits, BMP with run lengths.
+            raise ValueError(f"is a {image.format} of a kind read too slowly; save it as PNG")
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            raise ValueError(f"has {width} x {height} pixels, more than {MOST_PIXELS:,}")
+        yield image
+
+
 def _decoded(
     read: Callable[[], bytes],
     resolution: int,
@@ -329,16 +349,8 @@ def _decoded(
 ) -> np.ndarray | str:
     """One image as uint8 (c, resolution, resolution), or what is wrong with it."""
     try:
-        with Image.open(io.BytesIO(read()), formats=FORMATS) as image:
-            if image.mode.startswith(("I", "F")):
-                return f"has more than 8 bits per channel ({image.mode})"
-            if any(tile[0] in Image.DECODERS for tile in image.tile):
-                # Pillow's decoders in Python take a minute for what others do at once: plain PPM,
-                # PPM of other than 8 bits, BMP with run lengths.
-                return f"is a {image.format} of a kind that is read too slowly; save it as PNG"
+        with opened(read()) as image:
             width, height = image.size
-            if width * height > MOST_PIXELS:
-                return f"has {width} x {height} pixels, more than {MOST_PIXELS:,}"
             if half:
                 width //= 2
             side = crop or min(width, height)

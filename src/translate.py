@@ -1,0 +1,260 @@
+"""Translate photos by a trained run: `python -m src.translate run=outputs/... in=a.jpg out=b.png`.
+
+The run folder says everything about the model. Only weights and plain values are loaded from it.
+"""
+
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from omegaconf import DictConfig
+
+from src.cli import launch
+from src.config.checks import check_translate
+from src.errors import SettingError
+from src.runs.escape import line, terminal
+from src.runs.files import CURE, replacing
+from src.runs.run import Run
+
+MOST_BYTES = 2**32  # of a result
+
+
+def translate(config: DictConfig, _: Path) -> None:
+    """Translate one photo, or all in a folder or zip; see `src.config.settings.Translate`."""
+    from tqdm import tqdm
+
+    from src.models.capabilities import Translates
+    from src.training.trained import load_model
+    from src.training.trainer import choose_device
+
+    given, out, run = Path(config["in"]).expanduser(), Path(config.out), Run(Path(config.run))
+    photos = find(given)
+    model = load_model(run).to(choose_device(config.device))
+    if not isinstance(model, Translates):
+        raise SettingError(
+            f"run={run.folder} translates nothing: its model draws samples.\n"
+            "Use python -m src.sample, or a run of a translator such as model=srgan."
+        )
+    translator = PhotoTranslator(config, run, model)
+    many = len(photos) > 1 or not given.is_file() or photos[0][0] != given.name
+    if many and out.suffix:
+        raise SettingError(f"out={out}: {len(photos):,} photos need a folder, without an ending.")
+    broken = 0
+    with tqdm(total=len(photos), desc="photos", delay=1, disable=None if many else True) as bar:
+        for name, content in photos:
+            target = (
+                out / PurePosixPath(name).with_suffix(".png") if many or not out.suffix else out
+            )
+            try:
+                numbers = translator(name, content(), target)
+            except (OSError, ValueError) as error:
+                if not many:
+                    raise SettingError(f"in={given}: {line(str(error))}") from error
+                broken += 1
+                tqdm.write(line(f"Left out: {name}: {error}", 400), sys.stderr)
+            else:
+                if numbers:
+                    tqdm.write(line(f"{name}: {numbers}", 400))
+            bar.update()
+    if broken == len(photos):
+        raise SettingError(f"in={given}: none of the {broken:,} photos could be translated.")
+    print(terminal(f"Wrote {out}" + (f" without {broken:,} of the photos" if broken else "")))
+
+
+def find(given: Path) -> list[tuple[str, Any]]:
+    """Names of the photos, and functions that read them.
+
+    Raises:
+        SettingError: if there are none.
+    """
+    from functools import partial
+
+    from src.data.cache import MOST_BYTES, read_member
+    from src.data.sources import image_names, open_zip
+    from src.runs.stored import read_bytes
+
+    if not given.exists():
+        raise SettingError(f"in={given}: there is no such file or folder.")
+    if given.is_file() and given.suffix.lower() != ".zip":
+        return [(given.name, partial(read_bytes, given, MOST_BYTES))]
+    try:
+        names = image_names(given)
+    except SettingError as error:
+        raise SettingError(f"in={given}: no images there.") from error
+    if given.is_dir():
+        return [(name, partial(read_bytes, given / name, MOST_BYTES)) for name in names]
+    archive = open_zip(given)
+    safe = [name for name in names if ".." not in PurePosixPath(name).parts]
+    return [(name, partial(read_member, archive, name, MOST_BYTES)) for name in safe]
+
+
+class PhotoTranslator:
+    """Reads photos, translates them in tiles, and writes the results.
+
+    Args:
+        config: of the command.
+        run: whose data say how a photo is degraded.
+        model: a translator.
+    """
+
+    def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
+        import torch
+
+        from src.sample import class_index
+        from src.training.instantiate import build
+        from src.transforms.degradations import Degradation, NoDegradation
+
+        self.config, self.model, spec = config, model, model.spec
+        self.degradation = NoDegradation()
+        node = run.settings["data"].get("degradation")
+        if node:
+            self.degradation = build(node, Degradation, "data.degradation")
+        if config.degrade and isinstance(self.degradation, NoDegradation):
+            raise SettingError(f"degrade=true: the run {run.folder} has no degradation.")
+        if spec.source.masked and not (config.degrade or config.mask):
+            raise SettingError(
+                f"The model of {run.folder} fills in what is lost.\n"
+                "Say where: mask=FILE, white where it is lost; or degrade=true."
+            )
+        if config.mask and not spec.source.masked:
+            raise SettingError(f"mask={config.mask}: the model of {run.folder} takes no mask.")
+        if (config.label is None) == model.conditional:
+            asked = "needs label=..." if model.conditional else "knows no classes"
+            raise SettingError(f"label={config.label}: the model of {run.folder} {asked}.")
+        self.labels = None
+        if model.conditional:
+            self.labels = torch.tensor([class_index(config.label, spec.classes)])
+        self.scale = spec.shape[1] // spec.source.shape[1]
+
+    def __call__(self, name: str, content: bytes, target: Path) -> str:
+        """Translate one photo.
+
+        Returns:
+            How near the result comes to the photo, where that was degraded; else nothing.
+
+        Raises:
+            ValueError: if it cannot be translated; Pillow's readers raise other errors too.
+        """
+        from tqdm import tqdm
+
+        from src.transforms.tiles import translate_tiles
+
+        photo, alpha = self.read(content)
+        source = self.make_source(photo)
+        _, h, w = source.shape
+        network, scale = self.model.geometry, self.scale
+        if min(h, w) < max(network.multiple, 2):
+            raise ValueError(
+                f"has {w} x {h} pixels; at least {max(network.multiple, 2)} are needed"
+            )
+        channels = self.model.spec.shape[0]
+        if channels * scale**2 * h * w > MOST_BYTES:
+            raise ValueError(f"would have {scale * w} x {scale * h} pixels, which are too many")
+        about = {"desc": line(name, 30), "unit": "px", "unit_scale": True}
+        with tqdm(total=h * w, delay=2, leave=False, disable=None, **about) as bar:
+            result = translate_tiles(
+                lambda part: self.model.translate(part, self.labels),
+                source, channels, scale, self.config.tile, network.margin, network.multiple,
+                bar.update,
+            )  # fmt: skip
+        self.write(result, alpha, target)
+        if not self.config.degrade:
+            return ""
+        return self.compare(result, source, photo[:, : result.shape[1], : result.shape[2]])
+
+    def read(self, content: bytes) -> tuple[Any, Any]:
+        """A photo's pixels (c, h, w) as uint8, as they are to be seen, and its opacity or None."""
+        import numpy as np
+        import torch
+        from PIL import ImageOps
+
+        from src.data.cache import opened
+
+        spec = self.model.spec
+        channels = spec.shape[0] if self.config.degrade else spec.source.shape[0]
+        channels -= int(spec.source.masked and not self.config.degrade)
+        with opened(content) as file:
+            image = ImageOps.exif_transpose(file)
+            alpha = None
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                alpha = image.getchannel("A")
+            pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        pixels = torch.from_numpy(np.array(pixels))
+        return (pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None]), alpha
+
+    def make_source(self, photo: Any) -> Any:
+        """The source (c', h', w') as uint8: the photo, degraded or masked if it is asked for."""
+
+        from src.data.loader import degrade
+        from src.data.spec import to_model, to_uint8
+        from src.distributed.noise import SampleDraws
+        from src.transforms.degradations import cover
+
+        if self.config.degrade:
+            side = self.scale
+            h, w = (n // side * side for n in photo.shape[1:])
+            if not h or not w:
+                raise ValueError(f"has fewer than {side} pixels on a side")
+            draws = SampleDraws([self.config.seed])
+            return to_uint8(degrade(self.degradation, to_model(photo[None, :, :h, :w]), draws))[0]
+        if not self.config.mask:
+            return photo
+        lost = self.read_mask()
+        if lost.shape[-2:] != photo.shape[-2:]:
+            shapes = [" x ".join(map(str, reversed(x.shape[-2:]))) for x in (lost, photo)]
+            raise ValueError(
+                f"mask={self.config.mask} has {shapes[0]} pixels, the photo {shapes[1]}"
+            )
+        return to_uint8(cover(to_model(photo[None]), lost))[0]
+
+    def read_mask(self) -> Any:
+        """True where the photo is lost, (1, 1, h, w)."""
+        import numpy as np
+        import torch
+        from PIL import ImageOps
+
+        from src.data.cache import MOST_BYTES, opened
+        from src.runs.stored import read_bytes
+
+        try:
+            with opened(read_bytes(Path(self.config.mask).expanduser(), MOST_BYTES)) as image:
+                pixels = np.array(ImageOps.exif_transpose(image).convert("L"))
+        except (OSError, ValueError) as error:
+            raise SettingError(f"mask={self.config.mask}: {line(str(error))}") from error
+        return torch.from_numpy(pixels)[None, None] >= 128
+
+    def write(self, result: Any, alpha: Any, target: Path) -> None:
+        """Write a result (c, h, w), with the photo's opacity brought to its size."""
+        from PIL import Image
+
+        pixels = result.permute(1, 2, 0).numpy()
+        image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+        if alpha is not None:
+            image.putalpha(alpha.resize(image.size, Image.Resampling.BICUBIC))
+        format = Image.registered_extensions().get(target.suffix.lower())
+        if format is None:
+            raise SettingError(f"out={target}: {target.suffix} is no format; .png keeps all.")
+        if alpha is not None and format == "JPEG":
+            raise SettingError(f"out={target}: a JPEG has no transparency; use .png.")
+        with replacing(target, CURE.partition("Free")[0] + "Choose another out=...") as file:
+            image.save(file, format)
+
+    def compare(self, result: Any, source: Any, photo: Any) -> str:
+        """PSNR and SSIM of a result beside the photo that its source was made of."""
+        from src.data.spec import to_model
+        from src.metrics.translation import compare
+        from src.transforms.degradations import as_target
+
+        target = to_model(photo[None])
+        numbers = compare(to_model(result[None]), target)
+        text = f"psnr {float(numbers['psnr']):.2f} dB, ssim {float(numbers['ssim']):.3f}"
+        untouched = as_target(to_model(source[None]), target.shape[1:])
+        if untouched is None:
+            return text
+        before = compare(untouched, target)
+        return f"{text}   (input: {float(before['psnr']):.2f} dB, {float(before['ssim']):.3f})"
+
+
+if __name__ == "__main__":
+    launch("translate", check_translate, translate, sys.argv[1:])
