@@ -41,6 +41,10 @@ HOMES = {
     "callbacks": ("src.callbacks.", "lightning.pytorch.callbacks."),
     "logger": ("src.training.loggers.",),
 }
+NO_SOURCE = (
+    "model translates, and these data have no source to translate from.\n"
+    "Choose how it is made of the images, such as data/degradation=downsample, or data=pairs."
+)
 Lookup = Callable[[str], Any]  # the value of a dotted key, None if there is none
 
 
@@ -123,6 +127,10 @@ def _check_values(settings: Mapping[str, Any]) -> None:
             "Choose a multiple of model.packing."
         )
     _check_devices(settings["trainer"], model["batch_size"], packing)
+    data = settings["data"]
+    made = data.get("degradation", {}).get("_target_", "NoDegradation")
+    if "translator" in model and made.endswith("NoDegradation") and "source_channels" not in data:
+        raise SettingError(NO_SOURCE)
 
 
 def _check_devices(trainer: Mapping[str, Any], batch_size: int, packing: int) -> None:

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from src.config.checks import NO_SOURCE
 from src.data.loader import Reading, Stream, degrade
 from src.data.spec import DataSpec, Split, to_model
 from src.distributed import ranks
@@ -16,10 +17,6 @@ from src.errors import SettingError
 from src.transforms.degradations import Degradation, NoDegradation
 
 FIXED = 2**32  # added to an image's number: the seed of what is random in its source
-NO_SOURCE = (
-    "model translates, and these data have no source to translate from.\n"
-    "Choose how it is made of the images, such as data/degradation=downsample, or data=pairs."
-)
 
 
 class DataModule(L.LightningDataModule, ABC):

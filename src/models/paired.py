@@ -19,8 +19,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from src.config.checks import NO_SOURCE
 from src.config.ranges import NotNegativeFloat, PositiveFloat, Share
-from src.data.base import NO_SOURCE
 from src.data.spec import Batch, DataSpec, Draw
 from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss

@@ -67,7 +67,7 @@ class UNet(SameSize):
         source: (c', h', w').
         shape: (c, h, w).
         width: channels of the first stage; twice as many in each further one, to 8 times.
-        depth: times that the sides are halved; None leaves 2 pixels of the shorter one.
+        depth: times that the sides are halved; None: as long as they are even and above 2.
         norm: after all but the first and the innermost stage.
         dropout: probability in the three innermost stages of the way up, which is pix2pix's noise.
         upsampling: `transposed` convolutions as published, or `resize`: repeated pixels before a
@@ -87,7 +87,7 @@ class UNet(SameSize):
         residual: bool = False,
     ) -> None:
         super().__init__(source, shape, residual)
-        self.depth = depth or max(1, min(shape[1:]).bit_length() - 2)
+        self.depth = depth or max(1, _halvings(shape[1:]))
         self.multiple = 2**self.depth // self.scale or 1
         if any(side % 2**self.depth for side in shape[1:]) or min(shape[1:]) < 2**self.depth:
             raise SettingError(
@@ -125,6 +125,13 @@ class UNet(SameSize):
         for stage in self.up[1:]:
             x = stage(torch.cat([x, passed.pop()], 1))
         return self.finish(x, source)
+
+
+def _halvings(sides: Sequence[int]) -> int:
+    count = 0
+    while all(side % 2 == 0 and side > 2 for side in sides):
+        sides, count = [side // 2 for side in sides], count + 1
+    return count
 
 
 def _double(

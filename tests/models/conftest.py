@@ -26,6 +26,7 @@ STAGES = {
     "deep_ae": ["model.pretrain=0.3"],
     "stacked_denoising_ae": ["model.pretrain=0.3", "model.finetune.head=0.5"],
 }
+TRANSLATORS = ("srresnet", "srgan", "esrgan", "pix2pix", "l1_translator")
 PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # others: mnist
 
@@ -51,6 +52,10 @@ def preset_of(name: str) -> GenerativeModel:
     A training in stages is through them in three iterations of 8 samples.
     """
     words = [f"model={name}", f"data={DATA.get(name, 'mnist')}", "budget=1000"]
+    if name in TRANSLATORS:
+        words += ["data/degradation=downsample"]
+        if name in ("srgan", "esrgan"):
+            words += ["model.alone=0.5", "budget=16"]
     if name in STAGES:
         words += ["budget=24", "model.hidden=[5]", *STAGES[name]]
     if name in ("sngan", "sagan"):
@@ -65,7 +70,10 @@ def noise(model: GenerativeModel, n: int = 8, seed: int = 0) -> Iterator[Batch]:
     while True:
         x = torch.rand(n, *model.spec.shape, generator=generator) * 2 - 1
         y = torch.randint(classes, (n,), generator=generator) if classes else None
-        yield Batch(x, y)
+        if model.spec.source is None:
+            yield Batch(x, y)
+        else:
+            yield Batch(x, y, torch.rand(n, *model.spec.source.shape, generator=generator) * 2 - 1)
 
 
 def steps(model: GenerativeModel, n: int = 1, batches: Iterator[Batch] | None = None) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from src.config.ranges import NotNegativeFloat, PositiveInt
+from src.networks.classifier import fit_to
 from src.networks.features import ClassifierFeatures
 from src.networks.vgg import IMAGENET, load_vgg19
 
@@ -131,8 +132,20 @@ class ClassifierContent(Content):
     def load(self) -> nn.Module:
         extractor = ClassifierFeatures(self.weights)
         self._identity = {"name": extractor.name, "hash": extractor.hash}
-        return extractor.network.body[: 3 * self.blocks - 1]  # without the last pooling
+        network = extractor.network
+        return _Channels(network.channels, network.body[: 3 * self.blocks - 1])  # no last pooling
 
     @property
     def identity(self) -> Mapping[str, str]:
         return self._identity
+
+
+class _Channels(nn.Module):
+    """Layers that get images with as many channels as they were trained with."""
+
+    def __init__(self, channels: int, layers: nn.Module) -> None:
+        super().__init__()
+        self.channels, self.layers = channels, layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(fit_to(x, self.channels, x.shape[-1]))
