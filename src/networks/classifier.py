@@ -38,6 +38,7 @@ from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.stored import Limits, expect, parse_json, read_bytes
 from src.runs.tensor_files import read_checkpoint, read_safetensors
+from src.transforms.degradations import luminance
 
 SIZES = range(8, 65)  # pixels, of which one is left when they are halved three times
 SAMPLES, EPOCHS = 240_000, 100  # of a training: images at most, and passes over a small data set
@@ -92,7 +93,7 @@ def fit_to(x: Tensor, channels: int, size: int) -> Tensor:
         (n, channels, size, size).
     """
     if x.shape[1] == 3 and channels == 1:
-        x = (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        x = luminance(x)
     elif x.shape[1] == 1:
         x = x.expand(-1, channels, -1, -1)
     if x.shape[2:] != (size, size):

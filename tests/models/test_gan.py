@@ -80,7 +80,10 @@ def test_every_parameter_gets_a_gradient(preset: str, before_step: Callable) -> 
 
     before_step(model, spy)
     steps(model, 3)
-    assert {n for n, p in model.named_parameters() if p.requires_grad} - reached == set()
+    missed = {n for n, p in model.named_parameters() if p.requires_grad} - reached
+    if preset == "esrgan":  # its loss compares, so that what D adds to all logits is of no account
+        missed.discard("adversary.discriminator.head.bias")
+    assert missed == set()
 
 
 @pytest.mark.parametrize("share", [False, True])
