@@ -184,6 +184,8 @@ def enlarge(width: int, channels: int, scale: int, upsampling: Upsampling) -> nn
         else:
             layers += [nn.Upsample(scale_factor=factor, mode="nearest")]
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+    if upsampling == "resize":  # one more at full size, as ESRGAN's code has it
+        layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
     return nn.Sequential(*layers, nn.Conv2d(width, channels, 3, padding=1))
 
 

@@ -11,6 +11,9 @@ from torch.testing import assert_close
 from src.data.base import DataModule
 from src.data.loader import Reading, Stream
 from src.data.spec import Batch, DataSpec, Split, to_model, to_uint8
+from src.distributed.noise import BatchDraws
+from src.errors import SettingError
+from src.transforms.degradations import Degradation, GaussianNoise, Mosaic, NoDegradation
 
 N, BATCH = 50, 8  # 50 is no multiple of 8: batches run across the edge of an epoch
 
@@ -147,3 +150,66 @@ def test_parts_make_the_whole(workers: int | None) -> None:
         assert torch.equal(torch.cat([x for x, _, _ in slices]), batch.x)
         assert torch.equal(torch.cat([y for _, y, _ in slices]), batch.y)
     assert {part.position for part in parts} == {whole.position}
+
+
+class Shaded(DataModule):
+    """Numbered images whose sources a degradation makes."""
+
+    def __init__(self, degradation: Degradation, **settings: object) -> None:
+        spec = DataSpec("images", (1, 2, 4))
+        super().__init__(spec, BATCH, 0, degradation=degradation, **settings)
+        self.setup()
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        splits = {"train": Split(numbered()[0]), "test": Split(numbered(9)[0])}
+        return splits, {"name": "numbers", "hash": "0"}
+
+
+def test_sources_are_made_of_the_images_of_the_batch() -> None:
+    """Flipped first, so that the two belong together."""
+    data = Shaded(Mosaic(2), flip=True)
+    assert data.spec.source == DataSpec("images", (1, 2, 4))
+    assert data.data_id["degradation"] == {"name": "Mosaic", "size": 2}
+    for _ in range(3):
+        x, _, source = next(data.train_dataloader())
+        assert to_uint8(source).equal(to_uint8(Mosaic(2)(x, BatchDraws(BATCH, 0))))
+    assert Shaded(NoDegradation()).spec.source is None
+    assert "degradation" not in Shaded(NoDegradation()).data_id
+    assert next(Shaded(NoDegradation()).train_dataloader()).source is None
+
+
+def test_random_sources_are_new_each_time_and_the_same_after_a_resume() -> None:
+    data = Shaded(GaussianNoise(0.2))
+    stream = data.train_dataloader()
+    batches = [next(stream) for _ in range(8)]
+    noise = [source - x for x, _, source in batches]
+    assert not noise[0].equal(noise[1])
+    again = data.train_dataloader()
+    again.load_state_dict({"position": 3 * BATCH})
+    for x, _, source in batches[3:]:
+        other = next(again)
+        assert other.x.equal(x)
+        assert other.source.equal(source)
+
+
+def test_parts_have_the_sources_of_the_whole() -> None:
+    whole = [next(Stream(*numbered(), BATCH, 0, degradation=GaussianNoise(0.2))) for _ in range(2)]
+    parts = [
+        [
+            next(Stream(*numbered(), BATCH, 0, part=(k, 2), degradation=GaussianNoise(0.2)))
+            for k in (0, 1)
+        ]
+        for _ in range(2)
+    ]
+    for batch, slices in zip(whole, parts, strict=True):
+        assert torch.cat([part.source for part in slices]).equal(batch.source)
+
+
+def test_test_sources_are_fixed() -> None:
+    data = Shaded(GaussianNoise(0.2))
+    whole = data.source_of("test", torch.arange(9))
+    assert data.source_of("test", torch.tensor([7, 2])).equal(whole[[7, 2]])
+    x = to_model(data.splits["test"].x)
+    assert not (whole - x)[0].equal((whole - x)[1])
+    with pytest.raises(SettingError, match="no source to translate from"):
+        Shaded(NoDegradation()).source_of("test", torch.arange(2))

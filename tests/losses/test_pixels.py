@@ -1,0 +1,32 @@
+"""Distances of pixels against their definitions."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from src.losses.pixels import L1, L2, Charbonnier, PixelLoss
+
+A, B = (torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
+
+
+def test_definitions() -> None:
+    assert_close(L1()(A, B), F.l1_loss(A, B))
+    assert_close(L2()(A, B), F.mse_loss(A, B))
+    assert_close(Charbonnier(eps=0.1)(A, B), ((A - B) ** 2 + 0.01).sqrt().mean())
+
+
+def test_charbonnier_is_between_the_two() -> None:
+    """|d| far from 0, eps + d^2 / (2 eps) near to it, and smooth at 0."""
+    loss = Charbonnier(eps=1e-3)
+    assert_close(loss(A, B), L1()(A, B), rtol=1e-3, atol=0)
+    same = A.clone().requires_grad_(True)
+    loss(same, A).backward()
+    assert same.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("loss", [L1(), L2(), Charbonnier()])
+def test_means_in_float32(loss: PixelLoss) -> None:
+    assert_close(loss(A.repeat(2, 1, 1, 1), B.repeat(2, 1, 1, 1)), loss(A, B))
+    assert loss(A.bfloat16(), B).dtype == torch.float32
+    assert loss(A, A) <= 1e-3 < loss(A, B)
