@@ -41,7 +41,8 @@ def load_vgg19(weights: str | None, layer: str, rectified: bool) -> nn.Module:
     """
     from torchvision.models import vgg19
 
-    layers = vgg19(weights=None).features
+    with torch.device("meta"):  # its 140 million weights are not to be drawn first
+        layers = vgg19(weights=None).features
     end = _index(layer) + (2 if rectified else 1)
     path = Path(weights).expanduser() if weights else _fetch()
     state, sha256 = read_state(path, "model.content.weights", f"Give {FILE} of torchvision.")
@@ -51,7 +52,7 @@ def load_vgg19(weights: str | None, layer: str, rectified: bool) -> nn.Module:
             f"begins with {sha256[:8]}, not {IMAGENET}.\nFetch {URL}"
         )
     own = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
-    layers.load_state_dict(own)
+    layers.load_state_dict(own, assign=True)
     # In place, a ReLU would change what is returned before it.
     kept = [nn.ReLU() if isinstance(part, nn.ReLU) else part for part in layers[:end]]
     return _Features(nn.Sequential(*kept))

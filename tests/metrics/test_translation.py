@@ -1,0 +1,146 @@
+"""Numbers of translations against their definitions and against known answers."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+from src.data.base import DataModule
+from src.data.spec import DataSpec, Split, to_model
+from src.metrics.base import held_out_pairs, score_all, translations
+from src.metrics.sharpness import SharpnessScorer
+from src.metrics.translation import TranslationScorer, compare
+from src.models.base import GenerativeModel
+from src.transforms.degradations import Blur, Degradation, Downsample, Grey, Mask, as_target
+
+from .conftest import noise_images
+
+
+class Faces(DataModule):
+    def __init__(self, degradation: Degradation, n: int = 12) -> None:
+        super().__init__(DataSpec("images", (3, 32, 32)), 4, 0, degradation=degradation)
+        self.n = n
+        self.setup()
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        sizes = {"train": 30, "test": self.n}
+        splits = {name: Split(noise_images(n, n, 32, 3)) for name, n in sizes.items()}
+        return splits, {"name": "noise", "hash": "0"}
+
+
+def identity(source: Tensor, _: Tensor | None = None) -> Tensor:
+    return as_target(source, (3, 32, 32))
+
+
+def test_values_are_torchmetrics() -> None:
+    a, b = (to_model(noise_images(5, seed, 32, 3)) for seed in (0, 1))
+    numbers = compare(a, b)
+    for i in range(5):
+        pair = (a[i : i + 1] + 1) / 2, (b[i : i + 1] + 1) / 2
+        psnr = peak_signal_noise_ratio(*pair, data_range=1.0)
+        assert float(numbers["psnr"][i]) == pytest.approx(float(psnr), rel=1e-5)
+        ssim = structural_similarity_index_measure(*pair, data_range=1.0)
+        assert float(numbers["ssim"][i]) == pytest.approx(float(ssim), rel=1e-4)
+        assert float(numbers["mae"][i]) == pytest.approx(float((a[i] - b[i]).abs().mean()) / 2)
+
+
+def test_known_errors() -> None:
+    """An error of 10 of 255 levels everywhere; of the lost half, and of one colour."""
+    target = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+    expected = 20 * math.log10(255 / 10)
+    numbers = compare(to_model(target + 10), to_model(target))
+    assert float(numbers["psnr"]) == float(numbers["psnr_y"]) == pytest.approx(expected)
+    assert float(numbers["mae"]) == pytest.approx(10 / 255)
+    lost = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    lost[..., :8] = True
+    half = target.clone()
+    half[..., :8] += 10
+    numbers = compare(to_model(half), to_model(target), lost)
+    assert float(numbers["psnr_lost"]) == pytest.approx(expected)
+    assert float(numbers["psnr"]) == pytest.approx(expected + 10 * math.log10(2))
+    green = target.clone()
+    green[:, 1] += 10
+    numbers = compare(to_model(green), to_model(target))
+    assert float(numbers["psnr_y"]) == pytest.approx(expected - 20 * math.log10(0.587))
+
+
+def test_what_is_rounded_and_what_is_not_finite() -> None:
+    target = to_model(noise_images(2, 0, 32, 3))
+    numbers = compare(target + 0.4 / 127.5, target)
+    assert (numbers["psnr"] == 100).all()  # the same after rounding
+    broken = target.clone()
+    broken[1, 0, 0, 0] = math.nan
+    assert compare(broken, target)["psnr"].isnan().tolist() == [False, True]
+
+
+def test_the_input_stands_beside() -> None:
+    """A translator that changes nothing gets what the input gets; one that knows, all."""
+    data = Faces(Downsample(4))
+    scores = TranslationScorer(data, identity, 100).score()
+    assert set(scores.values) == {f"{m}12_test" for m in ("psnr", "psnr_y", "ssim", "mae")}
+    for name, value in scores.values.items():
+        assert value == scores.protocols[name]["input"]
+        assert scores.protocols[name]["data_id"]["degradation"] == {
+            "name": "Downsample",
+            "scale": 4,
+        }
+    truth = to_model(data.splits["test"].x)
+    perfect = TranslationScorer(data, lambda *_: truth, 100).score()
+    assert perfect.values["psnr12_test"] == 100
+    assert perfect.values["ssim12_test"] == pytest.approx(1.0)
+    assert perfect.protocols["psnr12_test"]["input"] == scores.values["psnr12_test"]
+    blurred = TranslationScorer(data, lambda *_: Blur(2.0)(truth, None), 100).score()
+    assert scores.values["psnr12_test"] != blurred.values["psnr12_test"] < 100
+
+
+def test_masks_and_colours() -> None:
+    masked = TranslationScorer(Faces(Mask("centre")), identity, 12).score()
+    assert masked.values["psnr_lost12_test"] < masked.values["psnr12_test"]
+    assert "psnr_lost12_test" not in TranslationScorer(Faces(Grey()), identity, 12).score().values
+
+
+def test_images_are_evenly_spaced_and_sources_belong_to_them() -> None:
+    data = Faces(Downsample(4), n=10)
+    pairs = list(held_out_pairs(data, 3))
+    x = torch.cat([x for x, _, _ in pairs])
+    assert x.equal(to_model(data.splits["test"].x[[0, 3, 6]]))
+    source = torch.cat([source for _, source, _ in pairs])
+    assert source.equal(data.source_of("test", torch.tensor([0, 3, 6])))
+    sample = translations(data, identity, 10)
+    whole = torch.cat([sample(4, 0), sample(1, 7), sample(5, 3)])
+    assert whole.equal(identity(data.source_of("test", torch.arange(10))))
+
+
+class Sharpener(GenerativeModel):
+    """A translator that returns the targets, or their blurred images."""
+
+    iterate = None
+    geometry = None
+
+    def __init__(self, data: Faces, blur: float) -> None:
+        super().__init__(data.spec, 0)
+        self.data, self.blur, self.place = data, blur, 0
+
+    def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
+        x = to_model(self.data.splits["test"].x[self.place : self.place + len(source)])
+        self.place = (self.place + len(source)) % self.data.n
+        return Blur(self.blur)(x, None) if self.blur else x
+
+
+def test_samples_of_a_translator_are_its_translations() -> None:
+    """Scorers of samples see them, and the sources beside them, which are less sharp."""
+    data = Faces(Downsample(4))
+    values = {}
+    for blur in (0.0, 1.0):
+        scores = score_all([SharpnessScorer(data, 12)], Sharpener(data, blur))
+        values[blur] = scores.values["sharpness12_train"]
+        record = scores.protocols["sharpness12_train"]
+        assert record["input"] < record["real"]
+        assert "translations of the test split" in record["fakes"]
+    assert values[0.0] == pytest.approx(record["real"])
+    assert values[1.0] < values[0.0]
