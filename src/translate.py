@@ -142,7 +142,7 @@ class PhotoTranslator:
         photo, alpha = self.read(content)
         source = self.make_source(photo)
         _, h, w = source.shape
-        network, scale = self.model.geometry, self.scale
+        network, scale = self.model.used, self.scale
         if min(h, w) < max(network.multiple, 2):
             raise ValueError(
                 f"has {w} x {h} pixels; at least {max(network.multiple, 2)} are needed"

@@ -35,8 +35,8 @@ class Translates(Protocol):
     """Maps images of another kind, such as degraded ones, to images like the data's."""
 
     @property
-    def geometry(self) -> Translator:
-        """The network, which says what sizes it takes."""
+    def used(self) -> Translator:
+        """The network whose results are shown; it says which sizes it takes."""
 
     def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
         """Targets (n, c, h, w) in [-1, 1] of sources (n, c', h', w')."""

@@ -95,18 +95,14 @@ class PairedTranslation(GenerativeModel):
             raise SettingError("model.conditional=true needs classes and the data have none.")
         self.conditional = conditional
         channels, *size = spec.source.shape
-        self.translator = translator(source=(channels + classes, *size), shape=spec.shape)
+        self.translator = translator(source=(channels, *size), shape=spec.shape, classes=classes)
         seen = spec.shape[0] + (channels if sees_source else 0)
         d = discriminator(shape=(seen + classes, *spec.shape[1:]))
-        if conditional:
-            self.translator = OneHotInput(self.translator, classes)
-            d = OneHotInput(d, classes)
-        alone_for_good = isinstance(d, NoDiscriminator) or adversarial == 0
-        self.adversary = (
-            None
-            if alone_for_good
-            else Adversary(d, NoAuxiliary(0, 0, None), loss, penalty, augment)
-        )
+        if isinstance(d, NoDiscriminator) or adversarial == 0:
+            self.adversary = None
+        else:
+            d = OneHotInput(d, classes) if conditional else d
+            self.adversary = Adversary(d, NoAuxiliary(0, 0, None), loss, penalty, augment)
         self.ema = ema(self.translator) if ema else None
         self.pixels, self.content, self.adversarial = pixels, content, adversarial
         self.sees_source, self.schedule, self.clip = sees_source, schedule, clip
@@ -162,7 +158,7 @@ class PairedTranslation(GenerativeModel):
         batch = draw()
         x, source, y = batch.x, batch.source, batch.y if self.conditional else None
         start = self.samples_seen
-        output = self.complete(self.translator(source, *self._labels(y)), source)
+        output = self.complete(self.translator(source, y), source)
         if self.is_alone:
             self.update("g", self.total({"pixels": self.pixels(output, x)}))
         else:
@@ -203,20 +199,12 @@ class PairedTranslation(GenerativeModel):
             return output
         return torch.where(source[:, -1:] > 0, output, source[:, :-1].to(output))
 
-    def _labels(self, y: Tensor | None) -> tuple[Tensor, ...]:
-        return () if y is None else (y,)
-
     # Translation
 
     @property
-    def used(self) -> nn.Module:
+    def used(self) -> Translator:
         """The translator whose results are scored and shown."""
         return self.ema.network if self.ema else self.translator
-
-    @property
-    def geometry(self) -> Translator:
-        """The network that knows which sizes it takes."""
-        return self.used.network if self.conditional else self.used
 
     def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
         """Targets (n, c, h, w) in [-1, 1], float32, of sources of any size that the network takes.
@@ -228,7 +216,7 @@ class PairedTranslation(GenerativeModel):
         source = source.to(self.device)
         labels = None if labels is None else labels.to(self.device)
         with self.scoring():
-            output = self.used(source, *self._labels(labels if self.conditional else None))
+            output = self.used(source, labels if self.conditional else None)
             return self.complete(output.float(), source).clamp(-1, 1)
 
     # Checkpoints

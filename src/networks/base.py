@@ -61,7 +61,7 @@ class Decoder(nn.Module, ABC):
 
 
 class Translator(nn.Module, ABC):
-    """Sources to targets; constructed with (source, shape), the shapes of both.
+    """Sources to targets; constructed with (source, shape, classes), the shapes of both.
 
     Attributes:
         multiple: sides of a source must be multiples of it.
@@ -73,5 +73,5 @@ class Translator(nn.Module, ABC):
     margin: int | None = None
 
     @abstractmethod
-    def forward(self, source: Tensor) -> Tensor:
-        """Sources (n, *source) to targets (n, *shape) in [-1, 1], but for some overshoot."""
+    def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
+        """Sources (n, *source), and classes y (n,) if conditional, to targets (n, *shape)."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from src.config.ranges import Decay, NotNegativeInt, PositiveInt
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, Translator
-from src.networks.layers import biased, init_normal_, norm_layer, spectral
+from src.networks.layers import append_classes, biased, init_normal_, norm_layer, spectral
 from src.transforms.degradations import as_target, resize
 
 MOST = 8  # times `width`: channels grow no further
@@ -32,11 +32,14 @@ class SameSize(Translator):
         source: (c', h', w').
         shape: (c, h, w).
         residual: add the result to the source, in place of a tanh.
+        classes: above 0, the class is a further input.
     """
 
-    def __init__(self, source: Sequence[int], shape: Sequence[int], residual: bool) -> None:
+    def __init__(
+        self, source: Sequence[int], shape: Sequence[int], residual: bool, classes: int
+    ) -> None:
         super().__init__()
-        self.shape, self.residual = tuple(shape), residual
+        self.shape, self.residual, self.classes = tuple(shape), residual, classes
         if shape[1] % source[1] or shape[2] % source[2] or shape[1:] < source[1:]:
             raise SettingError(
                 f"model.translator: sides of {list(shape[1:])} are no multiple of the source's "
@@ -54,10 +57,10 @@ class SameSize(Translator):
             return out.tanh()
         return out + as_target(source, (self.shape[0], *out.shape[2:]))
 
-    def begin(self, source: Tensor) -> Tensor:
-        """The source at the target's size."""
+    def begin(self, source: Tensor, y: Tensor | None) -> Tensor:
+        """The source at the target's size, and its class."""
         size = [self.scale * side for side in source.shape[2:]]
-        return resize(source, tuple(size))
+        return append_classes(resize(source, tuple(size)), y, self.classes)
 
 
 class UNet(SameSize):
@@ -73,6 +76,7 @@ class UNet(SameSize):
         upsampling: `transposed` convolutions as published, or `resize`: repeated pixels before a
             convolution, which leave no checkerboard.
         residual: see `SameSize`.
+        classes: the same.
     """
 
     def __init__(
@@ -85,8 +89,9 @@ class UNet(SameSize):
         dropout: Decay = 0.5,
         upsampling: Literal["transposed", "resize"] = "transposed",
         residual: bool = False,
+        classes: int = 0,
     ) -> None:
-        super().__init__(source, shape, residual)
+        super().__init__(source, shape, residual, classes)
         self.depth = depth or max(1, _halvings(shape[1:]))
         self.multiple = 2**self.depth // self.scale or 1
         if any(side % 2**self.depth for side in shape[1:]) or min(shape[1:]) < 2**self.depth:
@@ -97,7 +102,9 @@ class UNet(SameSize):
         widths = [width * min(2**i, MOST) for i in range(self.depth)]
         bias = biased(norm)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for i, (fan_in, fan_out) in enumerate(zip([source[0], *widths], widths, strict=False)):
+        for i, (fan_in, fan_out) in enumerate(
+            zip([source[0] + classes, *widths], widths, strict=False)
+        ):
             inner = 0 < i < self.depth - 1
             layers = [nn.LeakyReLU(0.2)] if i else []
             layers += [nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=bias or not inner)]
@@ -115,8 +122,8 @@ class UNet(SameSize):
             self.up.append(nn.Sequential(*layers))
         self.apply(init_normal_)
 
-    def forward(self, source: Tensor) -> Tensor:
-        x = self.begin(source)
+    def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
+        x = self.begin(source, y)
         passed = []
         for stage in self.down:
             x = stage(x)
@@ -153,6 +160,7 @@ class ResNetTranslator(SameSize):
         norm: after each convolution but the last.
         upsampling: as of `UNet`.
         residual: see `SameSize`.
+        classes: the same.
     """
 
     def __init__(
@@ -164,8 +172,9 @@ class ResNetTranslator(SameSize):
         norm: Literal["none", "instance", "layer"] = "instance",
         upsampling: Literal["transposed", "resize"] = "transposed",
         residual: bool = False,
+        classes: int = 0,
     ) -> None:
-        super().__init__(source, shape, residual)
+        super().__init__(source, shape, residual, classes)
         self.multiple = max(1, 4 // self.scale)
         if any(side % 4 for side in shape[1:]):
             raise SettingError(f"model.translator: {list(shape[1:])} cannot be halved twice.")
@@ -174,7 +183,7 @@ class ResNetTranslator(SameSize):
         def ends(layer: nn.Module, channels: int) -> list[nn.Module]:
             return [layer, norm_layer(norm, channels), nn.ReLU(inplace=True)]
 
-        first = nn.Conv2d(source[0], width, 7, bias=bias)
+        first = nn.Conv2d(source[0] + classes, width, 7, bias=bias)
         layers = [nn.ReflectionPad2d(3), *ends(first, width)]
         for n in (width, 2 * width):
             layers += ends(nn.Conv2d(n, 2 * n, 3, 2, 1, bias=bias), 2 * n)
@@ -187,8 +196,8 @@ class ResNetTranslator(SameSize):
         self.margin = None if norm != "none" else -(-(15 + 8 * blocks) // self.scale)
         self.apply(init_normal_)
 
-    def forward(self, source: Tensor) -> Tensor:
-        return self.finish(self.body(self.begin(source)), source)
+    def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.finish(self.body(self.begin(source, y)), source)
 
 
 class _Block(nn.Module):

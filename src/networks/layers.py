@@ -71,6 +71,14 @@ class ConditionalSequential(nn.Sequential):
         return x
 
 
+def append_classes(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
+    """Images (n, c, h, w) with their classes y (n,) as further channels, one-hot; none if 0."""
+    if not classes:
+        return x
+    planes = F.one_hot(y, classes).to(x)[:, :, None, None]
+    return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)
+
+
 def norm_layer(norm: Norm, channels: int, classes: int = 0) -> nn.Module:
     """The layer that normalises images (n, channels, h, w); see `spectral` for spectral norm.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from src.config.ranges import PositiveInt
 from src.errors import SettingError
 from src.networks.base import Translator
-from src.networks.layers import norm_layer
+from src.networks.layers import append_classes, norm_layer
 from src.transforms.degradations import as_target
 
 Upsampling = Literal["shuffle", "shuffle_once", "resize"]
@@ -37,6 +37,7 @@ class SuperResolution(Translator):
             2016).
         residual: add the result to the enlarged source.
         reach: pixels by which a trunk's output depends on its input; None is all.
+        classes: above 0, the class is a further input.
     """
 
     def __init__(
@@ -48,18 +49,20 @@ class SuperResolution(Translator):
         upsampling: Literal["shuffle", "shuffle_once", "resize"],
         residual: bool,
         reach: int | None,
+        classes: int,
     ) -> None:
         super().__init__()
         self.shape, self.residual = tuple(shape), residual
         self.scale = find_scale(source, shape)
-        self.first = nn.Conv2d(source[0], width, 3, padding=1)
+        self.classes = classes
+        self.first = nn.Conv2d(source[0] + classes, width, 3, padding=1)
         self.trunk = trunk
         self.last = enlarge(width, shape[0], self.scale, upsampling)
         # Three convolutions before, after and in the enlargement, and the bicubic filter's reach.
         self.margin = None if reach is None else reach + 6
 
-    def forward(self, source: Tensor) -> Tensor:
-        first = self.first(source)
+    def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
+        first = self.first(append_classes(source, y, self.classes))
         out = self.last(first + self.trunk(first))
         if not self.residual:
             return out
@@ -78,6 +81,7 @@ class SRResNet(SuperResolution):
         norm: after each convolution of the blocks.
         upsampling: see `SuperResolution`.
         residual: the same.
+        classes: the same.
     """
 
     def __init__(
@@ -89,11 +93,12 @@ class SRResNet(SuperResolution):
         norm: Literal["none", "batch", "instance"] = "none",
         upsampling: Literal["shuffle", "shuffle_once", "resize"] = "shuffle",
         residual: bool = True,
+        classes: int = 0,
     ) -> None:
         layers = [Residual(width, norm) for _ in range(blocks)]
         trunk = nn.Sequential(*layers, nn.Conv2d(width, width, 3, padding=1))
         reach = None if norm == "instance" else 2 * blocks + 1
-        super().__init__(source, shape, trunk, width, upsampling, residual, reach)
+        super().__init__(source, shape, trunk, width, upsampling, residual, reach, classes)
 
 
 class Residual(nn.Module):
@@ -121,6 +126,7 @@ class RRDB(SuperResolution):
         growth: channels that each convolution of a dense block adds; 32 as published.
         upsampling: see `SuperResolution`; `resize` as published.
         residual: the same.
+        classes: the same.
     """
 
     def __init__(
@@ -132,10 +138,13 @@ class RRDB(SuperResolution):
         growth: PositiveInt = 32,
         upsampling: Literal["shuffle", "shuffle_once", "resize"] = "resize",
         residual: bool = True,
+        classes: int = 0,
     ) -> None:
         layers = [Scaled(*(Dense(width, growth) for _ in range(3))) for _ in range(blocks)]
         trunk = nn.Sequential(*layers, nn.Conv2d(width, width, 3, padding=1))
-        super().__init__(source, shape, trunk, width, upsampling, residual, 15 * blocks + 1)
+        super().__init__(
+            source, shape, trunk, width, upsampling, residual, 15 * blocks + 1, classes
+        )
 
 
 SHARE = 0.2  # of a block's output that is added to its input

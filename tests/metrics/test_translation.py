@@ -120,7 +120,7 @@ class Sharpener(GenerativeModel):
     """A translator that returns the targets, or their blurred images."""
 
     iterate = None
-    geometry = None
+    used = None
 
     def __init__(self, data: Faces, blur: float) -> None:
         super().__init__(data.spec, 0)

@@ -176,7 +176,7 @@ def test_classes() -> None:
     source = next(batches).source
     outputs = [model.translate(source, torch.full((len(source),), y)) for y in (0, 1)]
     assert not outputs[0].equal(outputs[1])
-    assert model.geometry.multiple == pix2pix().geometry.multiple
+    assert model.used.multiple == pix2pix().used.multiple
     with pytest.raises(SettingError, match="needs classes"):
         pix2pix("model.conditional=true")
 
