@@ -11,6 +11,7 @@ import os
 import re
 import select
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -244,7 +245,8 @@ def help_text(name: str) -> str:
         lines += ["", "Parts of a model can be exchanged, such as model/penalty=r1:"]
         for folder in sorted(path for path in (composition.CONF / "model").glob("*/")):
             choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-            lines += [f"  model/{folder.name:<15}{choices}"]
+            head = f"  model/{folder.name:<15}"
+            lines += textwrap.wrap(head + choices, 110, subsequent_indent=" " * len(head))
     if name in ("train", "evaluate"):
         lines += ["", "metrics="]
         presets = sorted((composition.CONF / "metrics").glob("*.yaml"))

@@ -151,22 +151,13 @@ def choose_labels(config: DictConfig, run: Run, model: "GenerativeModel") -> "Te
     """The class that is asked for, once per sample; None if there is none."""
     import torch
 
+    from src.data.spec import class_index
+
     if config.label is None:
         return None
     if not model.conditional:
         raise SettingError(f"label={config.label}: the model of {run.folder} knows no classes.")
     return torch.full((config.n,), class_index(config.label, model.spec.classes))
-
-
-def class_index(label: str | int, classes: tuple[str, ...]) -> int:
-    """Index of a class that is given by name or index."""
-    if str(label) in classes:
-        return classes.index(str(label))
-    if isinstance(label, int) and 0 <= label < len(classes):
-        return label
-    raise SettingError(
-        f"label={label}: there is no such class.\nClasses: {', '.join(classes) or 'none'}"
-    )
 
 
 def write(

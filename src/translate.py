@@ -100,7 +100,7 @@ class PhotoTranslator:
     def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
         import torch
 
-        from src.sample import class_index
+        from src.data.spec import class_index
         from src.training.instantiate import build
         from src.transforms.degradations import Degradation, NoDegradation
 

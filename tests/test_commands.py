@@ -17,10 +17,11 @@ from torch.testing import assert_close
 
 from src.cli import launch
 from src.config.checks import check_evaluate, check_sample
+from src.data.spec import class_index
 from src.errors import SettingError
 from src.evaluate import evaluate
 from src.runs.run import Run
-from src.sample import class_index, sample, traversal, write
+from src.sample import sample, traversal, write
 from src.training.fit import train
 from src.training.trained import load_model
 from tests.conftest import composed, contents

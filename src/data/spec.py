@@ -99,3 +99,14 @@ def to_model(x: Tensor) -> Tensor:
 def to_uint8(x: Tensor) -> Tensor:
     """Images in [-1, 1] to uint8, rounded to the nearest value; the inverse of `to_model`."""
     return x.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def class_index(label: str | int, classes: tuple[str, ...]) -> int:
+    """Index of a class that is given by name or index."""
+    if str(label) in classes:
+        return classes.index(str(label))
+    if isinstance(label, int) and 0 <= label < len(classes):
+        return label
+    raise SettingError(
+        f"label={label}: there is no such class.\nClasses: {', '.join(classes) or 'none'}"
+    )

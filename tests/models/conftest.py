@@ -26,7 +26,7 @@ STAGES = {
     "deep_ae": ["model.pretrain=0.3"],
     "stacked_denoising_ae": ["model.pretrain=0.3", "model.finetune.head=0.5"],
 }
-TRANSLATORS = ("srresnet", "srgan", "esrgan", "pix2pix", "l1_translator")
+TRANSLATORS = ("restorer", "srresnet", "srgan", "esrgan", "pix2pix", "l1_translator")
 PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # others: mnist
 

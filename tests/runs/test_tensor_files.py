@@ -728,13 +728,13 @@ def test_weights_of_inception_are_read_in_both_layouts_of_torch(tmp_path: Path) 
     path, state = tmp_path / "a.pth", OrderedDict(a=torch.arange(3.0))
     for zipped in (True, False):
         torch.save(state, path, _use_new_zipfile_serialization=zipped)
-        found, sha256 = features._read_state(path)
+        found, sha256 = features.read_state(path, "metrics.weights", "")
         assert_same(found, state, {})
         assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     for value in ([1], {1: torch.ones(1)}, {"a": 1}, torch.ones(1)):
         torch.save(value, path)
         with pytest.raises(SettingError, match="is not a state dict"):
-            features._read_state(path)
+            features.read_state(path, "metrics.weights", "")
     for data in (
         forged(REFUSED["bytearray"]),
         forged(DAMAGED["a stride of 0"]),
@@ -743,4 +743,4 @@ def test_weights_of_inception_are_read_in_both_layouts_of_torch(tmp_path: Path) 
     ):
         path.write_bytes(data)
         with pytest.raises(SettingError, match="refused"):
-            features._read_state(path)
+            features.read_state(path, "metrics.weights", "")

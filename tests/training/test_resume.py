@@ -65,10 +65,14 @@ def preset(name: str) -> list[str]:
     if name in ("gaussian_gan", "tiny"):
         return [*TOY, f"model={name}", "data=gaussian"]
     words = [*COMMON, f"model={name}"]
+    if "translator" in composed(*COMMON, f"model={name}", "data/degradation=noise").model:
+        words += ["data/degradation=noise", "metrics=none"]
+        if name in ("srgan", "esrgan"):
+            words += ["model.alone=0.4"]
     if name == "wgan":  # whose first iteration takes 100 steps of D, all that it has seen here
         words += ["model.burst.steps=5", "budget=17120"]
     model = composed(*words).model
-    parts = ("encoder", "decoder", "generator", "discriminator")
+    parts = ("encoder", "decoder", "generator", "discriminator", "translator")
     settings = {"width": 4, "widths": "[8,8]"}
     return words + [
         f"model.{part}.{key}={value}"
