@@ -231,7 +231,7 @@ def help_text(name: str) -> str:
     lines = [HELP[name]]
     for group in ("model", "data", "experiment", "trainer") if name == "train" else ():
         presets = sorted((composition.CONF / group).rglob("*.yaml"))
-        if group == "model":  # its folders hold parts, listed below
+        if group in ("model", "data"):  # their folders hold parts, listed below
             presets = [preset for preset in presets if preset.parent.name == group]
         if presets:
             lines += ["", f"{group}="]
@@ -242,10 +242,14 @@ def help_text(name: str) -> str:
                 for name, preset in zip(names, presets, strict=True)
             ]
     if name == "train":
-        lines += ["", "Parts of a model can be exchanged, such as model/penalty=r1:"]
-        for folder in sorted(path for path in (composition.CONF / "model").glob("*/")):
+        lines += ["", "Parts can be exchanged, such as model/penalty=r1:"]
+        folders = [
+            *sorted((composition.CONF / "model").glob("*/")),
+            *composition.CONF.glob("data/*/"),
+        ]
+        for folder in folders:
             choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-            head = f"  model/{folder.name:<15}"
+            head = f"  {folder.parent.name}/{folder.name:<15}"
             lines += textwrap.wrap(head + choices, 110, subsequent_indent=" " * len(head))
     if name in ("train", "evaluate"):
         lines += ["", "metrics="]
