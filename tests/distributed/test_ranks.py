@@ -26,7 +26,7 @@ from src.data.spec import Batch
 from src.distributed import noise, ranks
 from src.errors import SettingError
 from src.losses.penalties import DRAGAN, R1, R1R2, WGANGP, WGANLP, GradientPenalty
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, LatentVariableModel
 from src.runs.metrics_file import read_metrics
 from src.runs.run import Run
 from src.training.checkpoints import load_checkpoint
@@ -51,6 +51,9 @@ AE = ["model/optimizer=sgd", "model.optimizer.lr=0.001"]
 AE += [f"model.{net}.hidden=[16]" for net in ("encoder", "decoder")]
 LAYERS = ["model.hidden=[12,5]", "budget=32", "model.pretrain=0.5"]
 LAYERS += [f"model/optimizer@model.{step}_optimizer=sgd" for step in ("learner", "finetune")]
+TRANSLATION = [*SGD, "data=mnist", "data/degradation=downsample", "model.translator.dropout=0"]
+TRANSLATION += [f"model.{net}.width=4" for net in ("translator", "discriminator")]
+TRANSLATION += ["model.pixels.weight=1", *(f"model.{player}_optimizer.lr=0.05" for player in "gd")]
 CASES = {
     "gan": GAN,
     "conv": [*CONV, "model/penalty=r1", "model.penalty.gamma=0.1"],
@@ -66,6 +69,11 @@ CASES = {
     "spectral": [*GAN, "model.discriminator.norm=spectral", "model/loss=hinge"],
     "augment": [*GAN, "model/augment=diffaugment"],
     "ada": [*GAN, "model/augment=ada", "model.augment.every=1", "model.augment.speed=20"],
+    "translation": [*TRANSLATION, "model=pix2pix", "model.discriminator.depth=1"],
+    "filling in": [
+        *(*TRANSLATION, "model=pix2pix", "model/loss=relativistic_average"),
+        *("model.discriminator.depth=1", "data/degradation=mask_box"),
+    ],
     "vae": ["model=vae", *AE],
     "iwae": ["model=iwae", *AE, "model.objective.samples=4"],
     "cvae": ["model=cvae", *AE],
@@ -93,8 +101,8 @@ def mine(x: torch.Tensor) -> torch.Tensor:
 
 
 def slices(model: GenerativeModel) -> Iterator[Batch]:
-    for x, y, _ in models.noise(model, BATCH):
-        yield Batch(mine(x), None if y is None else mine(y))
+    for batch in models.noise(model, BATCH):
+        yield Batch(*(None if part is None else mine(part) for part in batch))
 
 
 def trained(settings: dict[str, Any]) -> dict[str, Any]:
@@ -108,8 +116,15 @@ def trained(settings: dict[str, Any]) -> dict[str, Any]:
         "state": models.state(model),
         "samples_seen": model.samples_seen,
         "records": model.terms.fetch() if ranks.rank() == 0 else {},
-        "samples": model.sample(5, seed=1),
+        "samples": shown(model),
     }
+
+
+def shown(model: GenerativeModel) -> torch.Tensor:
+    """Five of its samples or translations."""
+    if isinstance(model, LatentVariableModel):
+        return model.sample(5, seed=1)
+    return model.translate(next(models.noise(model, 5)).source)
 
 
 PENALTIES = {
