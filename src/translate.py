@@ -4,6 +4,7 @@ The run folder says everything about the model. Only weights and plain values ar
 """
 
 import sys
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,12 +40,11 @@ def translate(config: DictConfig, _: Path) -> None:
     many = len(photos) > 1 or not given.is_file() or photos[0][0] != given.name
     if many and out.suffix:
         raise SettingError(f"out={out}: {len(photos):,} photos need a folder, without an ending.")
+    results = name_results([name for name, _ in photos])
     broken = 0
     with tqdm(total=len(photos), desc="photos", delay=1, disable=None if many else True) as bar:
         for name, content in photos:
-            target = (
-                out / PurePosixPath(name).with_suffix(".png") if many or not out.suffix else out
-            )
+            target = out / results[name] if many or not out.suffix else out
             try:
                 numbers = translator(name, content(), target)
             except (OSError, ValueError) as error:
@@ -59,6 +59,13 @@ def translate(config: DictConfig, _: Path) -> None:
     if broken == len(photos):
         raise SettingError(f"in={given}: none of the {broken:,} photos could be translated.")
     print(terminal(f"Wrote {out}" + (f" without {broken:,} of the photos" if broken else "")))
+
+
+def name_results(names: list[str]) -> dict[str, str]:
+    """Names of the results; where `a.jpg` lies beside `a.png` both keep their endings."""
+    stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
+    count = Counter(stems.values())
+    return {name: f"{name if count[stem] > 1 else stem}.png" for name, stem in stems.items()}
 
 
 def find(given: Path) -> list[tuple[str, Any]]:
@@ -140,6 +147,7 @@ class PhotoTranslator:
         from src.transforms.tiles import translate_tiles
 
         photo, alpha = self.read(content)
+        format = self.find_format(target, alpha)  # before the waiting
         source = self.make_source(photo)
         _, h, w = source.shape
         network, scale = self.model.used, self.scale
@@ -157,7 +165,7 @@ class PhotoTranslator:
                 source, channels, scale, self.config.tile, network.margin, network.multiple,
                 bar.update,
             )  # fmt: skip
-        self.write(result, alpha, target)
+        self.write(result, alpha, target, format)
         if not self.config.degrade:
             return ""
         return self.compare(result, source, photo[:, : result.shape[1], : result.shape[2]])
@@ -224,7 +232,18 @@ class PhotoTranslator:
             raise SettingError(f"mask={self.config.mask}: {line(str(error))}") from error
         return torch.from_numpy(pixels)[None, None] >= 128
 
-    def write(self, result: Any, alpha: Any, target: Path) -> None:
+    def find_format(self, target: Path, alpha: Any) -> str:
+        """Pillow's name of a result's format, by its ending."""
+        from PIL import Image
+
+        format = Image.registered_extensions().get(target.suffix.lower())
+        if format is None:
+            raise SettingError(f"out={target}: {target.suffix} is no format; .png keeps all.")
+        if alpha is not None and format == "JPEG":
+            raise SettingError(f"out={target}: a JPEG has no transparency; use .png.")
+        return format
+
+    def write(self, result: Any, alpha: Any, target: Path, format: str) -> None:
         """Write a result (c, h, w), with the photo's opacity brought to its size."""
         from PIL import Image
 
@@ -232,11 +251,6 @@ class PhotoTranslator:
         image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
         if alpha is not None:
             image.putalpha(alpha.resize(image.size, Image.Resampling.BICUBIC))
-        format = Image.registered_extensions().get(target.suffix.lower())
-        if format is None:
-            raise SettingError(f"out={target}: {target.suffix} is no format; .png keeps all.")
-        if alpha is not None and format == "JPEG":
-            raise SettingError(f"out={target}: a JPEG has no transparency; use .png.")
         with replacing(target, CURE.partition("Free")[0] + "Choose another out=...") as file:
             image.save(file, format)
 

@@ -188,6 +188,9 @@ def test_folders_and_zips(run_of: Callable, tmp_path: Path, capsys: pytest.Captu
     call(run_of("restore"), archive, tmp_path / "zip")
     assert [p.name for p in (tmp_path / "zip").rglob("*.png")] == ["a.png"]
     assert not list(tmp_path.parent.rglob("escaped.png"))
+    picture(5, (20, 20)).save(folder / "a.jpg")  # would be a.png again
+    call(run_of("restore"), folder, tmp_path / "both")
+    assert {p.name for p in (tmp_path / "both").glob("*")} == {"a.png.png", "a.jpg.png", "deep"}
     assert "need a folder" in error_of(run_of("restore"), folder, tmp_path / "one.png")
 
 

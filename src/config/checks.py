@@ -128,7 +128,7 @@ def _check_values(settings: Mapping[str, Any]) -> None:
         )
     _check_devices(settings["trainer"], model["batch_size"], packing)
     data = settings["data"]
-    made = data.get("degradation", {}).get("_target_", "NoDegradation")
+    made = (data.get("degradation") or {}).get("_target_", "NoDegradation")
     if "translator" in model and made.endswith("NoDegradation") and "source_channels" not in data:
         raise SettingError(NO_SOURCE)
 

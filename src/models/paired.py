@@ -181,12 +181,10 @@ class PairedTranslation(GenerativeModel):
             terms["pixels"] = self.pixels.weight * self.pixels(output, x)
         if self.content.weight:
             terms["content"] = self.content.weight * self.content(output, x)
-        if d:
-            with freeze(d):
+        with freeze(*([d] if d else [])):
+            if d:
                 judged = d.g_terms(output, x, y, given=given)
                 terms |= {name: self.adversarial * term for name, term in judged.items()}
-                self.update("g", self.total(terms))
-        else:
             self.update("g", self.total(terms))
 
     def given(self, source: Tensor) -> Tensor:

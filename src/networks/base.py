@@ -5,9 +5,13 @@ says what the constructor is handed beside the settings of the preset.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
+
+from src.errors import SettingError
+from src.transforms.degradations import as_target
 
 
 class Critique(NamedTuple):
@@ -63,6 +67,12 @@ class Decoder(nn.Module, ABC):
 class Translator(nn.Module, ABC):
     """Sources to targets; constructed with (source, shape, classes), the shapes of both.
 
+    Args:
+        source: (c', h', w').
+        shape: (c, h, w), whose sides are `scale` times the source's.
+        residual: the network's output is added to the source, see `add_source`.
+        classes: above 0, the class is a further input.
+
     Attributes:
         multiple: sides of a source must be multiples of it.
         margin: pixels of the source by which what lies around a place can bear on it; None if it is
@@ -72,6 +82,36 @@ class Translator(nn.Module, ABC):
     multiple: int = 1
     margin: int | None = None
 
+    def __init__(
+        self, source: Sequence[int], shape: Sequence[int], residual: bool, classes: int
+    ) -> None:
+        super().__init__()
+        self.shape, self.residual, self.classes = tuple(shape), residual, classes
+        self.scale = find_scale(source, shape)
+        if residual and source[0] not in (1, shape[0], shape[0] + 1):
+            raise SettingError(
+                f"model.translator.residual: {source[0]} channels cannot be added to {shape[0]}."
+            )
+
+    def add_source(self, out: Tensor, source: Tensor) -> Tensor:
+        """The sum of outputs (n, c, h, w) and their sources, as far as these are targets."""
+        return out + as_target(source, (self.shape[0], *out.shape[2:]))
+
     @abstractmethod
     def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
         """Sources (n, *source), and classes y (n,) if conditional, to targets (n, *shape)."""
+
+
+def find_scale(source: Sequence[int], shape: Sequence[int]) -> int:
+    """How many times the sides of the target are those of the source.
+
+    Raises:
+        SettingError: if that is no whole number, the same for both sides.
+    """
+    scales = {(big // small, big % small) for small, big in zip(source[1:], shape[1:], strict=True)}
+    if len(scales) > 1 or min(scales)[1]:
+        raise SettingError(
+            f"model.translator: sides of {list(shape[1:])} are no multiple of the source's "
+            f"{list(source[1:])}."
+        )
+    return min(scales)[0]

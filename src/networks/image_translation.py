@@ -19,7 +19,7 @@ from src.config.ranges import Decay, NotNegativeInt, PositiveInt
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, Translator
 from src.networks.layers import append_classes, biased, init_normal_, norm_layer, spectral
-from src.transforms.degradations import as_target, resize
+from src.transforms.degradations import resize
 
 MOST = 8  # times `width`: channels grow no further
 DROPPED = 3  # stages of the U-Net's way up that have dropout
@@ -35,27 +35,9 @@ class SameSize(Translator):
         classes: above 0, the class is a further input.
     """
 
-    def __init__(
-        self, source: Sequence[int], shape: Sequence[int], residual: bool, classes: int
-    ) -> None:
-        super().__init__()
-        self.shape, self.residual, self.classes = tuple(shape), residual, classes
-        if shape[1] % source[1] or shape[2] % source[2] or shape[1:] < source[1:]:
-            raise SettingError(
-                f"model.translator: sides of {list(shape[1:])} are no multiple of the source's "
-                f"{list(source[1:])}."
-            )
-        self.scale = shape[1] // source[1]
-        if residual and source[0] not in (1, shape[0], shape[0] + 1):
-            raise SettingError(
-                f"model.translator.residual: {source[0]} channels cannot be added to {shape[0]}."
-            )
-
     def finish(self, out: Tensor, source: Tensor) -> Tensor:
         """Raw outputs to targets."""
-        if not self.residual:
-            return out.tanh()
-        return out + as_target(source, (self.shape[0], *out.shape[2:]))
+        return self.add_source(out, source) if self.residual else out.tanh()
 
     def begin(self, source: Tensor, y: Tensor | None) -> Tensor:
         """The source at the target's size, and its class."""

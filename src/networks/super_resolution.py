@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from src.config.ranges import PositiveInt
-from src.errors import SettingError
 from src.networks.base import Translator
 from src.networks.layers import append_classes, norm_layer
-from src.transforms.degradations import as_target
 
 Upsampling = Literal["shuffle", "shuffle_once", "resize"]
 
@@ -51,10 +49,7 @@ class SuperResolution(Translator):
         reach: int | None,
         classes: int,
     ) -> None:
-        super().__init__()
-        self.shape, self.residual = tuple(shape), residual
-        self.scale = find_scale(source, shape)
-        self.classes = classes
+        super().__init__(source, shape, residual, classes)
         self.first = nn.Conv2d(source[0] + classes, width, 3, padding=1)
         self.trunk = trunk
         self.last = enlarge(width, shape[0], self.scale, upsampling)
@@ -64,10 +59,7 @@ class SuperResolution(Translator):
     def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
         first = self.first(append_classes(source, y, self.classes))
         out = self.last(first + self.trunk(first))
-        if not self.residual:
-            return out
-        c, (h, w) = self.shape[0], source.shape[2:]
-        return out + as_target(source, (c, self.scale * h, self.scale * w))
+        return self.add_source(out, source) if self.residual else out
 
 
 class SRResNet(SuperResolution):
@@ -196,18 +188,3 @@ def enlarge(width: int, channels: int, scale: int, upsampling: Upsampling) -> nn
     if upsampling == "resize":  # one more at full size, as ESRGAN's code has it
         layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
     return nn.Sequential(*layers, nn.Conv2d(width, channels, 3, padding=1))
-
-
-def find_scale(source: Sequence[int], shape: Sequence[int]) -> int:
-    """How many times the sides of the target are those of the source.
-
-    Raises:
-        SettingError: if that is no whole number, the same for both sides.
-    """
-    scales = {(big // small, big % small) for small, big in zip(source[1:], shape[1:], strict=True)}
-    if len(scales) > 1 or min(scales)[1]:
-        raise SettingError(
-            f"model.translator: sides of {list(shape[1:])} are no multiple of the source's "
-            f"{list(source[1:])}."
-        )
-    return min(scales)[0]

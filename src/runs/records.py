@@ -35,7 +35,7 @@ PROGRESS = {
 
 
 def beside(record: Mapping[str, Any]) -> str:
-    """What a number stands beside, in words: "held-out real data: 1.2, input: 3.4"; may be empty.
+    """Values that a number is compared with: "held-out real data: 1.2, input: 3.4"; may be "".
 
     Args:
         record: its protocol.

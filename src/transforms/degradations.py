@@ -136,7 +136,7 @@ class Mask(Degradation):
         return cover(x, lost)
 
     def region(self, h: int, w: int, draws: Draws) -> Tensor:
-        """What is lost: True or False, (n, 1, h, w); n is 1 if it is the same for all."""
+        """Lost pixels as True, (n, 1, h, w); n is 1 if they are the same for all."""
         if self.form == "free_form":
             return self._strokes(h, w, draws)
         high, wide = round(self.side * h), round(self.side * w)

@@ -1,4 +1,4 @@
-"""Large images in overlapping tiles, so that memory is bounded and no seam is seen.
+"""Large images in overlapping tiles: no seam is seen, and the network's memory is that of a tile.
 
 If a network looks no further than a margin, each tile is given that much of its surroundings, which
 is cut off from the result: what is left is bit for bit what the whole image would give, up to the
@@ -54,7 +54,7 @@ def translate_tiles(
             out[:, scale * top : scale * bottom, scale * left : scale * right] = kept
             done((bottom - top) * (right - left))
         return out
-    # Rows of tiles one after the other; what the next row will add to is kept.
+    # Sums of the whole result: four bytes a number, beside the one of the result itself.
     total = torch.zeros(channels + 1, scale * h, scale * w)
     for (top, bottom), (left, right) in _squares(h, w, tile):
         part, y, x = _around(source, top, bottom, left, right, around, multiple)

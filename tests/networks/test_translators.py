@@ -122,6 +122,8 @@ def test_samples_do_not_know_of_each_other(name: str) -> None:
         (lambda: make("unet", (3, 32, 32), (3, 32, 32), depth=6), "too often"),
         (lambda: make("unet", (3, 32, 32), (3, 32, 32), depth=3), None),
         (lambda: make("unet", (5, 32, 32), (3, 32, 32), residual=True), "cannot be added"),
+        (lambda: make("srresnet", (5, 32, 32), (3, 32, 32)), "cannot be added"),
+        (lambda: make("unet", (3, 16, 32), (3, 32, 32)), "no multiple of the source's"),
         (lambda: make("resnet", (3, 30, 30), (3, 30, 30)), "halved twice"),
         (lambda: PatchGAN((3, 16, 16)), "needs at least 32 pixels"),
         (lambda: SRGANDiscriminator((3, 8, 8)), "too many"),
