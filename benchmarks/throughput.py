@@ -1,4 +1,4 @@
-"""Training throughput of DCGAN: `python -m benchmarks.throughput`.
+"""Training throughput of a preset: `python -m benchmarks.throughput`.
 
 Three loops train the same networks from the same weights, in one process, in turn (A B C A B C):
 
@@ -6,7 +6,7 @@ Three loops train the same networks from the same weights, in one process, in tu
     by hand      what a good engineer would write: the same precision and memory layout, D frozen in
                  G's step, fakes made once, data indexed in memory, nothing fetched from the device
     textbook     the usual example: float32, default layout, DataLoader, D not frozen, `.item()` on
-                 every loss
+                 every loss; not for translators
 
 The ratios are medians over the rounds of one round's rates: what slows the machine for a while
 slows all three.
@@ -22,11 +22,13 @@ import statistics
 import tempfile
 import time
 import warnings
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import lightning as L
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -34,12 +36,15 @@ from src.callbacks.base import Shared, arrange
 from src.config.composition import compose, plain
 from src.data.base import DataModule
 from src.data.spec import DataSpec, Split
+from src.models.base import GenerativeModel
 from src.models.gan import GAN
+from src.models.paired import PairedTranslation
 from src.runs.files import write_atomically
 from src.runs.provenance import provenance
 from src.training.instantiate import build, build_model
 from src.training.loggers import CSVMetrics
 from src.training.trainer import build_trainer, choose_device, choose_precision
+from src.transforms.degradations import Degradation
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -47,12 +52,24 @@ RESULTS = Path(__file__).parent / "results"
 class Noise(DataModule):
     """Images of noise: the speed does not depend on what is on them."""
 
-    def __init__(self, shape: tuple[int, ...], batch_size: int, n: int = 10_000) -> None:
-        super().__init__(DataSpec("images", shape), batch_size, seed=0)
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        batch_size: int,
+        degradation: Degradation | None = None,
+        paired: bool = False,
+        n: int = 10_000,
+    ) -> None:
+        source = DataSpec("images", shape) if paired else None
+        spec = DataSpec("images", shape, source=source)
+        super().__init__(spec, batch_size, seed=0, degradation=degradation)
         generator = torch.Generator().manual_seed(0)
         self.images = torch.randint(256, (n, *shape), dtype=torch.uint8, generator=generator)
+        self.paired = paired
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        if self.paired:
+            self.sources = {"train": self.images.flip(0)}
         return {"train": Split(self.images)}, {"name": "noise"}
 
 
@@ -100,41 +117,106 @@ def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float
     """Seconds for the iterations in a loop without a framework."""
     model = build_model(settings, data.spec)
     device = choose_device(settings["trainer"]["accelerator"])
-    generator, discriminator = model.generator.to(device), model.adversary.discriminator.to(device)
-    ema = model.ema.to(device) if model.ema else None
-    d_adam, g_adam = (partial(network.parameters()) for partial, network in zip(
-        model._optimizer_partials, (discriminator, generator), strict=True
-    ))  # fmt: skip
     bf16 = choose_precision(settings["trainer"]["precision"], "images", device) == "bf16-mixed"
     cast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+    translates = isinstance(model, PairedTranslation)
+    step = (translator_step if translates else gan_step)(model.to(device), cast)
     images, n = data.images.to(device), data.batch_size
+    sources = data.sources["train"].to(device) if data.sources else None
     for i in range(iterations + warm_up):
         if i == warm_up:
             wait(device)
             start = time.perf_counter()
         index = torch.randint(len(images), (n,), device=device)
         x = images[index].float().div_(127.5).sub_(1)
+        if not translates:
+            step(x, i)
+        elif sources is not None:
+            step(x, sources[index].float().div_(127.5).sub_(1), i)
+        else:
+            source = data.degradation(x, None).add_(1).mul_(127.5).round_().clamp_(0, 255)
+            step(x, source.div_(127.5).sub_(1), i)
+    wait(device)
+    return time.perf_counter() - start
+
+
+def optimisers(model: GenerativeModel, *networks: nn.Module) -> list[torch.optim.Optimizer]:
+    """D's and G's optimiser."""
+    partials = model._optimizer_partials
+    return [partial(each.parameters()) for partial, each in zip(partials, networks, strict=True)]
+
+
+def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
+    """An iteration of a GAN."""
+    generator, discriminator = model.generator, model.adversary.discriminator
+    loss, penalty = model.adversary.loss, model.adversary.penalty
+    d_adam, g_adam = optimisers(model, discriminator, generator)
+
+    def step(x: Tensor, i: int) -> None:
+        n = len(x)
         with cast:
-            fake = generator(torch.randn(n, model.latent.dim, device=device))
+            fake = generator(torch.randn(n, model.latent.dim, device=x.device))
             d_real = discriminator(x).logits.float()
             d_fake = discriminator(fake.detach()).logits.float()
-            d_loss = model.adversary.loss.d(d_real, d_fake)
-        if model.adversary.penalty.every and i % model.adversary.penalty.every == 0:
-            d_loss = d_loss + model.adversary.penalty.d(lambda y: discriminator(y).logits, x, fake)
+            d_loss = loss.d(d_real, d_fake)
+        if penalty.every and i % penalty.every == 0:
+            d_loss = d_loss + penalty.d(lambda y: discriminator(y).logits, x, fake)
         d_loss.backward()
         d_adam.step()
         d_adam.zero_grad()
         discriminator.requires_grad_(False)
         with cast:
-            g_loss = model.adversary.loss.g(discriminator(fake).logits.float())
+            g_loss = loss.g(discriminator(fake).logits.float())
         g_loss.backward()
         g_adam.step()
         g_adam.zero_grad()
         discriminator.requires_grad_(True)
-        if ema:
-            ema.update(generator, n, (i + 1) * n)
-    wait(device)
-    return time.perf_counter() - start
+        if model.ema:
+            model.ema.update(generator, n, (i + 1) * n)
+
+    return step
+
+
+def translator_step(model: PairedTranslation, cast: AbstractContextManager) -> Callable[..., None]:
+    """An iteration of a translator, alone or beside its D; no content loss and no penalty."""
+    translator = model.translator
+    if not model.adversary:
+        adam = model._optimizer_partials[1](translator.parameters())
+
+        def alone(x: Tensor, source: Tensor, i: int) -> None:
+            with cast:
+                output = translator(source)
+            model.pixels(output.float(), x).backward()
+            adam.step()
+            adam.zero_grad()
+            if model.ema:
+                model.ema.update(translator, len(x), (i + 1) * len(x))
+
+        return alone
+
+    discriminator, loss = model.adversary.discriminator, model.adversary.loss
+    d_adam, g_adam = optimisers(model, discriminator, translator)
+
+    def step(x: Tensor, source: Tensor, i: int) -> None:
+        with cast:
+            output = translator(source)
+            real = discriminator(torch.cat([x, source], 1)).logits.float()
+            fake = discriminator(torch.cat([output.detach(), source], 1)).logits.float()
+        loss.d(real, fake).backward()
+        d_adam.step()
+        d_adam.zero_grad()
+        discriminator.requires_grad_(False)
+        with cast:
+            fake = discriminator(torch.cat([output, source], 1)).logits.float()
+        distance = model.pixels.weight * model.pixels(output.float(), x)
+        (distance + model.adversarial * loss.g(fake)).backward()
+        g_adam.step()
+        g_adam.zero_grad()
+        discriminator.requires_grad_(True)
+        if model.ema:
+            model.ema.update(translator, len(x), (i + 1) * len(x))
+
+    return step
 
 
 def textbook(settings: dict, data: Noise, iterations: int, warm_up: int) -> float:
@@ -179,18 +261,24 @@ LOOPS = {"sparring": sparring, "by hand": by_hand, "textbook": textbook}
 
 def measure(model: str, resolution: int, rounds: int, seconds: float, overrides: list[str]) -> dict:
     """Rates of all loops in images per second, and the platform's ratios to the others."""
-    channels = 1 if resolution <= 32 else 3
-    words = [f"model={model}", "data=celeba", f"data.resolution={resolution}"]
-    words += ["wandb.mode=disabled", *overrides]
+    words = [f"model={model}", f"data.resolution={resolution}", "wandb.mode=disabled", *overrides]
+    if not any(word.startswith("data=") for word in overrides):
+        words.append("data=celeba")
     settings = plain(compose("train", words))
-    data = Noise((channels, resolution, resolution), settings["model"]["batch_size"])
+    translates = settings["model"]["_target_"].endswith(PairedTranslation.__name__)
+    paired = "direction" in settings["data"]
+    channels = 1 if resolution <= 32 and not translates else 3
+    made = None if paired else build(settings["data"]["degradation"], Degradation, "degradation")
+    shape, batch_size = (channels, resolution, resolution), settings["model"]["batch_size"]
+    data = Noise(shape, batch_size, made, paired)
     data.setup()
     probe = sparring(settings, data, 10, 5) / 10
     iterations = max(int(seconds / probe), 10)
-    rates: dict[str, list[float]] = {name: [] for name in LOOPS}
+    loops = [name for name in LOOPS if name != "textbook" or not translates]
+    rates: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(rounds):
-        for name, loop in LOOPS.items():
-            spent = loop(settings, data, iterations, 5)
+        for name in loops:
+            spent = LOOPS[name](settings, data, iterations, 5)
             rates[name].append(iterations * data.batch_size / spent)
     result = {
         "model": model,
@@ -200,7 +288,7 @@ def measure(model: str, resolution: int, rounds: int, seconds: float, overrides:
         "images_per_second": {name: statistics.median(each) for name, each in rates.items()},
         "rounds": rates,
     }
-    for other in ("by hand", "textbook"):
+    for other in loops[1:]:
         ratios = [a / b for a, b in zip(rates["sparring"], rates[other], strict=True)]
         result[f"sparring / {other}"] = statistics.median(ratios)
     return result
@@ -236,12 +324,12 @@ def main() -> None:
             options.model, resolution, options.rounds, options.seconds, options.overrides
         )
         results.append(result)
-        rates = " | ".join(f"{rate:,.0f}" for rate in result["images_per_second"].values())
-        print(
-            f"| {result['model']} | {resolution} | {result['batch_size']} | {rates} | "
-            f"{result['sparring / by hand']:.3f} | {result['sparring / textbook']:.2f} |",
-            flush=True,
-        )
+        rates = [result["images_per_second"].get(name) for name in LOOPS]
+        ratios = [result.get(f"sparring / {name}") for name in ("by hand", "textbook")]
+        cells = [result["model"], resolution, result["batch_size"]]
+        cells += ["-" if rate is None else f"{rate:,.0f}" for rate in rates]
+        cells += ["-" if ratio is None else f"{ratio:.3f}" for ratio in ratios]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     record = {"machine": machine(), "threads": torch.get_num_threads(), "results": results}
     write_atomically(options.out, json.dumps(record, indent=2) + "\n")
     print(f"Wrote {options.out}")

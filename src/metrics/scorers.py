@@ -104,10 +104,12 @@ def make_scorers(
             f"metrics.extractor={chosen.extractor}: no metrics are known for {data.spec.kind}.\n"
             "Set metrics=none."
         )
-    extractor = _single(chosen, data) if stacked else choose_extractor(chosen, data)
+    extractor = _single(chosen, data) if stacked else _extractor(chosen, data, model)
     protocol = {"n": chosen.n, "seed": chosen.seed, "batch_size": chosen.batch_size}
     if stacked:
         scorers = [ModesScorer(data, extractor, **protocol)]
+    elif extractor is None:
+        scorers = []
     else:
         quality = QualityScorer(
             data, extractor, metrics=chosen.metrics, cache=chosen.cache, **protocol
@@ -119,7 +121,7 @@ def make_scorers(
             )
         scorers = [quality]
     scorers.append(SharpnessScorer(data, chosen.n, chosen.seed))
-    if has_control(model, data, extractor):
+    if extractor and has_control(model, data, extractor):
         scorers.append(ControlScorer(data, extractor, model, **protocol))
     return scorers + _of_encoders(chosen, data, model)
 
@@ -162,6 +164,17 @@ def _toy(settings: Settings, data: DataModule) -> ToyScorer:
             f"data={data.data_id['name']} is not known.\nUse metrics=auto."
         )
     return ToyScorer(data, settings.n, settings.seed)
+
+
+def _extractor(settings: Settings, data: DataModule, model: object) -> Extractor | None:
+    """The extractor, or None for a translator where `auto` finds none: its targets are known."""
+    try:
+        return choose_extractor(settings, data)
+    except SettingError as error:
+        if settings.extractor != "auto" or settings.weights or not isinstance(model, Translates):
+            raise
+        print(f"Left out: FID and what else compares features.\n{error}")
+        return None
 
 
 def choose_extractor(settings: Settings, data: DataModule) -> Extractor:
