@@ -54,7 +54,15 @@ class Plan:
     throughput: Sequence[str]  # words for `benchmarks.throughput`, call by call
 
 
-POINTS = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # presets that are not for images
+DATA = {  # of presets that are not for plain images
+    "gaussian_gan": "gaussian",
+    "tiny": "slanted_land",
+    "restorer": "mnist data.resolution=32 data/degradation=mask_centre",
+    **dict.fromkeys(("srresnet", "srgan", "esrgan"), "mnist data/degradation=downsample"),
+    **dict.fromkeys(
+        ("pix2pix", "l1_translator"), "mnist data.resolution=32 data/degradation=line_drawing"
+    ),
+}
 VARIANTS = {  # those that take long come first, since several are trained at a time
     "colour": "model=dcgan data=celeba",
     "stacked": "model=dcgan data=stacked_mnist",
@@ -68,7 +76,7 @@ VARIANTS = {  # those that take long come first, since several are trained at a 
     "probes": "model=conv_ae data=mnist model/code_penalty=contractive model.code_penalty.probes=2",
     "ring": "experiment=mixtures model=wgan_gp model/penalty=wgan_gp_toy data=ring",
 } | {
-    preset: f"model={preset} data={POINTS.get(preset, 'mnist')}"
+    preset: f"model={preset} data={DATA.get(preset, 'mnist')}"
     for preset in sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 }
 PLANS = {
