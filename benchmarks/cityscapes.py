@@ -24,6 +24,7 @@ from src.metrics.quality import frechet_distance, moments
 from src.networks.image_translation import UNet
 from src.runs.run import Run
 from src.training.trained import load_data, load_model
+from src.training.trainer import choose_device
 
 COLOURS = (
     (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153),
@@ -37,7 +38,7 @@ LOGITS = 10.0  # times the tanh of the network
 
 def classes(x: Tensor) -> Tensor:
     """Classes (n, h, w) of label maps (n, 3, h, w) as uint8, by nearest colour: JPEG blurs it."""
-    table = torch.tensor(COLOURS).float()
+    table = torch.tensor(COLOURS, device=x.device).float()
     parts = [
         torch.cdist(part.permute(0, 2, 3, 1).flatten(0, 2).float(), table).argmin(1)
         for part in x.split(100)
@@ -65,12 +66,12 @@ class Segmenter(nn.Module):
 def train_segmenter(x: Tensor, y: Tensor, epochs: int) -> Segmenter:
     """Train on photographs (n, 3, h, w) as uint8 and their classes (n, h, w)."""
     torch.manual_seed(0)
-    model = Segmenter(tuple(x.shape[1:]))
+    model = Segmenter(tuple(x.shape[1:])).to(x.device)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     steps = epochs * len(x) // 32
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in tqdm(range(steps), desc="segmenter", disable=None):
-        index = torch.randint(len(x), (32,))
+        index = torch.randint(len(x), (32,)).to(x.device)
         flip = bool(torch.rand(()) < 0.5)
         photo, label = to_model(x[index]), y[index]
         photo, label = (t.flip(-1) if flip else t for t in (photo, label))
@@ -103,14 +104,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     arguments = parser.parse_args()
     segmenter: Segmenter | None = None
+    device = choose_device("auto")
     print("| photographs | label accuracy | of real | sharpness | FID (segmenter) |")
     print("|---|---|---|---|---|")
     for folder in arguments.runs:
         run = Run(folder)
-        model = load_model(run)
+        model = load_model(run).to(device)
         data = load_data(run, model.spec, None, "~/.cache/sparring")
         assert isinstance(data, Pairs), f"{folder} was not trained on data=pairs"
-        source, real = data.sources["test"], data.splits["test"].x
+        source, real = data.sources["test"].to(device), data.splits["test"].x.to(device)
         output = in_parts(model.translate, to_model(source))
         if data.direction == "b_to_a":
             share = accuracy(classes(to_uint8(output)), classes(real))
@@ -118,12 +120,13 @@ def main() -> None:
             continue
         labels = classes(source)
         if segmenter is None:
-            known = classes(data.sources["train"])
-            segmenter = train_segmenter(data.splits["train"].x, known, arguments.epochs)
+            known = classes(data.sources["train"].to(device))
+            x = data.splits["train"].x.to(device)
+            segmenter = train_segmenter(x, known, arguments.epochs)
             photos = to_model(real)
             features = moments(in_parts(segmenter.features, photos))
             energy = gradient_energy(photos)
-            trained = data.splits["train"].x.permute(1, 0, 2, 3).flatten(1).float()
+            trained = x.permute(1, 0, 2, 3).flatten(1).float()
             flat = torch.stack([trained[:, known.flatten() == k].mean(1) for k in range(20)])
             painted = flat.nan_to_num(0)[labels].permute(0, 3, 1, 2) / 127.5 - 1
             right = accuracy(in_parts(segmenter, photos).argmax(1), labels)
