@@ -26,9 +26,9 @@ from src.data.base import DataModule, identity
 from src.data.cache import Write, entry, fingerprint, read_member
 from src.data.folder import ImageFiles
 from src.data.loader import Reading
-from src.data.procedural import faces, sdf
+from src.data.procedural import dice, faces, sdf
 from src.data.sources import arrange, image_names, label_classes, open_zip
-from src.data.spec import DataSpec, Split
+from src.data.spec import DataSpec, Split, grey
 from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.stored import decode, read_text
@@ -219,11 +219,11 @@ class CelebA(DataModule):
             with bar:
                 for part in rows.split(500):
                     x = faces.render(part, resolution)
-                    write((_grey(x) if channels == 1 else x).numpy())
+                    write((grey(x) if channels == 1 else x).numpy())
                     bar.update(len(part))
             return {}
 
-        code = [Path(module.__file__).read_text() for module in (faces, sdf)]
+        code = [Path(module.__file__).read_text() for module in (faces, sdf, dice)]
         x, info = entry(
             self.files.cache,
             f"faces-{resolution}px",
@@ -238,12 +238,6 @@ class CelebA(DataModule):
         self.factor_names = FACTORS
         parts = torch.from_numpy(x).split([len(rows) for rows in factors.values()])
         return dict(zip(factors, parts, strict=True)), {"images": info["hash"]}
-
-
-def _grey(x: Tensor) -> Tensor:
-    """uint8 RGB (n, 3, h, w) to grey (n, 1, h, w), by the weights of ITU-R 601."""
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    return (x * weights).sum(1, keepdim=True).round_().to(torch.uint8)
 
 
 def parse_table(path: str, text: str) -> tuple[tuple[str, ...], dict[str, int], Tensor]:

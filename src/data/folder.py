@@ -34,7 +34,7 @@ class Folder(DataModule):
         channels: 3, or 1 for grey.
         resolution: side of the images in pixels, after crop and resize.
         labels: empty: the classes are the subfolders.
-        source: `real`: nothing stands in for it.
+        source: `real`, or `builtin` where something stands in for it, see `garments.py`.
         root: the folder or zip.
         cache: folder of decoded images.
         crop: side of the centred square that is cut out, in pixels of the files; None takes the
@@ -67,15 +67,20 @@ class Folder(DataModule):
         reading: Reading | None = None,
         degradation: Degradation | None = None,
     ) -> None:
+        self.builtin = source == "builtin"
         if root is None:
             raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Folder']}.")
         self.files = ImageFiles(root, name, cache, channels, resolution, crop, resize, max_broken)
-        self.groups, self.classes = arrange(image_names(self.files.root))
+        self.groups, self.classes = self._arrange()
         spec = DataSpec(
             kind, (channels, resolution, resolution), tuple(sorted(set(self.classes.values())))
         )
         super().__init__(spec, batch_size, seed, flip, reading, degradation)
         self.name = name
+
+    def _arrange(self) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """Names of the files in each split, and the class of each."""
+        return arrange(image_names(self.files.root))
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         images, kept, made_by = self.files.decode(self.groups)

@@ -43,12 +43,14 @@ PATIENCE = 3.0  # seconds for a mirror to answer
 NEEDED = {
     "MNIST": "train-images-idx3-ubyte(.gz) and its three companions",
     "CelebA": "img_align_celeba/ with list_attr_celeba.txt, a zip of it, or any images",
+    "Garments": "images, in folders or in a zip",
     "Folder": "images, in folders or in a zip",
     "Pairs": "trainA/ and trainB/ (testA/, testB/), or train/ with pairs side by side in one image",
 }
 STAND_IN = {
     "MNIST": "scikit-learn's 1,797 handwritten digits, enlarged",
     "CelebA": "20,000 drawn faces",
+    "Garments": "5,500 drawn garments",
 }
 
 

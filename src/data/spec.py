@@ -110,3 +110,9 @@ def class_index(label: str | int, classes: tuple[str, ...]) -> int:
     raise SettingError(
         f"label={label}: there is no such class.\nClasses: {', '.join(classes) or 'none'}"
     )
+
+
+def grey(x: Tensor) -> Tensor:
+    """uint8 RGB (n, 3, h, w) to grey (n, 1, h, w), by the weights of ITU-R 601."""
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    return (x * weights).sum(1, keepdim=True).round_().to(torch.uint8)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from src.data.procedural.dice import choose, uniform
 from src.data.procedural.sdf import Number, Window, box, cover, ellipse, lens, union, wave
 from src.errors import SettingError
 
@@ -75,14 +76,6 @@ HAIR = ((30, 26, 30), (80, 46, 28), (232, 194, 112), (186, 78, 36), (188, 188, 1
 IRIS = ((70, 44, 28), (66, 110, 168), (74, 124, 78), (118, 92, 52))
 
 
-def _mix(x: Tensor) -> Tensor:
-    """The finaliser of splitmix64 (Steele et al. 2014), int64 to int64, wrapping around."""
-    x = x + (0x9E3779B97F4A7C15 - 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64)):
-        x = (x ^ (x >> shift & (1 << 64 - shift) - 1)) * factor
-    return x ^ (x >> 31 & (1 << 33) - 1)
-
-
 def sample_factors(n: int, seed: int) -> Tensor:
     """Draw the factors of n faces; row i depends on (seed, i) only.
 
@@ -96,13 +89,10 @@ def sample_factors(n: int, seed: int) -> Tensor:
     Returns:
         Float32 (n, len(FACTORS)) on the CPU, columns as in `FACTORS`.
     """
-    key = _mix(_mix(torch.tensor([seed])) + torch.arange(n))
-    bits = _mix(key + torch.arange(len(FACTORS))[:, None]) >> 40 & (1 << 24) - 1
-    columns = bits.float() * 2**-24
+    columns = uniform(n, len(FACTORS), seed)
     for column, (_, odds) in zip(columns, FACTORS, strict=True):
         if odds:
-            edges = torch.tensor(odds).double().cumsum(0)[:-1].float()
-            column.copy_(torch.bucketize(column, edges, right=True))
+            column.copy_(choose(column, odds))
     bald = columns[INDEX["hair_style"]] == STYLES.index("bald")
     columns[INDEX["Wearing_Hat"], bald] = 0
     columns[INDEX["Bangs"], bald | (columns[INDEX["Wearing_Hat"]] == 1)] = 0

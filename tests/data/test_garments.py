@@ -1,0 +1,61 @@
+"""Drawn garments: kinds that can be told apart, the same anywhere; and a user's own folder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from src.config.composition import plain
+from src.data.procedural.garments import FACTORS, KINDS, render, sample_factors
+from src.training.instantiate import build_data
+from tests.conftest import composed
+
+
+def draw(n: int, resolution: int = 32, **options: int) -> tuple[torch.Tensor, torch.Tensor]:
+    factors, kinds = sample_factors(n, seed=3)
+    return render(factors, kinds, resolution, **options), kinds
+
+
+def test_a_garment_depends_on_seed_and_index_alone() -> None:
+    many, kinds = draw(40)
+    few, _ = draw(10, batch_size=3)
+    assert torch.equal(many[:10], few)
+    other, _ = sample_factors(40, seed=4)
+    assert not torch.equal(render(other, kinds, 32), many)
+
+
+def test_kinds_come_in_equal_shares_and_differ_by_their_outline() -> None:
+    x, kinds = draw(400)
+    shares = kinds.bincount(minlength=len(KINDS)) / len(kinds)
+    assert shares.sub(1 / len(KINDS)).abs().max() < 0.08  # four standard deviations
+    covered = (x.float().mean(1) < 220).float()  # the ground is light
+    templates = torch.stack([covered[:200][kinds[:200] == k].mean(0) for k in range(len(KINDS))])
+    distances = torch.cdist(covered[200:].flatten(1), templates.flatten(1))
+    assert (distances.argmin(1) == kinds[200:]).double().mean() > 0.8
+
+
+@pytest.mark.parametrize("factor", [f for f in FACTORS if f != "kind"])
+def test_each_factor_shows(factor: str) -> None:
+    factors, kinds = sample_factors(60, seed=0)
+    moved = dict(factors, **{factor: (factors[factor] + 0.5) % 1})
+    changed = render(factors, kinds, 32) != render(moved, kinds, 32)
+    assert changed.flatten(1).any(1).double().mean() > 0.1
+
+
+def test_data_are_drawn_without_a_folder_and_read_where_there_is_one(tmp_path: Path) -> None:
+    words = ["data=garments", "data.resolution=32", f"data.cache={tmp_path / 'cache'}"]
+    drawn = build_data(plain(composed(*words, "data.source=builtin")))
+    drawn.setup()
+    assert drawn.data_id["name"] == "garments"
+    assert drawn.data_id["splits"] == {"train": 5_000, "test": 500}
+    assert drawn.spec.classes == tuple(sorted(KINDS))
+    kinds = sample_factors(5_000, seed=0)[1]
+    names = [drawn.spec.classes[k] for k in drawn.splits["train"].y[:50]]
+    assert names == [KINDS[k] for k in kinds[:50]]
+    for i in range(20):
+        Image.new("RGB", (40, 50), (i, 2, 3)).save(tmp_path / f"{i}.png")
+    real = build_data(plain(composed(*words, f"data.root={tmp_path}", "data.source=real")))
+    real.setup()
+    assert real.data_id["source"] == "real"
+    assert not real.spec.classes
