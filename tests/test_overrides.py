@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning import Callback
 from omegaconf import DictConfig
+from PIL import Image
 
 from src.cli import launch
 from src.compare import compare
@@ -29,6 +30,7 @@ from src.sweeps.sweep import sweep
 from src.sweeps.worker import Order, Outcome
 from src.training.fit import train
 from src.training.instantiate import build, build_data, build_model
+from src.translate import translate
 from tests.conftest import composed
 
 # The same examples each time, however long one takes.
@@ -67,6 +69,7 @@ OTHERS = {
     "evaluate": (checks.check_evaluate, evaluate),
     "compare": (checks.check_compare, compare),
     "status": (checks.check_status, status),
+    "translate": (checks.check_translate, translate),
 }
 
 
@@ -165,18 +168,25 @@ def _fuzz_train(examples: int, run: Callable) -> dict[str, int]:
     return counts
 
 
-def _fuzz_others(examples: int, run: Path) -> dict[str, int]:
+def _fuzz_others(examples: int, run: Path, translator: Path) -> dict[str, int]:
     counts = {"refused": 0, "worked": 0}
-    keys = {name: _keys(name, f"run={run}") for name in ("sample", "evaluate")}
-    keys |= {name: _keys(name) for name in ("compare", "status")}
+    photo, folder = translator.parent / "photo.png", run.parent
+    words = {
+        "sample": [f"run={run}"],
+        "evaluate": [f"run={run}"],
+        "compare": [f"runs={folder}"],
+        "status": [f"runs={folder}"],
+        "translate": [f"run={translator}", f"in={photo}", f"out={translator.parent}/out"],
+    }
+    Image.new("L", (9, 8), 99).save(photo)
+    keys = {name: _keys(name, *first) for name, first in words.items()}
 
     @settings(SAME, max_examples=examples)
     @given(st.sampled_from(sorted(OTHERS)), st.data())
     def attack(name: str, data: st.DataObject) -> None:
-        words = data.draw(_overrides(keys[name]))
-        words = [word for word in words if not word.startswith("watch=t")]  # which has no end
-        which = [f"run={run}"] if name in ("sample", "evaluate") else [f"runs={run.parent}"]
-        told = _finish(name, *OTHERS[name], [*which, *words])
+        more = data.draw(_overrides(keys[name]))
+        more = [word for word in more if not word.startswith("watch=t")]  # which has no end
+        told = _finish(name, *OTHERS[name], [*words[name], *more])
         counts["refused" if told else "worked"] += 1
 
     attack()
@@ -191,14 +201,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("translators") / "run"
+    words = ("model=srresnet", "data=mnist", "data/degradation=downsample", "budget=32")
+    train(composed(*words, "metrics=none", "model.translator.width=4"), folder)
+    return folder
+
+
 def test_train() -> None:
     counts = _fuzz_train(60, _build)
     assert counts["refused"] > 20, counts
     assert counts["worked"] > 3, counts
 
 
-def test_other_commands(trained: Path) -> None:
-    counts = _fuzz_others(40, trained)
+def test_other_commands(trained: Path, translator: Path) -> None:
+    counts = _fuzz_others(40, trained, translator)
     assert counts["refused"] > 10, counts
     assert counts["worked"] > 1, counts
 
@@ -211,7 +229,7 @@ def test_many_trainings() -> None:
 
 
 @pytest.mark.slow
-def test_many_other_commands(trained: Path) -> None:
-    counts = _fuzz_others(500, trained)
+def test_many_other_commands(trained: Path, translator: Path) -> None:
+    counts = _fuzz_others(500, trained, translator)
     assert counts["refused"] > 100, counts
     assert counts["worked"] > 50, counts

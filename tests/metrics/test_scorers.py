@@ -23,6 +23,7 @@ from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.scorers import as_settings, make_scorers
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
+from src.metrics.translation import TranslationScorer
 from src.networks.classifier import Classifier, save_classifier
 from src.networks.features import ClassifierFeatures, Inception, shipped
 
@@ -206,6 +207,23 @@ def test_without_inception_and_labels_the_cure_is_told(
     for extractor in ("auto", "classifier"):
         with pytest.raises(SettingError, match="photos has no labels"):
             make_scorers(settings | {"extractor": extractor}, unlabelled())
+
+
+def test_a_translator_needs_no_extractor(
+    settings: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(scorers, "Inception", no_inception)
+    splits = {n: Split(noise_images(20, k, channels=3)) for k, n in enumerate(("train", "test"))}
+    data, model = (
+        InMemory("photos", splits),
+        SimpleNamespace(translate=print, used=None, conditional=False),
+    )
+    found = make_scorers(settings, data, model)
+    assert [type(scorer) for scorer in found] == [SharpnessScorer, TranslationScorer]
+    assert "Left out: FID" in capsys.readouterr().out
+    for asked in ({"extractor": "inception"}, {"weights": "no.pth"}):
+        with pytest.raises(SettingError, match="no weights"):
+            make_scorers(settings | asked, data, model)
 
 
 def test_labels_train_a_classifier_once(
