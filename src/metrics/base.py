@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -132,51 +133,60 @@ def score_all(
         model: draws the samples, by the weights that are scored. A conditional one gets labels with
             the shares of the training data: with others its samples would have another distribution
             than the data, however good they are.
-        stop: is asked before each portion of samples.
+        stop: is asked before each portion of samples or images.
 
     Raises:
         StoppedError: once `stop` returns True.
     """
-    scores = Scores({}, {})
-    for scorer in scorers:
-        if stop():
-            raise StoppedError
-        if isinstance(scorer, SampleScorer):
-            if isinstance(model, Translates):
-                part = _score_translations(scorer, model, stop)
-            else:
-                part = scorer.score(_sampler(model, scorer.data, stop))
-                asked = {"labels": LABELS} if model.conditional else {}
-                part.protocols.update({name: r | asked for name, r in part.protocols.items()})
-        else:
-            part = scorer.score()
-        scores.values.update(part.values)
-        scores.protocols.update(part.protocols)
+    scores, outer = Scores({}, {}), _stop.set(stop)
+    try:
+        for scorer in scorers:
+            stop_if_asked()
+            part = _score(scorer, model)
+            scores.values.update(part.values)
+            scores.protocols.update(part.protocols)
+    finally:
+        _stop.reset(outer)
     return scores
 
 
-def _sampler(model: GenerativeModel, data: DataModule, stop: Callable[[], bool]) -> Sampler:
+_stop: ContextVar[Callable[[], bool]] = ContextVar("stop", default=lambda: False)
+
+
+def stop_if_asked() -> None:
+    """Leave `score_all`, if it is to stop; scorers call this before each portion of their work.
+
+    Raises:
+        StoppedError: if so.
+    """
+    if _stop.get()():
+        raise StoppedError
+
+
+def _score(scorer: Scorer, model: GenerativeModel) -> Scores:
+    if not isinstance(scorer, SampleScorer):
+        return scorer.score()
+    if isinstance(model, Translates):
+        return _score_translations(scorer, model)
+    part = scorer.score(_sampler(model, scorer.data))
+    asked = {"labels": LABELS} if model.conditional else {}
+    part.protocols.update({name: record | asked for name, record in part.protocols.items()})
+    return part
+
+
+def _sampler(model: GenerativeModel, data: DataModule) -> Sampler:
     """Samples of a model, for labels as in the data if it is conditional."""
 
     def sample(n: int, seed: int) -> Tensor:
-        if stop():
-            raise StoppedError
+        stop_if_asked()  # for scorers that draw without `draw_portions`
         labels = natural_labels(data, n, seed) if model.conditional else None
         return model.sample(n, labels, seed=seed)
 
     return sample
 
 
-def _score_translations(
-    scorer: SampleScorer, model: Translates, stop: Callable[[], bool]
-) -> Scores:
+def _score_translations(scorer: SampleScorer, model: Translates) -> Scores:
     """Score translations of held-out sources, and once the sources themselves as translations."""
-
-    def translate(source: Tensor, labels: Tensor | None) -> Tensor:
-        if stop():
-            raise StoppedError
-        return model.translate(source, labels)
-
     data = scorer.data
     name, _ = held_out(data, 1)
     if scorer.inputs is None:
@@ -184,7 +194,7 @@ def _score_translations(
         if as_target(data.source_of(name, torch.zeros(1).long()), shape) is not None:
             untouched = translations(data, lambda source, _: as_target(source, shape), scorer.n)
             scorer.inputs = scorer.score(untouched).values
-    part = scorer.score(translations(data, translate, scorer.n))
+    part = scorer.score(translations(data, model.translate, scorer.n))
     for key, record in part.protocols.items():
         record.update(fakes=f"translations of the {name} split", input=scorer.inputs.get(key))
     return part
@@ -217,6 +227,7 @@ def draw_portions(sample: Sampler, n: int, seed: int) -> Iterator[Tensor]:
     seeds = torch.randint(2**31, (len(portions),), generator=generator).tolist()
     with tqdm(total=n, desc="scoring", delay=3, leave=False, disable=None) as bar:
         for size, part in zip(portions, seeds, strict=True):
+            stop_if_asked()
             yield sample(size, part)
             bar.update(size)
 
@@ -251,6 +262,7 @@ def batches(split: Split, size: int, labelled: bool) -> Iterator[tuple[Tensor, T
     """
     labels = split.y.split(size) if labelled else repeat(None)
     for x, y in zip(split.x.split(size), labels, strict=False):
+        stop_if_asked()
         yield to_model(x), y
 
 
@@ -260,6 +272,7 @@ def held_out_pairs(data: DataModule, n: int) -> Iterator[tuple[Tensor, Tensor, T
     split = data.splits[name]
     index = torch.arange(n) * len(split.x) // n
     for part in index.split(max(1, MOST_PIXELS // math.prod(data.spec.shape[1:]))):
+        stop_if_asked()
         y = None if split.y is None else split.y[part]
         yield to_model(split.x[part]), data.source_of(name, part), y
 

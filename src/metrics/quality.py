@@ -30,7 +30,7 @@ from tqdm import tqdm
 from src.data.base import DataModule
 from src.data.cache import file_name, keep
 from src.errors import SettingError
-from src.metrics.base import Sampler, SampleScorer, Scores, draw_portions
+from src.metrics.base import Sampler, SampleScorer, Scores, draw_portions, stop_if_asked
 from src.networks.features import Extractor, Features
 from src.runs.stored import NUMBER, expect, parse_json, read_bytes
 from src.runs.tensor_files import read_safetensors
@@ -159,6 +159,7 @@ def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
     nearest = real.new_full((len(real),), torch.inf)
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
     for part, radii in zip(fake.split(ROWS), fake_balls[:, k].split(ROWS), strict=True):
+        stop_if_asked()
         distance = torch.cdist(part, real)
         precise += int((distance <= real_balls[:, k]).any(1).sum())
         dense += int((distance < real_balls[:, k_density]).sum())
@@ -333,6 +334,7 @@ class QualityScorer(SampleScorer):
         bar = tqdm(total=len(order), desc=f"embedding reals ({split})", unit="img", delay=3)
         with bar:
             for index in order.split(1000):
+                stop_if_asked()
                 parts.append(self._embed(x[index]))
                 bar.update(len(index))
         features, logits = _join(parts)

@@ -1,5 +1,6 @@
 """Which scorer and which extractor the data get."""
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from src.data.stacked_mnist import StackedMNIST
 from src.data.toy import Toy
 from src.errors import SettingError
 from src.metrics import scorers
+from src.metrics.base import StoppedError, score_all
 from src.metrics.classification import ClassificationScorer
 from src.metrics.codes import CodeScorer
 from src.metrics.disentanglement import DisentanglementScorer
@@ -26,6 +28,7 @@ from src.metrics.toy import ToyScorer
 from src.metrics.translation import TranslationScorer
 from src.networks.classifier import Classifier, save_classifier
 from src.networks.features import ClassifierFeatures, Inception, shipped
+from src.training.instantiate import build_model
 
 from .conftest import InMemory, noise_images
 
@@ -289,3 +292,15 @@ def test_the_choices_of_the_configuration_are_sound(choice: str) -> None:
 def test_what_cannot_work_is_told_at_composition(overrides: list[str], key: str) -> None:
     with pytest.raises(SettingError, match=key):
         check(compose("train", overrides))
+
+
+@pytest.mark.parametrize("preset", ["vae", "infogan", "ae"])
+def test_each_scorer_stops_at_the_next_portion(
+    preset: str, settings: dict, digit_data: InMemory
+) -> None:
+    config = plain(compose("train", [f"model={preset}", "data=mnist"]))
+    model = build_model(config, digit_data.spec)
+    for scorer in make_scorers(settings, digit_data, model):
+        asked = itertools.count()
+        with pytest.raises(StoppedError):  # it was asked before it began, and is once more
+            score_all([scorer], model, lambda asked=asked: next(asked) > 0)
