@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from src.data.base import identity
@@ -16,23 +15,14 @@ DRAWN = {"train": (5_000, 0), "test": (500, 1)}  # images and seed
 
 
 class Garments(Folder):
-    """A folder or zip as `Folder` reads it; the stand-in has the kinds of garment as classes."""
+    """A folder or zip as `Folder` reads it; the stand-in has no classes."""
 
     def _arrange(self) -> tuple[dict[str, list[str]], dict[str, str]]:
-        if not self.builtin:
-            return super()._arrange()
-        return {}, {kind: kind for kind in garments.KINDS}
+        return ({}, {}) if self.builtin else super()._arrange()
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         if not self.builtin:
             return super().load()
-        images, kinds, content = self._draw()
-        order = torch.tensor([self.spec.classes.index(kind) for kind in garments.KINDS])
-        splits = {split: Split(x, order[kinds[split]]) for split, x in images.items()}
-        return splits, identity("garments", "builtin", splits, fingerprint(content))
-
-    def _draw(self) -> tuple[dict[str, Tensor], dict[str, Tensor], str]:
-        """Images and kinds by split, and the hash of all pixels."""
         channels, resolution = self.spec.shape[:2]
         drawn = {split: garments.sample_factors(n, seed) for split, (n, seed) in DRAWN.items()}
         total = sum(n for n, _ in DRAWN.values())
@@ -54,6 +44,6 @@ class Garments(Folder):
             total,
             produce,
         )
-        kinds = {split: each for split, (_, each) in drawn.items()}
-        parts = torch.from_numpy(x).split([len(each) for each in kinds.values()])
-        return dict(zip(kinds, parts, strict=True)), kinds, info["hash"]
+        parts = torch.from_numpy(x).split([n for n, _ in DRAWN.values()])
+        splits = {split: Split(part) for split, part in zip(DRAWN, parts, strict=True)}
+        return splits, identity("garments", "builtin", splits, fingerprint(info["hash"]))
