@@ -106,6 +106,7 @@ class DataModule(L.LightningDataModule, ABC):
             part=ranks.place(),
             sources=self.sources.get("train"),
             degradation=self.degradation,
+            paired=self.spec.source is None or self.spec.source.paired,
         )
 
     def reals(self, split: str = "train") -> Split:

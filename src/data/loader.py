@@ -2,9 +2,10 @@
 
     sample k of the stream = element perm_e[k mod n],   e = k div n
 
-perm_e and the flips depend on (seed, e) only. So the whole state is one number, the position k; no
-global random generator is touched, and batches run across the edge of an epoch. (torch's DataLoader
-draws from the global generator when its iterator is made, so that a resumed run is another run.)
+perm_e and the flips depend on (seed, e) only; those of sources that belong to no target, on
+(seed, e, 1). So the whole state is one number, the position k; no global random generator is
+touched, and batches run across the edge of an epoch. (torch's DataLoader draws from the global
+generator when its iterator is made, so that a resumed run is another run.)
 
 Data that fit are moved to the device once, as uint8; a batch is then an index, a cast and a flip.
 """
@@ -24,6 +25,7 @@ from src.runs.stored import expect, is_count
 from src.transforms.degradations import Degradation
 
 IN_MEMORY = 4_000_000_000
+OTHER = 1  # part of the seed of unpaired sources' order
 
 
 class Reading:
@@ -52,7 +54,9 @@ class Stream:
         in_memory: bytes up to which the data are held on the device.
         part: (k, r): of each batch only the k-th of r equal slices is handed out; its size must be
             a multiple of r.
-        sources: stored inputs (n, ...) of translations to x, flipped with them; or None.
+        sources: stored inputs (m, ...) of translations to x, or None.
+        paired: m is n, and each source belongs to its x, and is flipped with it; otherwise sources
+            have an order and flips of their own.
         degradation: makes them of x instead; or None.
 
     Attributes:
@@ -73,6 +77,7 @@ class Stream:
         part: tuple[int, int] = (0, 1),
         sources: Tensor | None = None,
         degradation: Degradation | None = None,
+        paired: bool = True,
     ) -> None:
         self.batch_size, self.device, self.workers = batch_size, torch.device(device), workers
         self.seed, self.part, self.degradation = seed, part, degradation
@@ -81,7 +86,7 @@ class Stream:
         if self.resident:
             stored = tuple(None if t is None else t.to(self.device) for t in stored)
         self.position = 0
-        self._rows = _Rows(*stored, batch_size, seed, flip, part)
+        self._rows = _Rows(*stored, batch_size, seed, flip, part, paired)
         self._batches: Iterator[tuple[Tensor | None, ...]] | None = None
 
     def __iter__(self) -> "Stream":
@@ -146,42 +151,63 @@ class _Rows(Dataset):
         seed: int,
         flip: bool,
         part: tuple[int, int],
+        paired: bool,
     ) -> None:
-        self.x, self.y, self.sources, self.batch_size = x, y, sources, batch_size
-        self.seed, self.flip, self.part = seed, flip, part
-        self._epoch, self._order = -1, (torch.empty(0), torch.empty(0))
+        self.x, self.y, self.sources = x, y, sources
+        self.batch_size, self.flip, self.part = batch_size, flip, part
+        self.order = _Order(len(x), x.device, seed)
+        self.source_order = None
+        if sources is not None:
+            own = _Order(len(sources), sources.device, seed, OTHER)
+            self.source_order = self.order if paired else own
 
     def __getitem__(self, position: int) -> tuple[Tensor | None, ...]:
-        parts = []
-        end = position + self.batch_size
-        while position < end:
-            epoch, start = divmod(position, len(self.x))
-            stop = min(start + end - position, len(self.x))
-            parts.append([order[start:stop] for order in self._shuffle(epoch)])
-            position += stop - start
-        if len(parts) == 1:
-            index, mirrored = parts[0]
-        else:
-            index, mirrored = map(torch.cat, zip(*parts, strict=True))
-        k, r = self.part
-        index, mirrored = index.chunk(r)[k], mirrored.chunk(r)[k]
-        x, source = (self._images(stored, index, mirrored) for stored in (self.x, self.sources))
-        return x, None if self.y is None else self.y.index_select(0, index), source
+        chosen = self._choose(self.order, position)
+        x = self._images(self.x, *chosen)
+        y = None if self.y is None else self.y.index_select(0, chosen[0])
+        if self.source_order is None:
+            return x, y, None
+        if self.source_order is not self.order:
+            chosen = self._choose(self.source_order, position)
+        return x, y, self._images(self.sources, *chosen)
 
-    def _images(self, stored: Tensor | None, index: Tensor, mirrored: Tensor) -> Tensor | None:
-        if stored is None:
-            return None
+    def _choose(self, order: "_Order", position: int) -> list[Tensor]:
+        """Indices and flips (m,) of this rank's part of a batch."""
+        k, r = self.part
+        return [each.chunk(r)[k] for each in order(position, self.batch_size)]
+
+    def _images(self, stored: Tensor, index: Tensor, mirrored: Tensor) -> Tensor:
         x = stored.index_select(0, index)
         if self.flip:
             x = torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
         return x
 
+
+class _Order:
+    """An endless order of n samples, shuffled anew in each epoch."""
+
+    def __init__(self, n: int, device: torch.device, seed: int, *more: int) -> None:
+        self.n, self.device, self.seed, self.more = n, device, seed, more
+        self._epoch, self._shuffled = -1, (torch.empty(0), torch.empty(0))
+
+    def __call__(self, position: int, size: int) -> tuple[Tensor, Tensor]:
+        """Indices and flips (size,) of the samples from a position on."""
+        parts, end = [], position + size
+        while position < end:
+            epoch, start = divmod(position, self.n)
+            stop = min(start + end - position, self.n)
+            parts.append([each[start:stop] for each in self._shuffle(epoch)])
+            position += stop - start
+        return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+
     def _shuffle(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Indices (n,) and flips (n,) of an epoch; batches come in order, so one is remembered."""
         if epoch != self._epoch:
-            random = np.random.default_rng((self.seed, epoch))
-            index = random.permutation(len(self.x))
-            mirrored = random.random(len(self.x)) < 0.5
-            self._order = tuple(torch.from_numpy(a).to(self.x.device) for a in (index, mirrored))
+            random = np.random.default_rng((self.seed, epoch, *self.more))
+            index = random.permutation(self.n)
+            mirrored = random.random(self.n) < 0.5
+            self._shuffled = tuple(
+                torch.from_numpy(each).to(self.device) for each in (index, mirrored)
+            )
             self._epoch = epoch
-        return self._order
+        return self._shuffled

@@ -213,3 +213,30 @@ def test_test_sources_are_fixed() -> None:
     assert not (whole - x)[0].equal((whole - x)[1])
     with pytest.raises(SettingError, match="no source to translate from"):
         Shaded(NoDegradation()).source_of("test", torch.arange(2))
+
+
+def test_unpaired_sources_have_an_order_of_their_own() -> None:
+    """Of another length, each epoch a permutation; x is what it is without them."""
+    n = 30
+    sources, _ = numbered(n)
+
+    def make(**settings: object) -> Stream:
+        return stream(sources=sources, paired=False, **settings)
+
+    whole = [next(part) for part in [make()] for _ in range(15)]
+    seen = torch.cat([to_uint8(b.source)[:, 0, 0, 0].long() - 1 for b in whole])
+    for epoch in seen.split(n):
+        assert torch.equal(epoch.sort().values, torch.arange(n))
+    alone = take(stream(), 15)
+    assert torch.equal(torch.cat([b.y for b in whole]), alone.y)
+    shared = (seen[:n] == alone.y[:n]).double().mean()
+    assert shared < 0.3  # 1 of 50 by chance
+    resumed = make()
+    resumed.load_state_dict({"position": 5 * BATCH})
+    assert torch.equal(next(resumed).source, whole[5].source)
+    halves = [next(make(part=(k, 2))).source for k in range(2)]
+    assert torch.equal(torch.cat(halves), whole[0].source)
+    mirrored = make(flip=True)
+    flips = [(b.x[:, 0, 0, 0] > b.x[:, 0, 0, -1]) != (b.source[:, 0, 0, 0] > b.source[:, 0, 0, -1])
+             for b in (next(mirrored) for _ in range(30))]  # fmt: skip
+    assert 0.35 < torch.cat(flips).double().mean() < 0.65  # five standard deviations
