@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from src.config.ranges import Decay, NotNegativeInt, PositiveInt
 from src.errors import SettingError
@@ -54,7 +55,7 @@ class UNet(SameSize):
         width: channels of the first stage; twice as many in each further one, to 8 times.
         depth: times that the sides are halved; None: as long as they are even and above 2.
         norm: after all but the first and the innermost stage.
-        dropout: probability in the three innermost stages of the way up, which is pix2pix's noise.
+        dropout: probability in the three innermost stages of the way up, see `Noise`.
         upsampling: `transposed` convolutions as published, or `resize`: repeated pixels before a
             convolution, which leave no checkerboard.
         residual: see `SameSize`.
@@ -100,7 +101,7 @@ class UNet(SameSize):
             if i:
                 layers.append(norm_layer(norm, fan_out))
                 if dropout and self.depth - 1 - i < DROPPED:
-                    layers.append(nn.Dropout(dropout))
+                    layers.append(Noise(dropout, seed=i))
             self.up.append(nn.Sequential(*layers))
         self.apply(init_normal_)
 
@@ -114,6 +115,28 @@ class UNet(SameSize):
         for stage in self.up[1:]:
             x = stage(torch.cat([x, passed.pop()], 1))
         return self.finish(x, source)
+
+
+class Noise(nn.Module):
+    """Dropout that stays after the training: the noise of pix2pix (Isola et al. 2017, section 3.2).
+
+    Without it a translation is an average over what it drops, and less sharp. After the training
+    one mask serves all images, so that each has one translation, in any batch and on any device.
+
+    Args:
+        p: probability.
+        seed: of the mask.
+    """
+
+    def __init__(self, p: Decay, seed: int) -> None:
+        super().__init__()
+        self.p, self.seed = p, seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return F.dropout(x, self.p)
+        draws = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed))
+        return x * (draws >= self.p).to(x) / (1 - self.p)
 
 
 def _halvings(sides: Sequence[int]) -> int:

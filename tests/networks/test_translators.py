@@ -11,6 +11,7 @@ from src.errors import SettingError
 from src.networks.base import Discriminator, Translator
 from src.networks.image_translation import (
     NoDiscriminator,
+    Noise,
     PatchGAN,
     ResNetTranslator,
     SRGANDiscriminator,
@@ -96,12 +97,29 @@ def test_numbers_of_weights(name: str) -> None:
     assert sum(weight.numel() for weight in network.parameters()) == expected
 
 
-def test_dropout_is_for_training_alone() -> None:
+def test_noise_is_new_in_training_and_then_one_for_all_images() -> None:
     network = make("unet", (3, 32, 32), (3, 32, 32))
-    x = torch.rand(2, 3, 32, 32)
+    x = torch.rand(3, 3, 32, 32)
     assert not network(x).equal(network(x))
     network.eval()
-    assert network(x).equal(network(x))
+    torch.manual_seed(7)  # no global generator bears on it
+    out = network(x)
+    assert out.equal(network(x))
+    assert_close(network(x[1:2]), out[1:2], atol=1e-5, rtol=1e-4)
+    for part in network.modules():
+        if isinstance(part, Noise):
+            part.p = 0.0
+    assert not torch.allclose(network(x), out, atol=1e-3)
+
+
+def test_noise_drops_its_share_and_keeps_the_mean() -> None:
+    noise = Noise(0.5, seed=1)
+    x = torch.ones(2, 50, 8, 8)
+    for out in (noise(x), noise.eval()(x)):
+        assert sorted(set(out.flatten().tolist())) == [0.0, 2.0]
+        assert float(out.mean()) == pytest.approx(1.0, abs=0.1)  # six standard deviations
+    assert out[0].equal(out[1])
+    assert not out.equal(Noise(0.5, seed=2).eval()(x))
 
 
 @pytest.mark.parametrize("name", SMALL)
