@@ -14,9 +14,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from src.config.ranges import Decay, NotNegativeInt, PositiveInt
+from src.distributed import noise
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, Translator
 from src.networks.layers import append_classes, biased, init_normal_, norm_layer, spectral
@@ -134,8 +134,9 @@ class Noise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            return F.dropout(x, self.p)
-        draws = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed))
+            draws = noise.uniform(*x.shape, device=x.device)
+        else:
+            draws = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed))
         return x * (draws >= self.p).to(x) / (1 - self.p)
 
 

@@ -51,7 +51,7 @@ AE = ["model/optimizer=sgd", "model.optimizer.lr=0.001"]
 AE += [f"model.{net}.hidden=[16]" for net in ("encoder", "decoder")]
 LAYERS = ["model.hidden=[12,5]", "budget=32", "model.pretrain=0.5"]
 LAYERS += [f"model/optimizer@model.{step}_optimizer=sgd" for step in ("learner", "finetune")]
-TRANSLATION = [*SGD, "data=mnist", "data/degradation=downsample", "model.translator.dropout=0"]
+TRANSLATION = [*SGD, "data=mnist", "data/degradation=downsample"]
 TRANSLATION += [f"model.{net}.width=4" for net in ("translator", "discriminator")]
 TRANSLATION += ["model.pixels.weight=1", *(f"model.{player}_optimizer.lr=0.05" for player in "gd")]
 CASES = {
