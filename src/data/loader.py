@@ -57,7 +57,8 @@ class Stream:
         sources: stored inputs (m, ...) of translations to x, or None.
         paired: m is n, and each source belongs to its x, and is flipped with it; otherwise sources
             have an order and flips of their own.
-        degradation: makes them of x instead; or None.
+        degradation: makes them instead, of x, or if they are not paired of others of these samples;
+            or None.
 
     Attributes:
         position: samples handed out so far, other parts included. What workers have read ahead
@@ -80,7 +81,9 @@ class Stream:
         paired: bool = True,
     ) -> None:
         self.batch_size, self.device, self.workers = batch_size, torch.device(device), workers
-        self.seed, self.part, self.degradation = seed, part, degradation
+        self.seed, self.part, self.degradation, self.paired = seed, part, degradation, paired
+        if degradation and not paired:
+            sources = x
         stored = (x, y, sources)
         self.resident = sum(t.nbytes for t in (x, sources) if t is not None) <= in_memory
         if self.resident:
@@ -107,7 +110,8 @@ class Stream:
             # Positions differ, so no two batches of a run share their draws.
             seed = (self.seed * 0x9E3779B97F4A7C15 + position) % 2**63
             draws = BatchDraws(self.batch_size, seed, self.device, self.part)
-            return Batch(x, y, degrade(self.degradation, x, draws))
+            whole = x if self.paired else to_model(source)
+            return Batch(x, y, degrade(self.degradation, whole, draws))
         return Batch(x, y, None if source is None else to_model(source))
 
     def _start(self) -> Iterator[tuple[Tensor | None, ...]]:

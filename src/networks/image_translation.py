@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from src.config.ranges import Decay, NotNegativeInt, PositiveInt
+from src.data.spec import to_uint8
 from src.distributed import noise
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, Translator
@@ -101,12 +102,17 @@ class UNet(SameSize):
             if i:
                 layers.append(norm_layer(norm, fan_out))
                 if dropout and self.depth - 1 - i < DROPPED:
-                    layers.append(Noise(dropout, seed=i))
+                    layers.append(Noise(dropout, number=i))
             self.up.append(nn.Sequential(*layers))
         self.apply(init_normal_)
 
     def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
         x = self.begin(source, y)
+        noises = [part for stage in self.up for part in stage if isinstance(part, Noise)]
+        if noises and not self.training:
+            seeds = seeds_of(source)
+            for part in noises:
+                part.seeds = seeds
         passed = []
         for stage in self.down:
             x = stage(x)
@@ -121,23 +127,36 @@ class Noise(nn.Module):
     """Dropout that stays after the training: the noise of pix2pix (Isola et al. 2017, section 3.2).
 
     Without it a translation is an average over what it drops, and less sharp. After the training
-    one mask serves all images, so that each has one translation, in any batch and on any device.
+    the masks follow from the sources, so that each has one translation, in any batch and on any
+    device.
 
     Args:
         p: probability.
-        seed: of the mask.
+        number: of this layer, so that layers differ.
+
+    Attributes:
+        seeds: one for each source of the batch, see `seeds_of`; not used in training.
     """
 
-    def __init__(self, p: Decay, seed: int) -> None:
+    def __init__(self, p: Decay, number: int) -> None:
         super().__init__()
-        self.p, self.seed = p, seed
+        self.p, self.number = p, number
+        self.seeds: list[int] = []
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             draws = noise.uniform(*x.shape, device=x.device)
         else:
-            draws = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed))
+            own = [torch.Generator().manual_seed(seed + self.number) for seed in self.seeds]
+            draws = torch.stack([torch.rand(x.shape[1:], generator=one) for one in own])
         return x * (draws >= self.p).to(x) / (1 - self.p)
+
+
+def seeds_of(source: Tensor) -> list[int]:
+    """A seed for each image (n, c, h, w) in [-1, 1], from its pixels of 8 bits."""
+    pixels = to_uint8(source).flatten(1).long()
+    places = torch.arange(pixels.shape[1], device=pixels.device)
+    return ((places * 31 % 8191 + 1) * pixels).sum(1).tolist()
 
 
 def _halvings(sides: Sequence[int]) -> int:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from src.data.spec import to_model, to_uint8
 from src.errors import SettingError
 from src.networks.base import Discriminator, Translator
 from src.networks.image_translation import (
@@ -16,6 +17,7 @@ from src.networks.image_translation import (
     ResNetTranslator,
     SRGANDiscriminator,
     UNet,
+    seeds_of,
 )
 from src.networks.super_resolution import RRDB, SRResNet
 from src.transforms.degradations import as_target
@@ -97,7 +99,7 @@ def test_numbers_of_weights(name: str) -> None:
     assert sum(weight.numel() for weight in network.parameters()) == expected
 
 
-def test_noise_is_new_in_training_and_then_one_for_all_images() -> None:
+def test_noise_is_new_in_training_and_then_follows_from_the_source() -> None:
     network = make("unet", (3, 32, 32), (3, 32, 32))
     x = torch.rand(3, 3, 32, 32)
     assert not network(x).equal(network(x))
@@ -113,13 +115,24 @@ def test_noise_is_new_in_training_and_then_one_for_all_images() -> None:
 
 
 def test_noise_drops_its_share_and_keeps_the_mean() -> None:
-    noise = Noise(0.5, seed=1)
+    noise = Noise(0.5, number=1)
+    noise.seeds = seeds_of(torch.rand(2, 3, 8, 8))
     x = torch.ones(2, 50, 8, 8)
     for out in (noise(x), noise.eval()(x)):
         assert sorted(set(out.flatten().tolist())) == [0.0, 2.0]
         assert float(out.mean()) == pytest.approx(1.0, abs=0.1)  # six standard deviations
-    assert out[0].equal(out[1])
-    assert not out.equal(Noise(0.5, seed=2).eval()(x))
+    assert not out[0].equal(out[1])
+    noise.number = 2
+    assert not out.equal(noise(x))
+
+
+def test_seeds_tell_images_apart_and_not_devices_roundings() -> None:
+    x = torch.rand(500, 3, 8, 8) * 2 - 1
+    seeds = seeds_of(x)
+    assert len(set(seeds)) == 500
+    exact = to_model(to_uint8(x))
+    assert seeds_of(exact + 1e-4) == seeds_of(exact)
+    assert seeds_of(x.flip(-1)) != seeds
 
 
 @pytest.mark.parametrize("name", SMALL)
