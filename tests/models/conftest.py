@@ -27,6 +27,7 @@ STAGES = {
     "stacked_denoising_ae": ["model.pretrain=0.3", "model.finetune.head=0.5"],
 }
 TRANSLATORS = ("restorer", "srresnet", "srgan", "esrgan", "pix2pix", "l1_translator")
+UNPAIRED = ("cyclegan",)
 PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # others: mnist
 
@@ -52,8 +53,8 @@ def preset_of(name: str) -> GenerativeModel:
     A training in stages is through them in three iterations of 8 samples.
     """
     words = [f"model={name}", f"data={DATA.get(name, 'mnist')}", "budget=1000"]
-    if name in TRANSLATORS:
-        words += ["data/degradation=downsample"]
+    if name in TRANSLATORS + UNPAIRED:
+        words += ["data/degradation=noise" if name in UNPAIRED else "data/degradation=downsample"]
         if name in ("srgan", "esrgan"):
             words += ["model.alone=0.5", "budget=16"]
     if name in STAGES:
