@@ -93,6 +93,4 @@ class LAPGANDiscriminator(Discriminator):
 
 def _refuse_even(kernel: int, part: str) -> None:
     if kernel % 2 == 0:
-        raise SettingError(
-            f"model.{part}.kernel={kernel} must be odd: then a filter has a centre."
-        )
+        raise SettingError(f"model.{part}.kernel={kernel} must be odd: then a filter has a centre.")

@@ -8,6 +8,7 @@ gives x back, up to rounding.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,9 +40,7 @@ def shrink(x: Tensor, times: int) -> list[Tensor]:
 def build(x: Tensor, times: int) -> list[Tensor]:
     """The pyramid of images (n, c, h, w): the smallest version, then residuals, coarse to fine."""
     versions = shrink(x, times)
-    residuals = [
-        fine - double(coarse) for coarse, fine in zip(versions, versions[1:], strict=False)
-    ]
+    residuals = [fine - double(coarse) for coarse, fine in pairwise(versions)]
     return [versions[0], *residuals]
 
 
