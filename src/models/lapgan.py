@@ -182,10 +182,10 @@ class LAPGAN(LatentVariableModel):
         batch, start = draw(), self.samples_seen
         y = batch.y if self.conditional else None
         reals = shrink(batch.x, len(self.resolutions) - 1)
+        if self.iteration % DRIFT_EVERY == 0:  # before an update, which averages it over the ranks
+            self.record_drift(reals, y)
         for k in [self.due] if self.stages else range(len(reals)):
             self.train_level(k, reals, y)
-        if self.iteration % DRIFT_EVERY == 0:
-            self.record_drift(reals, y)
         self.advance(batch.x)
         if self.ema:
             self.ema.update(self.generators, self.samples_seen - start, self.samples_seen)

@@ -54,6 +54,12 @@ LAYERS += [f"model/optimizer@model.{step}_optimizer=sgd" for step in ("learner",
 TRANSLATION = [*SGD, "data=mnist", "data/degradation=downsample"]
 TRANSLATION += [f"model.{net}.width=4" for net in ("translator", "discriminator")]
 TRANSLATION += ["model.pixels.weight=1", *(f"model.{player}_optimizer.lr=0.05" for player in "gd")]
+LEVELS = ["model=lapgan", "data=mnist", *SGD, "model.latent.dim=6"]
+LEVELS += [f"model.{player}_optimizer.lr=0.05" for player in "gd"]
+LEVELS += [f"model/{net}=mlp" for net in ("generator", "discriminator")]
+LEVELS += [f"model.{net}.hidden=[16]" for net in ("generator", "discriminator")]
+LEVELS += [f"model.level_{net}.width=4" for net in ("generator", "discriminator")]
+LEVELS += ["model.level_discriminator.dropout=0", "model.condition_noise=0.1"]
 CASES = {
     "gan": GAN,
     "conv": [*CONV, "model/penalty=r1", "model.penalty.gamma=0.1"],
@@ -74,6 +80,8 @@ CASES = {
         *(*TRANSLATION, "model=pix2pix", "model/loss=relativistic_average"),
         *("model.discriminator.depth=1", "data/degradation=mask_box"),
     ],
+    "levels": LEVELS,
+    "levels in turn": [*LEVELS, "model.levels=in_turn", "budget=32"],
     "vae": ["model=vae", *AE],
     "iwae": ["model=iwae", *AE, "model.objective.samples=4"],
     "cvae": ["model=cvae", *AE],

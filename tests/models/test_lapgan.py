@@ -17,6 +17,7 @@ from tests.models.conftest import built, noise, state, steps
 
 TINY = (
     *("model=lapgan", "data=mnist", "model.batch_size=8", "model.latent.dim=6", "budget=96"),
+    *("model/generator=mlp", "model/discriminator=mlp"),
     *("model.generator.hidden=[8]", "model.discriminator.hidden=[8]"),
     *("model.level_generator.width=4", "model.level_discriminator.width=4"),
     "model.level_discriminator.dropout=0",
@@ -52,8 +53,8 @@ def sources(model: LAPGAN) -> dict[int, Tensor]:
     ],
 )
 def test_samples(words: list[str], resolutions: list[int]) -> None:
-    hidden = [word for word in TINY if "hidden" not in word or "dcgan" not in str(words)]
-    model = built(*hidden, *words)
+    base = [word for word in TINY if "dcgan" not in str(words) or "hidden" not in word]
+    model = built(*base, *words)
     assert model.resolutions == resolutions
     steps(model, 2)
     z = model.latents(3, seed=0)
@@ -212,11 +213,10 @@ def test_the_papers_loop(sees_coarse: bool) -> None:
         ["model/augment=ada"],
         ["model.clip=1"],
         ["model/schedule=linear"],
-        ["model/translator@model.level_generator=srresnet_narrow", "+model.level_generator.x=1"],
+        ["model/translator@model.level_generator=srresnet_narrow"],
     ],
 )
 def test_other_parts(words: list[str]) -> None:
-    words = [word for word in words if not word.endswith(".x=1")]
     base = [word for word in TINY if "generator.width" not in word or "translator" not in words[0]]
     model = built(*base, *words)
     before = state(model)

@@ -19,6 +19,7 @@ from src.networks.image_translation import (
     UNet,
     seeds_of,
 )
+from src.networks.lapgan import LAPGANDiscriminator, LAPGANGenerator
 from src.networks.super_resolution import RRDB, SRResNet
 from src.transforms.degradations import as_target
 
@@ -28,6 +29,7 @@ SMALL = {
     "unet": (UNet, {"width": 4}),
     "unet resized": (UNet, {"width": 4, "upsampling": "resize", "norm": "none"}),
     "resnet": (ResNetTranslator, {"width": 4, "blocks": 1}),
+    "lapgan": (LAPGANGenerator, {"width": 4}),
     "resnet resized": (ResNetTranslator, {"width": 4, "blocks": 1, "upsampling": "resize"}),
 }
 LARGE = {  # weights of MSRResNet and RRDBNet for x4, as BasicSR's networks have them
@@ -158,6 +160,8 @@ def test_samples_do_not_know_of_each_other(name: str) -> None:
         (lambda: make("resnet", (3, 30, 30), (3, 30, 30)), "halved twice"),
         (lambda: PatchGAN((3, 16, 16)), "needs at least 32 pixels"),
         (lambda: SRGANDiscriminator((3, 8, 8)), "too many"),
+        (lambda: make("lapgan", (3, 32, 32), (3, 32, 32), kernel=4), "must be odd"),
+        (lambda: LAPGANDiscriminator((3, 32, 32), kernel=2), "must be odd"),
     ],
 )
 def test_refused(call: Callable, message: str | None) -> None:
@@ -187,6 +191,30 @@ def test_discriminators(name: str, norm: str) -> None:
         critique.logits.shape == {"patchgan": (2, 6, 6), "pixels": (2, 64, 64), "srgan": (2,)}[name]
     )
     assert critique.features.shape == (2, d.features)
+
+
+@pytest.mark.parametrize(("shape", "features"), [((4, 14, 14), 196), ((2, 7, 28), 224)])
+def test_a_level_of_lapgan(shape: tuple[int, ...], features: int) -> None:
+    """Half of the sides, rounded up, times 4 channels; dropout in training alone."""
+    d = LAPGANDiscriminator(shape, 4)
+    x = torch.rand(2, *shape)
+    critique = d(x)
+    assert critique.logits.shape == (2,)
+    assert critique.features.shape == (2, d.features) == (2, features)
+    assert not d(x).logits.equal(critique.logits)
+    d.eval()
+    assert d(x).logits.equal(d(x).logits)
+
+
+def test_lapgan_has_the_published_weights() -> None:
+    """16 -> 32 px of CIFAR-10, with D's convolutions padded."""
+    g = LAPGANGenerator((4, 32, 32), (3, 32, 32))
+    assert sum(weight.numel() for weight in g.parameters()) == (
+        64 * (4 * 49 + 1) + 64 * (64 * 49 + 1) + 3 * (64 * 25 + 1)
+    )
+    d = LAPGANDiscriminator((3, 32, 32))
+    convolutions = 64 * (3 * 25 + 1) + 64 * (64 * 25 + 1)
+    assert sum(weight.numel() for weight in d.parameters()) == convolutions + 64 * 16 * 16 + 1
 
 
 @pytest.mark.parametrize(("depth", "patch"), [(0, 1), (1, 16), (2, 34), (3, 70)])

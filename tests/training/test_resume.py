@@ -54,6 +54,12 @@ FAMILIES = {
         *("model=stacked_denoising_ae", "model.hidden=[12,6]", "model.pretrain=0.4375"),
         *("model.finetune.labelled=300", f"model.finetune.head={2 / 9}"),
     ),
+    # A level ends with iterations 5 and 10 of 16.
+    "levels": (
+        *("model=lapgan", "model.levels=in_turn", "model.generator.width=2"),
+        *("model.discriminator.width=2", "model.latent.dim=6", "model.condition_noise=0.1"),
+        *("model.level_generator.width=2", "model.level_discriminator.width=2"),
+    ),
     "unrolled": ("model=deep_ae", "model.hidden=[12,6]", "model.pretrain=0.4375"),
 }
 ALL = pytest.mark.parametrize("family", FAMILIES)
@@ -73,6 +79,7 @@ def preset(name: str) -> list[str]:
         words += ["model.burst.steps=5", "budget=17120"]
     model = composed(*words).model
     parts = ("encoder", "decoder", "generator", "discriminator", "translator")
+    parts += ("level_generator", "level_discriminator")
     settings = {"width": 4, "widths": "[8,8]"}
     return words + [
         f"model.{part}.{key}={value}"
