@@ -280,7 +280,7 @@ def test_a_real_kill(family: str, uninterrupted: Callable, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_real_kills_of_every_preset(name: str, tmp_path: Path) -> None:
-    """99 kills: three of a run of each model."""
+    """Kills: three of a run of each model."""
     words = preset(name)
     train(composed(*words), tmp_path / "whole")
     for _ in range(3):
