@@ -214,11 +214,15 @@ def test_the_papers_loop(sees_coarse: bool) -> None:
         ["model.clip=1"],
         ["model/schedule=linear"],
         ["model/translator@model.level_generator=srresnet_narrow"],
+        [
+            *("model/discriminator@model.level_discriminator=dcgan", "model/penalty=r1"),
+            "model.level_discriminator.width=2",
+        ],
     ],
 )
 def test_other_parts(words: list[str]) -> None:
-    base = [word for word in TINY if "generator.width" not in word or "translator" not in words[0]]
-    model = built(*base, *words)
+    taken = words[0].split("@")[-1].split("=")[0]  # a slot with settings of its own
+    model = built(*(word for word in TINY if not word.startswith(f"{taken}.")), *words)
     before = state(model)
     steps(model, 2)
     records = model.terms.fetch()
