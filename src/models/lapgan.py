@@ -39,7 +39,7 @@ from src.networks.base import Discriminator, Generator, Translator
 from src.transforms.augment import Augment
 from src.transforms.pyramid import double, shrink, sides
 
-DRIFT_EVERY = 16  # iterations: sampling through all levels costs about a tenth of one
+DRIFT_EVERY = 16  # iterations, since it takes another pass of all generators
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 
@@ -199,7 +199,7 @@ class LAPGAN(LatentVariableModel):
             y: their classes (n,), for a conditional model.
         """
         real, adversary, r = reals[k], self.adversaries[k], self.resolutions[k]
-        source = self.blur(reals[k - 1]) if k else None
+        source = self.enlarge(reals[k - 1]) if k else None
         given = source if self.sees_coarse else None
         with torch.set_grad_enabled(self.share):
             fake = self.fakes(k, len(real), source, y)
@@ -214,7 +214,7 @@ class LAPGAN(LatentVariableModel):
             terms = adversary.g_terms(fake, real, y, given=given)
             self.update(f"g_{r}", self.total(_named(terms, r)))
 
-    def blur(self, coarse: Tensor) -> Tensor:
+    def enlarge(self, coarse: Tensor) -> Tensor:
         """Coarse images (n, c, r, r) as the next level gets them in training: (n, c, 2 r, 2 r)."""
         if self.condition_noise:
             error = noise.normal(*coarse.shape, device=coarse.device)
