@@ -79,6 +79,12 @@ CASES = {
     "filling in": [
         *(*TRANSLATION, "model=pix2pix", "model/loss=relativistic_average"),
         *("model.discriminator.depth=1", "data/degradation=mask_box"),
+        "model.translator.dropout=0",  # which is in the case above
+    ],
+    "unpaired": [
+        *(*TRANSLATION, "model=cyclegan", "data/degradation=noise", "model.translator.blocks=1"),
+        *("model.discriminator.depth=1", "model.pool=3", "model.cycle=1", "model.identity=0.5"),
+        *(f"model.{player}_optimizer.lr=0.01" for player in "gd"),
     ],
     "levels": LEVELS,
     "levels in turn": [*LEVELS, "model.levels=in_turn", "budget=32"],

@@ -60,6 +60,11 @@ FAMILIES = {
         *("model.discriminator.width=2", "model.latent.dim=6", "model.condition_noise=0.1"),
         *("model.level_generator.width=2", "model.level_discriminator.width=2"),
     ),
+    # The pools are full after the second iteration.
+    "unpaired": (
+        *("model=cyclegan", "data/degradation=noise", "model.translator.width=2"),
+        *("model.translator.blocks=1", "model.discriminator.width=2", "model.pool=300"),
+    ),
     "unrolled": ("model=deep_ae", "model.hidden=[12,6]", "model.pretrain=0.4375"),
 }
 ALL = pytest.mark.parametrize("family", FAMILIES)
