@@ -96,7 +96,6 @@ class DataModule(L.LightningDataModule, ABC):
         """Endless batches in the models' form, on the trainer's device where they fit."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         model = self.trainer.lightning_module if self.trainer else None
-        known = self.spec.source is None or self.spec.source.paired
         return Stream(
             *self.splits["train"],
             batch_size=self.batch_size,
@@ -108,7 +107,7 @@ class DataModule(L.LightningDataModule, ABC):
             part=ranks.place(),
             sources=self.sources.get("train"),
             degradation=self.degradation,
-            paired=known and not getattr(model, "unpaired", False),
+            paired=not getattr(model, "unpaired", False),
         )
 
     def reals(self, split: str = "train") -> Split:

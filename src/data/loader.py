@@ -82,12 +82,12 @@ class Stream:
     ) -> None:
         self.batch_size, self.device, self.workers = batch_size, torch.device(device), workers
         self.seed, self.part, self.degradation, self.paired = seed, part, degradation, paired
-        if degradation and not paired:
-            sources = x
         stored = (x, y, sources)
         self.resident = sum(t.nbytes for t in (x, sources) if t is not None) <= in_memory
         if self.resident:
             stored = tuple(None if t is None else t.to(self.device) for t in stored)
+        if degradation and not paired:
+            stored = (*stored[:2], stored[0])  # held once
         self.position = 0
         self._rows = _Rows(*stored, batch_size, seed, flip, part, paired)
         self._batches: Iterator[tuple[Tensor | None, ...]] | None = None

@@ -44,8 +44,6 @@ class DataSpec:
         source: the input of a translation to such samples; None if there is none.
         masked: True of a source whose last channel says where the image is lost: there it is 1,
             elsewhere -1.
-        paired: True of a source that belongs to its target; otherwise the two are domains, of
-            which any images come together.
     """
 
     kind: Kind
@@ -54,7 +52,6 @@ class DataSpec:
     picture_shape: tuple[int, int] | None = None
     source: "DataSpec | None" = None
     masked: bool = False
-    paired: bool = True
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "DataSpec":
