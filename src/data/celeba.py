@@ -19,16 +19,16 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
-from src.data.cache import Write, entry, fingerprint, read_member
+from src.data.cache import fingerprint, read_member
+from src.data.drawn import Progress, drawn
 from src.data.folder import ImageFiles
 from src.data.loader import Reading
 from src.data.procedural import dice, faces, sdf
 from src.data.sources import arrange, image_names, label_classes, open_zip
-from src.data.spec import DataSpec, Split, grey
+from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.stored import decode, read_text
@@ -211,33 +211,27 @@ class CelebA(DataModule):
     def _draw(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         self._know(faces.ATTRIBUTES)
         factors = {s: faces.sample_factors(n, seed) for s, (n, seed) in DRAWN.items()}
-        channels, resolution = self.spec.shape[:2]
+        resolution = self.spec.shape[-1]
 
-        def produce(write: Write) -> dict[str, object]:
-            rows = torch.cat(list(factors.values()))
-            bar = tqdm(total=len(rows), desc="drawing faces", unit="img", delay=1.5, disable=None)
-            with bar:
-                for part in rows.split(500):
-                    x = faces.render(part, resolution)
-                    write((grey(x) if channels == 1 else x).numpy())
-                    bar.update(len(part))
-            return {}
+        def draw(progress: Progress) -> Iterator[Tensor]:
+            for part in torch.cat(list(factors.values())).split(500):
+                yield faces.render(part, resolution)
+                progress(len(part))
 
-        code = [Path(module.__file__).read_text() for module in (faces, sdf, dice)]
-        x, info = entry(
-            self.files.cache,
-            f"faces-{resolution}px",
-            [code, DRAWN],
+        images, content = drawn(
+            draw,
+            {split: n for split, (n, _) in DRAWN.items()},
             self.spec.shape,
-            sum(n for n, _ in DRAWN.values()),
-            produce,
+            self.files.cache,
+            "faces",
+            (faces, sdf, dice),
+            DRAWN,
         )
         self.attributes = {split: faces.attributes(rows) for split, rows in factors.items()}
         columns = [faces.INDEX[name] for name in FACTORS]
         self.factors = {split: rows[:, columns] for split, rows in factors.items()}
         self.factor_names = FACTORS
-        parts = torch.from_numpy(x).split([len(rows) for rows in factors.values()])
-        return dict(zip(factors, parts, strict=True)), {"images": info["hash"]}
+        return images, {"images": content}
 
 
 def parse_table(path: str, text: str) -> tuple[tuple[str, ...], dict[str, int], Tensor]:

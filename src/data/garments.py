@@ -1,15 +1,11 @@
 """Photographs of clothes: any folder of them, or drawn garments where there is none."""
 
-from pathlib import Path
-
-import torch
-from tqdm import tqdm
-
 from src.data.base import identity
-from src.data.cache import Write, entry, fingerprint
+from src.data.cache import fingerprint
+from src.data.drawn import drawn
 from src.data.folder import Folder
 from src.data.procedural import dice, garments, sdf
-from src.data.spec import Split, grey
+from src.data.spec import Split
 
 DRAWN = {"train": (5_000, 0), "test": (500, 1)}  # images and seed
 
@@ -23,27 +19,19 @@ class Garments(Folder):
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         if not self.builtin:
             return super().load()
-        channels, resolution = self.spec.shape[:2]
-        drawn = {split: garments.sample_factors(n, seed) for split, (n, seed) in DRAWN.items()}
-        total = sum(n for n, _ in DRAWN.values())
-
-        def produce(write: Write) -> dict[str, object]:
-            bar = tqdm(total=total, desc="drawing garments", unit="img", delay=1.5, disable=None)
-            with bar:
-                for factors, kinds in drawn.values():
-                    x = garments.render(factors, kinds, resolution, progress=bar.update)
-                    write((grey(x) if channels == 1 else x).numpy())
-            return {}
-
-        code = [Path(module.__file__).read_text() for module in (garments, sdf, dice)]
-        x, info = entry(
-            self.files.cache,
-            f"garments-{resolution}px",
-            [code, DRAWN],
+        resolution = self.spec.shape[-1]
+        rows = {split: garments.sample_factors(n, seed) for split, (n, seed) in DRAWN.items()}
+        images, content = drawn(
+            lambda progress: (
+                garments.render(factors, kinds, resolution, progress=progress)
+                for factors, kinds in rows.values()
+            ),
+            {split: n for split, (n, _) in DRAWN.items()},
             self.spec.shape,
-            total,
-            produce,
+            self.files.cache,
+            "garments",
+            (garments, sdf, dice),
+            DRAWN,
         )
-        parts = torch.from_numpy(x).split([n for n, _ in DRAWN.values()])
-        splits = {split: Split(part) for split, part in zip(DRAWN, parts, strict=True)}
-        return splits, identity("garments", "builtin", splits, fingerprint(info["hash"]))
+        splits = {split: Split(x) for split, x in images.items()}
+        return splits, identity("garments", "builtin", splits, fingerprint(content))
