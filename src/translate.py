@@ -107,11 +107,23 @@ class PhotoTranslator:
     def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
         import torch
 
-        from src.data.spec import class_index
+        from src.data.spec import DataSpec, class_index
+        from src.models.capabilities import TranslatesBack
         from src.training.instantiate import build
         from src.transforms.degradations import Degradation, NoDegradation
 
-        self.config, self.model, spec = config, model, model.spec
+        self.config, self.translate, self.network = config, model.translate, model.used
+        spec = model.spec
+        if config.direction == "back":
+            if not isinstance(model, TranslatesBack):
+                raise SettingError(
+                    f"direction=back: the model of {run.folder} translates one way only.\n"
+                    "Leave it out, or use a run of model=cyclegan."
+                )
+            spec = DataSpec(spec.kind, spec.source.shape, source=DataSpec(spec.kind, spec.shape))
+            self.translate = lambda source, _: model.translate_back(source)
+            self.network = model.used_back
+        self.spec = spec
         self.degradation = NoDegradation()
         node = run.settings["data"].get("degradation")
         if node:
@@ -150,18 +162,18 @@ class PhotoTranslator:
         format = self.find_format(target, alpha)  # before the waiting
         source = self.make_source(photo)
         _, h, w = source.shape
-        network, scale = self.model.used, self.scale
+        network, scale = self.network, self.scale
         if min(h, w) < max(network.multiple, 2):
             raise ValueError(
                 f"has {w} x {h} pixels; at least {max(network.multiple, 2)} are needed"
             )
-        channels = self.model.spec.shape[0]
+        channels = self.spec.shape[0]
         if channels * scale**2 * h * w > MOST_BYTES:
             raise ValueError(f"would have {scale * w} x {scale * h} pixels, which are too many")
         about = {"desc": line(name, 30), "unit": "px", "unit_scale": True}
         with tqdm(total=h * w, delay=2, leave=False, disable=None, **about) as bar:
             result = translate_tiles(
-                lambda part: self.model.translate(part, self.labels),
+                lambda part: self.translate(part, self.labels),
                 source, channels, scale, self.config.tile, network.margin, network.multiple,
                 bar.update,
             )  # fmt: skip
@@ -178,7 +190,7 @@ class PhotoTranslator:
 
         from src.data.cache import opened
 
-        spec = self.model.spec
+        spec = self.spec
         channels = spec.shape[0] if self.config.degrade else spec.source.shape[0]
         channels -= int(spec.source.masked and not self.config.degrade)
         with opened(content) as file:

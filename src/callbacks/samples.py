@@ -2,7 +2,8 @@
 
 samples/reals.png               data, once
 samples/<samples seen>.png      the model, dense at first and then regular; of a translator held-out
-                                sources, their translations and the targets, side by side
+                                sources, their translations and the targets, side by side; of one
+                                that goes both ways sources, there and back, targets, back and there
 samples/reconstructions_*.png   held-out data above their reconstructions, by autoencoders
 samples/final.png, progress.gif     at the end
 """
@@ -22,9 +23,9 @@ from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.config.ranges import NotNegativeInt, PositiveInt
 from src.data.base import DataModule
 from src.data.spec import Split, to_model
-from src.metrics.base import held_out_pairs
+from src.metrics.base import held_out_pairs, held_out_size
 from src.models.base import GenerativeModel
-from src.models.capabilities import Judges, Reconstructs, Translates
+from src.models.capabilities import Judges, Reconstructs, Translates, TranslatesBack
 from src.pictures import grids
 from src.runs.escape import line
 from src.runs.files import write_atomically
@@ -158,13 +159,22 @@ def read_frames(run: Run) -> Iterator[tuple[str, Image.Image]]:
 
 
 def translated(model: Translates, data: DataModule, n: int) -> Image.Image:
-    """Rows of source, translation and target of n held-out images, the same ones each time."""
+    """Rows of source, translation and target of n held-out images, the same ones each time.
+
+    Of a model that translates both ways: the source, its translation, that back again, and the same
+    of the target.
+    """
     rows = []
-    for x, source, y in held_out_pairs(data, min(n, len(data.reals("test").x))):
-        parts = [shown(source, x.shape[2:]), model.translate(source, y).cpu(), x]
+    for x, source, y in held_out_pairs(data, min(n, held_out_size(data))):
+        there = model.translate(source, y)
+        parts = [shown(source, x.shape[2:]), there.cpu(), x]
+        if isinstance(model, TranslatesBack):
+            back = model.translate_back(x)
+            parts.insert(2, model.translate_back(there).cpu())
+            parts += [back.cpu(), model.translate(back).cpu()]
         channels = max(part.shape[1] for part in parts)
         rows.append(torch.stack([part.expand(-1, channels, -1, -1) for part in parts], 1))
-    return grids.grid(torch.cat(rows).flatten(0, 1), 3 * max(1, math.ceil(n / 8)))
+    return grids.grid(torch.cat(rows).flatten(0, 1), len(parts) * max(1, math.ceil(n / 8)))
 
 
 def shown(source: Tensor, size: Sequence[int]) -> Tensor:

@@ -43,7 +43,8 @@ HOMES = {
 }
 NO_SOURCE = (
     "model translates, and these data have no source to translate from.\n"
-    "Choose how it is made of the images, such as data/degradation=downsample, or data=pairs."
+    "Choose how it is made of the images, such as data/degradation=downsample, or data=pairs or\n"
+    "data=domains."
 )
 Lookup = Callable[[str], Any]  # the value of a dotted key, None if there is none
 
@@ -129,7 +130,7 @@ def _check_values(settings: Mapping[str, Any]) -> None:
     _check_devices(settings["trainer"], model["batch_size"], packing)
     data = settings["data"]
     made = (data.get("degradation") or {}).get("_target_", "NoDegradation")
-    if "translator" in model and made.endswith("NoDegradation") and "source_channels" not in data:
+    if "translator" in model and made.endswith("NoDegradation") and "direction" not in data:
         raise SettingError(NO_SOURCE)
 
 
@@ -197,6 +198,8 @@ def check_translate(config: DictConfig) -> None:
         if "run" in config and key not in config:  # or ???
             raise SettingError(f"{asked} python -m src.translate run=... in=photo.jpg out=new.png")
     settings = _with_run(config, "translate")
+    if settings["direction"] == "back" and (settings["degrade"] or settings["mask"] is not None):
+        raise SettingError("direction=back takes the photo as it is.\nLeave out degrade and mask.")
     if settings["degrade"] and settings["mask"] is not None:
         raise SettingError("degrade=true makes a mask of its own.\nLeave out mask=..., or degrade.")
 

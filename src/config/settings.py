@@ -92,10 +92,12 @@ class Translate:
     """Settings of `python -m src.translate`.
 
     Attributes:
-        run: the run folder of a translator, such as model=srgan or pix2pix.
+        run: the run folder of a translator, such as model=srgan, pix2pix or cyclegan.
         in: a photo, a folder or a zip of them; each is taken as the source that it is. EXIF's
             orientation is applied; transparency is kept.
         out: a file, or a folder where there are many photos.
+        direction: `forward` is from sources to targets, `back` the other way, of a model that goes
+            both ways, such as model=cyclegan.
         degrade: apply the run's own degradation first, and print how near the result comes.
         mask: for inpainting: an image of the photo's size, white where it is lost.
         label: class of a conditional model, by name or index.
@@ -107,6 +109,7 @@ class Translate:
     run: str
     in_: str
     out: str
+    direction: Literal["forward", "back"]
     degrade: bool
     mask: str | None
     label: str | int | None

@@ -41,9 +41,13 @@ class DataModule(L.LightningDataModule, ABC):
             0 or 1, or continuous.
         factor_names: names of the k columns.
         distribution: exact distribution of toy data, see `src/data/toy.py`; None of all others.
-        sources: per split the stored sources (n, ...) of translations, where they are files; empty
-            where a degradation makes them.
+        sources: per split the stored sources (m, ...) of translations; empty where a degradation
+            makes them. m is the number of samples, unless the two are not paired.
+        source_labels: per split the classes (m,) of the sources, where they are known.
+        backwards: True of a view of the data in which sources and samples change places.
     """
+
+    backwards = False
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class DataModule(L.LightningDataModule, ABC):
         self.factor_names: tuple[str, ...] = ()
         self.distribution: Any = None
         self.sources: dict[str, Tensor] = {}
+        self.source_labels: dict[str, Tensor] = {}
 
     @abstractmethod
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
@@ -107,12 +112,16 @@ class DataModule(L.LightningDataModule, ABC):
             part=ranks.place(),
             sources=self.sources.get("train"),
             degradation=self.degradation,
-            paired=not getattr(model, "unpaired", False),
+            paired=self.spec.paired and not getattr(model, "unpaired", False),
         )
 
     def reals(self, split: str = "train") -> Split:
         """The stored split that metrics compare with; "train" where there is no such split."""
         return self.splits.get(split, self.splits["train"])
+
+    def source_count(self, split: str) -> int:
+        """Number of sources of a split."""
+        return len(self.sources[split] if split in self.sources else self.splits[split].x)
 
     def source_of(self, split: str, index: Tensor) -> Tensor:
         """Sources (n, ...) of some samples of a split, in the models' form: always the same ones.

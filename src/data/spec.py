@@ -42,6 +42,7 @@ class DataSpec:
         picture_shape: height and width, where points are small pictures and are shown as such:
             their numbers are pixels, row by row, from 0 (light) to 1 (dark).
         source: the input of a translation to such samples; None if there is none.
+        paired: the k-th source belongs to the k-th sample, if there are sources.
         masked: True of a source whose last channel says where the image is lost: there it is 1,
             elsewhere -1.
     """
@@ -52,6 +53,7 @@ class DataSpec:
     picture_shape: tuple[int, int] | None = None
     source: "DataSpec | None" = None
     masked: bool = False
+    paired: bool = True
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "DataSpec":

@@ -73,9 +73,13 @@ class Scorer(ABC):
         """
 
     def name(self, metric: str) -> str:
-        """Name of a metric with its protocol, such as `fid10k_mnist` or `iw50_1k_test`."""
+        """Name of a metric with its protocol, such as `fid10k_mnist` or `iw50_1k_test`.
+
+        Numbers of translations the other way, from targets to sources, end in `_back`.
+        """
         gap = "_" if metric[-1].isdigit() else ""
-        return f"{metric}{gap}{format_size(self.size(metric))}_{self.basis}"
+        back = "_back" if self.data.backwards else ""
+        return f"{metric}{gap}{format_size(self.size(metric))}_{self.basis}{back}"
 
     def report(self, values: Mapping[str, float]) -> Scores:
         """Give values their full names and their records.
@@ -188,13 +192,14 @@ def _sampler(model: GenerativeModel, data: DataModule) -> Sampler:
 def _score_translations(scorer: SampleScorer, model: Translates) -> Scores:
     """Score translations of held-out sources, and once the sources themselves as translations."""
     data = scorer.data
+    translate = model.translate_back if data.backwards else model.translate
     name, _ = held_out(data, 1)
     if scorer.inputs is None:
         shape, scorer.inputs = data.spec.shape, {}
         if as_target(data.source_of(name, torch.zeros(1).long()), shape) is not None:
             untouched = translations(data, lambda source, _: as_target(source, shape), scorer.n)
             scorer.inputs = scorer.score(untouched).values
-    part = scorer.score(translations(data, model.translate, scorer.n))
+    part = scorer.score(translations(data, translate, scorer.n))
     for key, record in part.protocols.items():
         record.update(fakes=f"translations of the {name} split", input=scorer.inputs.get(key))
     return part
@@ -267,14 +272,24 @@ def batches(split: Split, size: int, labelled: bool) -> Iterator[tuple[Tensor, T
 
 
 def held_out_pairs(data: DataModule, n: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """Yield targets, sources and labels of n held-out images, evenly spaced, batch by batch."""
+    """Yield targets, sources and labels of n held-out images, evenly spaced, batch by batch.
+
+    Where there are no pairs, the targets do not belong to the sources, and have no labels.
+    """
     name, _ = held_out(data, 1)
     split = data.splits[name]
-    index = torch.arange(n) * len(split.x) // n
-    for part in index.split(max(1, MOST_PIXELS // math.prod(data.spec.shape[1:]))):
+    targets, sources = (torch.arange(n) * m // n for m in (len(split.x), data.source_count(name)))
+    size = max(1, MOST_PIXELS // math.prod(data.spec.shape[1:]))
+    for these, those in zip(targets.split(size), sources.split(size), strict=True):
         stop_if_asked()
-        y = None if split.y is None else split.y[part]
-        yield to_model(split.x[part]), data.source_of(name, part), y
+        y = None if split.y is None or not data.spec.paired else split.y[these]
+        yield to_model(split.x[these]), data.source_of(name, those), y
+
+
+def held_out_size(data: DataModule) -> int:
+    """Number of held-out images, of the smaller side where there are no pairs."""
+    name, split = held_out(data)
+    return len(split.x) if data.spec.source is None else min(len(split.x), data.source_count(name))
 
 
 def translations(data: DataModule, translate: Translate, n: int) -> Sampler:

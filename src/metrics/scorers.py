@@ -10,6 +10,8 @@ Of images, what a model can do adds more:
     `reconstruct`      reconstruction.py: autoencoders and VAEs
     `translate`        translation.py: translators, whose translations of the test images are the
                        samples that the others score
+    `translate_back`   the same the other way, by names that end in `_back`, and the error of a
+                       whole cycle, which begins at the source, or if `_back` at the target
     `log_weights`      likelihood.py: VAEs
     `encode`           codes.py, and disentanglement.py where the factors of the data are known
     `classify`         classification.py: networks that were first trained layer by layer
@@ -30,7 +32,8 @@ from src.data.base import DataModule
 from src.data.cache import file_name
 from src.data.stacked_mnist import StackedMNIST
 from src.errors import SettingError
-from src.metrics.base import Scorer, held_out
+from src.metrics.backwards import Backwards
+from src.metrics.base import Scorer, held_out_size
 from src.metrics.classification import ClassificationScorer
 from src.metrics.codes import CodeScorer
 from src.metrics.control import ControlScorer, has_control
@@ -41,9 +44,16 @@ from src.metrics.quality import QualityScorer
 from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
-from src.metrics.translation import TranslationScorer
+from src.metrics.translation import CycleScorer, TranslationScorer
 from src.models.base import GenerativeModel
-from src.models.capabilities import Classifies, Encodes, HasLikelihood, Reconstructs, Translates
+from src.models.capabilities import (
+    Classifies,
+    Encodes,
+    HasLikelihood,
+    Reconstructs,
+    Translates,
+    TranslatesBack,
+)
 from src.networks.classifier import train_classifier
 from src.networks.features import ClassifierFeatures, Extractor, Inception, shipped
 
@@ -96,7 +106,7 @@ def make_scorers(
     if chosen.extractor == "none":
         return []
     if isinstance(model, Translates):
-        chosen.n = min(chosen.n, len(held_out(data)[1].x))
+        chosen.n = min(chosen.n, held_out_size(data))
     if data.spec.kind == "points" or chosen.extractor == "exact":
         return [_toy(chosen, data)]
     if data.spec.kind != "images":
@@ -108,29 +118,56 @@ def make_scorers(
     protocol = {"n": chosen.n, "seed": chosen.seed, "batch_size": chosen.batch_size}
     if stacked:
         scorers = [ModesScorer(data, extractor, **protocol)]
-    elif extractor is None:
-        scorers = []
+        scorers.append(SharpnessScorer(data, chosen.n, chosen.seed))
     else:
-        quality = QualityScorer(
-            data, extractor, metrics=chosen.metrics, cache=chosen.cache, **protocol
-        )
-        if missing := quality.left_out(chosen.n):
-            print(
-                f"Left out: {', '.join(missing)}, for which {chosen.n} samples and "
-                f"{len(data.splits['train'].x)} training images are too few."
-            )
-        scorers = [quality]
-    scorers.append(SharpnessScorer(data, chosen.n, chosen.seed))
+        scorers = _of_images(chosen, data, extractor)
     if extractor and has_control(model, data, extractor):
         scorers.append(ControlScorer(data, extractor, model, **protocol))
-    return scorers + _of_encoders(chosen, data, model)
+    scorers += _of_encoders(chosen, data, model)
+    return scorers + _of_cycles(chosen, data, extractor, model)
+
+
+def _of_images(
+    settings: Settings, data: DataModule, extractor: Extractor | None
+) -> list[Scorer]:
+    """The scorers of images alone."""
+    scorers: list[Scorer] = []
+    if extractor:
+        quality = QualityScorer(
+            data, extractor, settings.n, settings.seed, settings.batch_size, settings.metrics,
+            settings.cache,
+        )  # fmt: skip
+        if missing := quality.left_out(settings.n):
+            print(
+                f"Left out: {', '.join(missing)}, for which {settings.n} samples and "
+                f"{len(data.splits['train'].x)} training images are too few."
+            )
+        scorers.append(quality)
+    return [*scorers, SharpnessScorer(data, settings.n, settings.seed)]
+
+
+def _of_cycles(
+    settings: Settings, data: DataModule, extractor: Extractor | None, model: GenerativeModel
+) -> list[Scorer]:
+    """The scorers of the way back and of the way to and fro."""
+    if not isinstance(model, TranslatesBack):
+        return []
+    other = Backwards(data)
+    scorers = _of_images(settings, other, extractor)
+    if data.spec.paired:
+        scorers.append(TranslationScorer(other, model.translate_back, settings.n))
+    scorers += [CycleScorer(side, model, settings.n) for side in (other, data)]
+    for scorer in scorers:
+        if scorer.data is other:
+            scorer.headline = {f"{short}_back": full for short, full in scorer.headline.items()}
+    return scorers
 
 
 def _of_encoders(settings: Settings, data: DataModule, model: GenerativeModel) -> list[Scorer]:
     """The scorers of what a model does with images that it is given."""
     n, seed = settings.n, settings.seed
     scorers: list[Scorer] = []
-    if isinstance(model, Translates):
+    if isinstance(model, Translates) and data.spec.paired:
         scorers.append(TranslationScorer(data, model.translate, n))
     if isinstance(model, Reconstructs):
         told = model.conditional

@@ -8,6 +8,8 @@ mae         mean absolute error of a pixel in [0, 1]
 
 Means over the images, after rounding to 8 bits; no border is cut. Beside each stands what the
 source itself gets: enlarged by the bicubic filter if it is smaller, as it is if it is not.
+
+cycle       mae of an image that was translated to the other domain and back
 """
 
 from typing import Any
@@ -18,7 +20,15 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from src.data.base import DataModule
 from src.data.spec import to_uint8
-from src.metrics.base import ModelScorer, Scores, Translate, held_out, held_out_pairs
+from src.metrics.base import (
+    ModelScorer,
+    Scores,
+    Translate,
+    held_out,
+    held_out_pairs,
+    held_out_size,
+)
+from src.models.capabilities import TranslatesBack
 from src.transforms.degradations import as_target, luminance
 
 
@@ -39,7 +49,7 @@ class TranslationScorer(ModelScorer):
     ) -> None:
         split, _ = held_out(data, 1)
         super().__init__(data, split)
-        self.translate, self.n = translate, min(n, len(data.splits[split].x))
+        self.translate, self.n = translate, min(n, held_out_size(data))
         self.headline = {"psnr": self.name("psnr"), "ssim": self.name("ssim")}
         self._inputs: dict[str, float] | None = None
 
@@ -72,6 +82,39 @@ class TranslationScorer(ModelScorer):
             for name, values in compare(output.cpu(), x, _lost(source, self.data)).items():
                 rows.setdefault(name, []).append(values)
         return {name: float(torch.cat(values).mean()) for name, values in rows.items()}
+
+
+class CycleScorer(ModelScorer):
+    """How much of an image is lost on the way to the other domain and back.
+
+    That is 0 for a translator that changes nothing, too.
+
+    Args:
+        data: set up, with sources; backwards to begin with the targets.
+        model: translates both ways.
+        n: the most images; evenly spaced ones of the split are taken.
+    """
+
+    def __init__(self, data: DataModule, model: TranslatesBack, n: int) -> None:
+        super().__init__(data, held_out(data, 1)[0])
+        self.model, self.n = model, min(n, held_out_size(data))
+        self.headline = {"cycle": self.name("cycle")}
+
+    def size(self, metric: str) -> int:
+        return self.n
+
+    def score(self) -> Scores:
+        """Translate the images to and fro."""
+        there, back = self.model.translate, self.model.translate_back
+        if self.data.backwards:
+            there, back = back, there
+        errors = []
+        for _, source, _ in held_out_pairs(self.data, self.n):
+            errors.append(compare(back(there(source)).cpu(), source)["mae"])
+        return self.report({"cycle": float(torch.cat(errors).mean())})
+
+    def protocol(self, metric: str) -> dict[str, Any]:
+        return {"n_real": self.n, "real_split": self.basis, "pixels": "8 bits", "input": 0.0}
 
 
 def _lost(source: Tensor, data: DataModule) -> Tensor | None:

@@ -43,6 +43,18 @@ class Translates(Protocol):
 
 
 @runtime_checkable
+class TranslatesBack(Translates, Protocol):
+    """Maps in both directions."""
+
+    @property
+    def used_back(self) -> Translator:
+        """The network of the other direction."""
+
+    def translate_back(self, x: Tensor) -> Tensor:
+        """Sources (n, c', h, w) in [-1, 1] of targets (n, c, h, w)."""
+
+
+@runtime_checkable
 class HasLikelihood(Protocol):
     """Bounds the likelihood of samples by importance weights."""
 

@@ -90,6 +90,11 @@ class PairedTranslation(GenerativeModel):
         super().__init__(spec, seed)
         if spec.source is None:
             raise SettingError(NO_SOURCE)
+        if not spec.paired:
+            raise SettingError(
+                "model: these data have no pairs to learn from.\n"
+                "Use model=cyclegan, or data=pairs if each source has its target."
+            )
         classes = len(spec.classes) if conditional else 0
         if conditional and not classes:
             raise SettingError("model.conditional=true needs classes and the data have none.")

@@ -203,6 +203,10 @@ class UnpairedTranslation(GenerativeModel):
     def used(self) -> Translator:
         return self.both["target"]
 
+    @property
+    def used_back(self) -> Translator:
+        return self.both["source"]
+
     def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
         """Targets (n, c, h, w) in [-1, 1], float32, of sources of any size that the network takes.
 
@@ -216,4 +220,4 @@ class UnpairedTranslation(GenerativeModel):
     def translate_back(self, x: Tensor) -> Tensor:
         """Sources (n, c', h, w) in [-1, 1], float32, of targets (n, c, h, w)."""
         with self.scoring():
-            return self.both["source"](x.to(self.device)).float().clamp(-1, 1)
+            return self.used_back(x.to(self.device)).float().clamp(-1, 1)

@@ -11,7 +11,7 @@ from typing import Any
 LOWER = {
     "fid", "kid", "mean_error", "cov_error", "frechet", "reverse_kl", "nearest_error", "kl_uniform",
     "sliced_wasserstein",
-    "mse", "masked_mse", "error", "nll_reconstruction",
+    "mse", "masked_mse", "error", "nll_reconstruction", "mae", "cycle",
 }  # fmt: skip
 HIGHER = {
     "is", "precision", "recall", "density", "coverage", "modes", "high_quality", "diagonal",

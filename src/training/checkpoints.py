@@ -41,7 +41,8 @@ def _are_counters(value: Any) -> bool:
     return value is None or type(value) is bool or is_count(value)
 
 
-SPEC = {"kind": str, "shape": tuple, "classes": tuple, "picture_shape?": tuple, "masked?": bool}
+SPEC = {"kind": str, "shape": tuple, "classes": tuple, "picture_shape?": tuple}
+SPEC |= {"masked?": bool, "paired?": bool}
 
 # What is used of a checkpoint beside its tensors; shapes as `src.runs.stored.expect` takes them.
 SAVED = {
