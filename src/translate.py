@@ -121,8 +121,7 @@ class PhotoTranslator:
                     "Leave it out, or use a run of model=cyclegan."
                 )
             spec = DataSpec(spec.kind, spec.source.shape, source=DataSpec(spec.kind, spec.shape))
-            self.translate = lambda source, _: model.translate_back(source)
-            self.network = model.used_back
+            self.translate, self.network = model.translate_back, model.used_back
         self.spec = spec
         self.degradation = NoDegradation()
         node = run.settings["data"].get("degradation")

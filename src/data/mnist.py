@@ -77,8 +77,7 @@ class MNIST(DataModule):
         classes = map(str, range(10) if builtin else labels)
         spec = DataSpec(kind, (channels, resolution, resolution), tuple(classes))
         super().__init__(spec, batch_size, seed, flip, reading, degradation)
-        if not 8 <= resolution <= LARGEST:
-            raise SettingError(f"data.resolution={resolution} must be from 8 to {LARGEST} pixels.")
+        check_resolution(resolution)
         self.name, self.builtin, self.resolution = name, builtin, resolution
         self.root = Path(root).expanduser()
 
@@ -97,21 +96,40 @@ class MNIST(DataModule):
         if folder is None:
             download(self.root, self.name)
             folder = idx_folder(self.root, self.name)
-        splits = {}
-        for split, (images, labels) in IDX.items():
-            x, y = read_idx(folder, images, 3), read_idx(folder, labels, 1)
-            if len(x) != len(y):
-                raise SettingError(
-                    f"data.root={self.root}: {len(x):,} images in {images}, but {len(y):,} labels "
-                    f"in {labels}.\nGet both files anew from the same place."
-                )
-            if (top := int(y.max())) >= len(self.spec.classes):
-                raise SettingError(
-                    f"data.root={self.root}: {labels} has the label {top}, but data.labels names "
-                    f"{len(self.spec.classes)} classes."
-                )
-            splits[split] = Split(torch.from_numpy(x)[:, None], torch.from_numpy(y).long())
-        return splits
+        return read_splits(folder, len(self.spec.classes))
+
+
+def check_resolution(resolution: int) -> None:
+    """Refuse sizes that digits are not resized to."""
+    if not 8 <= resolution <= LARGEST:
+        raise SettingError(f"data.resolution={resolution} must be from 8 to {LARGEST} pixels.")
+
+
+def read_splits(folder: Path, classes: int) -> dict[str, Split]:
+    """Images (n, 1, 28, 28) and labels of the four files in a folder.
+
+    Args:
+        folder: their folder.
+        classes: number of the classes.
+
+    Raises:
+        SettingError: if a file is missing, damaged or of another kind.
+    """
+    splits = {}
+    for split, (images, labels) in IDX.items():
+        x, y = read_idx(folder, images, 3), read_idx(folder, labels, 1)
+        if len(x) != len(y):
+            raise SettingError(
+                f"data.root: {len(x):,} images in {folder / images}, but {len(y):,} labels in "
+                f"{labels}.\nGet both files anew from the same place."
+            )
+        if (top := int(y.max())) >= classes:
+            raise SettingError(
+                f"data.root: {folder / labels} has the label {top}, but data.labels names "
+                f"{classes} classes."
+            )
+        splits[split] = Split(torch.from_numpy(x)[:, None], torch.from_numpy(y).long())
+    return splits
 
 
 def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:

@@ -45,12 +45,15 @@ NEEDED = {
     "CelebA": "img_align_celeba/ with list_attr_celeba.txt, a zip of it, or any images",
     "Garments": "images, in folders or in a zip",
     "Folder": "images, in folders or in a zip",
+    "DigitDomains": "a folder for each set, such as mnist/, as data=mnist downloads it",
+    "Domains": "trainA/ and trainB/ (testA/, testB/), of any two kinds of images",
     "Pairs": "trainA/ and trainB/ (testA/, testB/), or train/ with pairs side by side in one image",
 }
 STAND_IN = {
     "MNIST": "scikit-learn's 1,797 handwritten digits, enlarged",
     "CelebA": "20,000 drawn faces",
     "Garments": "5,500 drawn garments",
+    "Domains": "5,000 scenes that are drawn twice (data.stand_in)",
 }
 
 
@@ -141,6 +144,10 @@ def missing(data: Mapping[str, Any]) -> str | None:
         return "there is no such folder or file"
     if _reader(data) == "MNIST":
         return None if idx_folder(root, name) else f"no {name} files there"
+    if _reader(data) == "DigitDomains":
+        needed = (name for name in (data["a"], data["b"]) if name != "digits")
+        lost = [n for n in needed if not (idx_folder(root / n, n) or idx_folder(root, n))]
+        return f"no {' and '.join(lost)} files there" if lost else None
     return None if next(_images(image_root(root)), None) else "no images there"
 
 

@@ -127,9 +127,7 @@ def make_scorers(
     return scorers + _of_cycles(chosen, data, extractor, model)
 
 
-def _of_images(
-    settings: Settings, data: DataModule, extractor: Extractor | None
-) -> list[Scorer]:
+def _of_images(settings: Settings, data: DataModule, extractor: Extractor | None) -> list[Scorer]:
     """The scorers of images alone."""
     scorers: list[Scorer] = []
     if extractor:

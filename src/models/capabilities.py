@@ -50,7 +50,7 @@ class TranslatesBack(Translates, Protocol):
     def used_back(self) -> Translator:
         """The network of the other direction."""
 
-    def translate_back(self, x: Tensor) -> Tensor:
+    def translate_back(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Sources (n, c', h, w) in [-1, 1] of targets (n, c, h, w)."""
 
 

@@ -217,7 +217,7 @@ class UnpairedTranslation(GenerativeModel):
         with self.scoring():
             return self.used(source.to(self.device)).float().clamp(-1, 1)
 
-    def translate_back(self, x: Tensor) -> Tensor:
+    def translate_back(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Sources (n, c', h, w) in [-1, 1], float32, of targets (n, c, h, w)."""
         with self.scoring():
             return self.used_back(x.to(self.device)).float().clamp(-1, 1)

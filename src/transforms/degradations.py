@@ -7,6 +7,7 @@
     depth of field    sharp at one place, and the more blurred the further from there
     grey              luminance (ITU-R BT.601)
     line drawing      dark lines on white, where the luminance has edges
+    palette           smooth areas of a few colours, as painted with poster paint
     noise             N(0, std^2), clipped
     JPEG              compressed and decompressed
 
@@ -28,6 +29,10 @@ from src.distributed.noise import Draws
 from src.errors import SettingError
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
+PAINT = (
+    (24, 28, 48), (248, 240, 220), (226, 84, 48), (246, 178, 60), (34, 92, 140), (120, 180, 206),
+    (40, 110, 72), (150, 184, 92), (110, 54, 40), (204, 140, 104), (244, 200, 170), (128, 116, 130),
+)  # fmt: skip
 LINES = 1.6  # ratio of the two blurs whose difference finds edges (Marr & Hildreth 1980)
 
 
@@ -245,6 +250,29 @@ class LineDrawing(Degradation):
         grey = luminance(x)
         edges = blur(grey, LINES * self.sigma) - blur(grey, self.sigma)  # positive beside an edge
         return 1 - (self.strength * edges - 0.2).clamp(0, 2)
+
+
+class Palette(Degradation):
+    """Flat paint: after a blur, each pixel gets the nearest of twelve colours (distance in RGB).
+
+    Args:
+        sigma: standard deviation in pixels of the blur: smaller details disappear.
+    """
+
+    def __init__(self, sigma: PositiveFloat) -> None:
+        self.sigma = sigma
+
+    def shape(self, target: tuple[int, ...]) -> tuple[int, ...]:
+        if target[0] != 3:
+            raise SettingError("data/degradation=palette needs colours; the images are grey.")
+        return target
+
+    def __call__(self, x: Tensor, draws: Draws) -> Tensor:
+        paint = torch.tensor(PAINT, dtype=x.dtype, device=x.device) / 127.5 - 1
+        smooth = blur(x, self.sigma).permute(0, 2, 3, 1)
+        # |p - c|^2 less the part that all colours c have in common.
+        nearest = (paint.square().sum(1) - 2 * smooth @ paint.T).argmin(-1)
+        return paint[nearest].permute(0, 3, 1, 2).contiguous()
 
 
 class GaussianNoise(Degradation):

@@ -19,6 +19,7 @@ from src.errors import SettingError
 from src.training.instantiate import build
 from src.transforms.degradations import (
     JPEG,
+    PAINT,
     Blur,
     Composition,
     Degradation,
@@ -29,7 +30,9 @@ from src.transforms.degradations import (
     LineDrawing,
     Mask,
     Mosaic,
+    Palette,
     as_target,
+    blur,
     resize,
 )
 
@@ -44,13 +47,14 @@ MADE = {
     "grey": (1, 32, 32),
     "jpeg": (3, 32, 32),
     "line_drawing": (1, 32, 32),
+    "palette": (3, 32, 32),
     "mask_box": (4, 32, 32),
     "mask_centre": (4, 32, 32),
     "mask_free_form": (4, 32, 32),
     "mosaic": (3, 32, 32),
     "noise": (3, 32, 32),
 }
-CERTAIN = {"blur", "downsample", "grey", "jpeg", "line_drawing", "mask_centre", "mosaic"}
+CERTAIN = {"blur", "downsample", "grey", "jpeg", "line_drawing", "mask_centre", "mosaic", "palette"}
 
 
 def preset(name: str) -> Degradation:
@@ -187,6 +191,18 @@ def test_lines_are_where_edges_are() -> None:
     assert lines[:, 14:18].min(1).values.max() < 0.5  # dark, in every row
     assert (lines[:, :10] == 1).all()
     assert (lines[:, 22:] == 1).all()
+
+
+def test_a_palette_takes_the_nearest_colour() -> None:
+    """Also of a patch of one colour, and of no other than its own."""
+    paint = torch.tensor(PAINT) / 127.5 - 1
+    x = images(n=2)
+    painted = Palette(1.0)(x, draws(2)).movedim(1, -1).flatten(0, 2)
+    smooth = blur(x, 1.0).movedim(1, -1).flatten(0, 2)
+    assert_close(painted, paint[torch.cdist(smooth, paint).argmin(1)])
+    assert len(painted.unique(dim=0)) > 3
+    patches = paint[:, :, None, None].expand(-1, -1, 8, 8)
+    assert_close(Palette(1.0)(patches, draws(len(PAINT))), patches)
 
 
 def test_noise_is_on_the_unit_scale() -> None:

@@ -1,0 +1,172 @@
+"""Two domains of images without pairs, for `model=cyclegan` and its like.
+
+    root/trainA/1.jpg ..., root/trainB/x.png ...   two sets, of different sizes and names
+    root/testA/..., root/testB/...                 held out; else every tenth of a set
+
+This is the form of CycleGAN's own data sets. A is the source and B the target, or the other way
+round with `direction=b_to_a`. The folder may be a zip.
+
+What stands in for them are scenes that are drawn twice (`stand_ins.py`), so that the truth is
+known. A model that needs no pairs is not shown any; one that learns from pairs can be trained on
+the same images.
+"""
+
+from pathlib import PurePosixPath
+from typing import Literal
+
+from torch import Tensor
+
+from src.config.ranges import PositiveInt, Share
+from src.data.base import DataModule, identity
+from src.data.cache import fingerprint
+from src.data.drawn import drawn
+from src.data.folder import ImageFiles
+from src.data.loader import Reading
+from src.data.procedural import domains
+from src.data.sources import image_names
+from src.data.spec import DataSpec, Split
+from src.errors import SettingError
+
+DRAWN = {"train": (4_500, 0), "test": (500, 1)}  # scenes and seed
+
+
+class Domains(DataModule):
+    """Images of two domains, of a folder or zip, or drawn.
+
+    Args:
+        name: name of the set, for records and for the cache.
+        kind: images.
+        channels: of the targets: 3, or 1 for grey.
+        source_channels: of the sources.
+        resolution: side of both in pixels, after crop and resize.
+        direction: whether A or B is the source.
+        labels: empty: domains have no classes.
+        source: `real`, or `builtin` for drawn scenes (`auto` is resolved before).
+        stand_in: what differs between the two pictures of a drawn scene.
+        root: the folder or zip.
+        cache: folder of decoded and drawn images.
+        crop: side of the centred square that is cut out, in pixels of the files; None takes the
+            largest.
+        resize: filter, antialiased, from that square to `resolution`.
+        max_broken: share of the files that may be unreadable and are left out.
+        batch_size: images of each domain per batch.
+        seed: seed of the orders and of the flips.
+        flip: mirror each training image with probability 1/2.
+        reading: see `DataModule`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Literal["images"],
+        channels: Literal[1, 3],
+        source_channels: Literal[1, 3],
+        resolution: PositiveInt,
+        direction: Literal["a_to_b", "b_to_a"],
+        labels: list[str],
+        source: Literal["auto", "real", "builtin"],
+        stand_in: Literal[
+            "drawing", "palette", "glasses", "age", "season", "dusk", "stripes", "focus", "weave"
+        ],
+        root: str,
+        cache: str,
+        crop: PositiveInt | None,
+        resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        max_broken: Share,
+        batch_size: int,
+        seed: int,
+        flip: bool = False,
+        reading: Reading | None = None,
+    ) -> None:
+        self.builtin = source == "builtin"
+        size = (resolution, resolution)
+        spec = DataSpec(
+            kind,
+            (channels, *size),
+            source=DataSpec(kind, (source_channels, *size)),
+            paired=self.builtin,
+        )
+        super().__init__(spec, batch_size, seed, flip, reading)
+        self.name, self.stand_in, self.direction = name, stand_in, direction
+        self.root, self.cache = root, cache
+        self.crop, self.resize, self.max_broken = crop, resize, max_broken
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        read = self._draw if self.builtin else self._read
+        sides = {"a": self.spec.source, "b": self.spec}
+        if self.direction == "b_to_a":
+            sides = {"b": self.spec.source, "a": self.spec}
+        (self.sources, of_sources), (targets, of_targets) = (
+            read(side, spec.shape) for side, spec in sides.items()
+        )
+        splits = {split: Split(x) for split, x in targets.items()}
+        made_by = {"direction": self.direction, "source_hash": of_sources.pop("images")}
+        made_by["source_splits"] = {split: len(x) for split, x in self.sources.items()}
+        # The first hash is of the targets alone: what is kept of their features goes by it.
+        content = fingerprint(of_targets.pop("images"))
+        name, origin = (self.name, "real")
+        if self.builtin:
+            name, origin = domains.CHANGES[self.stand_in].scene, "builtin"
+            made_by["stand_in"] = self.stand_in
+        return splits, identity(name, origin, splits, content, **made_by, **of_targets)
+
+    def _read(
+        self, side: Literal["a", "b"], shape: tuple[int, ...]
+    ) -> tuple[dict[str, Tensor], dict[str, object]]:
+        """Images (n, c, r, r) of each split of a domain, and what made them."""
+        files = ImageFiles(
+            self.root, f"{self.name}-{side}", self.cache, shape[0], shape[-1], self.crop,
+            self.resize, self.max_broken,
+        )  # fmt: skip
+        groups = arrange_domain(image_names(files.root), side.upper(), self.root)
+        images, _, made_by = files.decode(groups)
+        return images, made_by
+
+    def _draw(
+        self, side: Literal["a", "b"], shape: tuple[int, ...]
+    ) -> tuple[dict[str, Tensor], dict[str, object]]:
+        """The same of a drawn domain."""
+        change = domains.CHANGES[self.stand_in]
+        draw = {"a": change.a, "b": change.b}[side]
+        images, content = drawn(
+            lambda progress: (
+                x for n, seed in DRAWN.values() for x in draw(n, seed, shape[-1], progress)
+            ),
+            {split: n for split, (n, _) in DRAWN.items()},
+            shape,
+            self.cache,
+            f"{change.scene}-{self.stand_in}-{side}",
+            domains.CODE,
+            DRAWN,
+        )
+        return images, {"images": content}
+
+
+def arrange_domain(names: list[str], side: Literal["A", "B"], root: object) -> dict[str, list[str]]:
+    """Names of one domain's images in each split.
+
+    Args:
+        names: names of all images.
+        side: which domain.
+        root: for messages.
+
+    Raises:
+        SettingError: if it has none to train on.
+    """
+    groups: dict[str, list[str]] = {
+        split: [name for name in names if PurePosixPath(name).parent.name == f"{split}{side}"]
+        for split in ("train", "test", "val")
+    }
+    if not groups["train"]:
+        raise SettingError(
+            f"data.root={root}: no images in train{side}.\n"
+            "Two domains are the folders trainA and trainB, and testA and testB if there are some."
+        )
+    held_out = groups.pop("val")
+    if not groups["test"]:
+        groups["test"] = held_out or groups["train"][9::10]
+        if not held_out:
+            groups["train"] = [name for i, name in enumerate(groups["train"]) if i % 10 != 9]
+    elif held_out:
+        groups["val"] = held_out
+    return {split: own for split, own in groups.items() if own}
