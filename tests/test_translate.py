@@ -28,6 +28,11 @@ RUNS = {
         *("model=restorer", "data/degradation=blur", "model.translator.width=4"),
         "model.conditional=true",
     ),
+    "both": (
+        *("model=cyclegan", "data/degradation=grey", "model.translator.width=4"),
+        *("model.translator.blocks=1", "model.identity=0"),
+        *("model.discriminator.width=4", "model.discriminator.depth=1"),
+    ),
     "gan": ("model=gan",),
 }
 
@@ -86,6 +91,19 @@ def test_any_size(
     call(run_of(name), photo, out)
     with Image.open(out) as image:
         assert (image.size, image.mode) == (size, "RGB")
+
+
+def test_both_directions(run_of: Callable, photo: Path, tmp_path: Path) -> None:
+    """Grey to colours, and back; any size that is a multiple of 4, as the others are padded."""
+    call(run_of("both"), photo, tmp_path / "forth.png")
+    call(run_of("both"), photo, tmp_path / "back.png", "direction=back")
+    with Image.open(tmp_path / "forth.png") as forth, Image.open(tmp_path / "back.png") as back:
+        assert (forth.size, forth.mode) == ((50, 38), "RGB")
+        assert (back.size, back.mode) == ((50, 38), "L")
+    told = error_of(run_of("restore"), photo, tmp_path / "x.png", "direction=back")
+    assert "one way only" in told
+    told = error_of(run_of("both"), photo, tmp_path / "x.png", "direction=back", "degrade=true")
+    assert told.startswith("direction=back")
 
 
 def test_tiles_are_not_seen(run_of: Callable, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 Both have labels, so that a translation can be judged by whether it keeps the class: a classifier
 that was trained on the translated images of one domain reads the other one
 (`benchmarks/adaptation.py`). A model that translates never sees the labels.
+
+The stand-in without files are scikit-learn's digits and, as B, their negatives.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from src.data.sources import idx_folder
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
+BUILTIN = ("digits", "negatives")
 Set = Literal["digits", "mnist", "fashion_mnist", "kmnist"]
 
 
@@ -33,7 +36,7 @@ class DigitDomains(DataModule):
         b: the other.
         direction: whether A or B is the source.
         labels: names of the classes.
-        source: `real`: nothing stands in for them.
+        source: `real`, or `builtin` for digits and their negatives (`auto` is resolved before).
         root: folder with a folder for each set, as `data=mnist` downloads them.
         cache: not used.
         batch_size: images of each domain per batch.
@@ -66,6 +69,8 @@ class DigitDomains(DataModule):
             kind, shape, tuple(labels), source=DataSpec(kind, shape, tuple(labels)), paired=False
         )
         super().__init__(spec, batch_size, seed, flip, reading)
+        if source == "builtin":
+            a, b = "digits", "negatives"
         self.sets = (a, b) if direction == "a_to_b" else (b, a)
         self.root, self.resolution = Path(root).expanduser(), resolution
 
@@ -77,16 +82,19 @@ class DigitDomains(DataModule):
             fingerprint(*(part.numpy() for split in own.values() for part in split))
             for own in (targets, sources)
         ]
-        origin = "builtin" if self.sets[1] == "digits" else "real"
+        origin = "builtin" if self.sets[1] in BUILTIN else "real"
         made_by = {"sources": self.sets[0], "source_hash": hashes[1]}
         return targets, identity(self.sets[1], origin, targets, hashes[0], **made_by)
 
     def _read(self, name: str) -> dict[str, Split]:
-        if name == "digits":
+        if name in BUILTIN:
             stored = digits()
         else:
             folder = idx_folder(self.root / name, name) or idx_folder(self.root, name)
             if folder is None:
                 raise SettingError(f"data.root={self.root}: no {name} files there.")
             stored = read_splits(folder, len(self.spec.classes))
-        return {key: Split(resized(x, self.resolution), y) for key, (x, y) in stored.items()}
+        splits = {key: Split(resized(x, self.resolution), y) for key, (x, y) in stored.items()}
+        if name == "negatives":
+            return {key: Split(255 - x, y) for key, (x, y) in splits.items()}
+        return splits

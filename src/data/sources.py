@@ -53,6 +53,7 @@ STAND_IN = {
     "MNIST": "scikit-learn's 1,797 handwritten digits, enlarged",
     "CelebA": "20,000 drawn faces",
     "Garments": "5,500 drawn garments",
+    "DigitDomains": "scikit-learn's 1,797 handwritten digits and their negatives",
     "Domains": "5,000 scenes that are drawn twice (data.stand_in)",
 }
 

@@ -12,9 +12,11 @@ from torchmetrics.functional.image import (
 
 from src.data.base import DataModule
 from src.data.spec import DataSpec, Split, to_model
-from src.metrics.base import held_out_pairs, score_all, translations
+from src.metrics.backwards import Backwards
+from src.metrics.base import held_out_pairs, held_out_size, score_all, translations
+from src.metrics.scorers import make_scorers
 from src.metrics.sharpness import SharpnessScorer
-from src.metrics.translation import TranslationScorer, compare
+from src.metrics.translation import CycleScorer, TranslationScorer, compare
 from src.models.base import GenerativeModel
 from src.transforms.degradations import Blur, Degradation, Downsample, Grey, Mask, as_target
 
@@ -144,3 +146,106 @@ def test_samples_of_a_translator_are_its_translations() -> None:
         assert "translations of the test split" in record["fakes"]
     assert values[0.0] == pytest.approx(record["real"])
     assert values[1.0] < values[0.0]
+
+
+class Unpaired(DataModule):
+    """Sources of one grey, targets of another, and not as many; `paired` if wished."""
+
+    def __init__(self, paired: bool = False) -> None:
+        source = DataSpec("images", (3, 16, 16))
+        super().__init__(DataSpec("images", (3, 16, 16), source=source, paired=paired), 4, 0)
+        self.setup()
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        sizes = {"train": (12, 12), "test": (9, 9 if self.spec.paired else 5)}
+        self.sources = {s: noise_images(n, 1, 16, 3) // 4 for s, (n, _) in sizes.items()}
+        splits = {s: Split(noise_images(m, 2, 16, 3) // 4 + 128) for s, (_, m) in sizes.items()}
+        return splits, {"name": "greys", "hash": "0"}
+
+
+class Lighter(GenerativeModel):
+    """Adds a step there, and takes another one off on the way back."""
+
+    def __init__(self, data: DataModule, there: int = 128, back: int = 128) -> None:
+        super().__init__(data.spec, 0)
+        self.there, self.back = there / 127.5, back / 127.5
+
+    def configure_optimizers(self) -> None: ...
+
+    def iterate(self, draw: object) -> None: ...
+
+    @property
+    def networks(self) -> dict:
+        return {}
+
+    used = used_back = None
+
+    def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
+        return source + self.there
+
+    def translate_back(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return x - self.back
+
+
+SETTINGS = {
+    "extractor": "auto", "weights": None, "metrics": ["fid"], "n": None, "seed": 0,
+    "importance_samples": [1], "importance_images": 1, "batch_size": 8, "cache": "unused",
+}  # fmt: skip
+
+
+def test_both_directions_are_scored_and_the_cycle() -> None:
+    """Right both ways but for 10 levels on the way back, of targets that are the sources + 128."""
+    data = Unpaired(paired=True)
+    data.splits = {s: Split(x + 128) for s, x in data.sources.items()}
+    model = Lighter(data, back=138)
+    scores = score_all(make_scorers(SETTINGS, data, model), model).values
+    assert scores["psnr9_test"] == 100
+    assert scores["psnr9_test_back"] < 20 * math.log10(255 / 10) + 1  # black stays black
+    assert 9 / 255 < scores["cycle9_test"] < 10 / 255
+    assert scores["cycle9_test_back"] == pytest.approx(10 / 255)
+    assert scores["sharpness9_train"] == pytest.approx(scores["sharpness9_train_back"], rel=0.2)
+
+
+def test_without_pairs_there_is_no_truth_and_the_smaller_side_counts() -> None:
+    data = Unpaired()
+    model = Lighter(data)
+    assert held_out_size(data) == 5
+    found = score_all(make_scorers(SETTINGS, data, model), model)
+    names = {name.partition("5_")[0] for name in found.values}
+    assert names == {"sharpness", "cycle"}
+    assert found.values["cycle5_test"] == 0
+    targets = torch.cat([x for x, _, _ in held_out_pairs(data, 5)])
+    sources = torch.cat([source for _, source, _ in held_out_pairs(data, 5)])
+    assert targets.equal(to_model(data.splits["test"].x))
+    assert sources.equal(to_model(data.sources["test"][[0, 1, 3, 5, 7]]))
+
+
+def test_backwards_exchanges_sources_and_targets() -> None:
+    data = Unpaired()
+    other = Backwards(data)
+    assert other.splits["test"].x is data.sources["test"]
+    assert other.source_of("test", torch.tensor([3])).equal(to_model(data.splits["test"].x[3:4]))
+    assert (other.source_count("test"), held_out_size(other)) == (5, 5)
+    assert other.data_id["hash"] != data.data_id["hash"]
+    made = Backwards(Faces(Grey()))
+    assert made.spec.shape == (1, 32, 32)
+    grey = Faces(Grey()).source_of("test", torch.arange(12))
+    assert to_model(made.splits["test"].x).equal(grey)
+
+
+def test_a_cycle_begins_where_the_data_do() -> None:
+    """One that loses the sources' colour on the way: nothing is lost when it begins with grey."""
+    data = Faces(Grey())
+
+    class Colourless(Lighter):
+        def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
+            return source.expand(-1, 3, -1, -1)
+
+        def translate_back(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+            return x.mean(1, keepdim=True)
+
+    model = Colourless(data)
+    forth = CycleScorer(data, model, 12).score().values["cycle12_test"]
+    back = CycleScorer(Backwards(data), model, 12).score().values["cycle12_test_back"]
+    assert forth == 0
+    assert back > 0.1
