@@ -112,7 +112,6 @@ def test_terms_can_be_left_out() -> None:
     assert set(found) == {"g_target", "g_source", "d_target", "d_source"}
 
 
-@pytest.mark.slow
 def test_it_learns_to_undo_a_change() -> None:
     """Inverted colours, without pairs, and both ways.
 
