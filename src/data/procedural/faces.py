@@ -13,15 +13,14 @@ skin, hair and hat agree where it comes from. A turned head moves each part by i
 x cos(yaw) + z sin(yaw). The dice are a hash of (seed, index of the face, factor).
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from src.data.procedural.canvas import check_resolution, draw_batches, lerp
 from src.data.procedural.dice import choose, uniform
 from src.data.procedural.sdf import Number, Window, box, cover, ellipse, lens, union, wave
-from src.errors import SettingError
 
 
 class Factor(NamedTuple):
@@ -70,7 +69,6 @@ INDEX = {factor.name: i for i, factor in enumerate(FACTORS)}
 _BINARY = tuple(factor.name for factor in FACTORS if len(factor.odds) == 2)
 ATTRIBUTES = (*_BINARY, "Bald", "Long_Hair", *(f"{name.title()}_Hair" for name in COLOURS))
 
-RESOLUTIONS = (32, 128)
 PIVOT = 1.3  # v of the neck's root, about which heads tilt
 HAIR = ((30, 26, 30), (80, 46, 28), (232, 194, 112), (186, 78, 36), (188, 188, 194))
 IRIS = ((70, 44, 28), (66, 110, 168), (74, 124, 78), (118, 92, 52))
@@ -144,32 +142,14 @@ def render(factors: Tensor, resolution: int, batch_size: int = 32) -> Tensor:
     Raises:
         SettingError: for a resolution out of range.
     """
-    low, high = RESOLUTIONS
-    if not (isinstance(resolution, int) and low <= resolution <= high):
-        raise SettingError(
-            f"data.resolution={resolution}: the built-in faces have {low} to {high} pixels.\n"
-            f"Set data.resolution to a whole number from {low} to {high}, say 64."
-        )
+    check_resolution(resolution, "faces")
     images = factors.new_empty((len(factors), 3, resolution, resolution), dtype=torch.uint8)
 
-    def draw(start: int) -> None:
-        part = slice(start, start + batch_size)
+    def draw(part: slice) -> None:
         images[part] = _Faces(factors[part], resolution).draw()
 
-    # Batches in parallel, each in one thread: thousands of small operations that all wait for
-    # their slowest thread would be 10 to 20 times slower on a machine that does something else too.
-    threads = torch.get_num_threads()
-    workers = threads if factors.device.type == "cpu" else 1
-    try:
-        with ThreadPoolExecutor(workers, "faces", torch.set_num_threads, (1,)) as pool:
-            list(pool.map(draw, range(0, len(factors), batch_size)))
-    finally:
-        torch.set_num_threads(threads)
+    draw_batches(draw, len(factors), batch_size, on_cpu=factors.device.type == "cpu")
     return images
-
-
-def _lerp(t: Tensor, low: Number, high: Number) -> Tensor:
-    return t * (high - low) + low
 
 
 def _rational(t: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,43 +168,43 @@ class _Faces:
         self.style = {name: (f["hair_style"] == i).float() for i, name in enumerate(STYLES)}
 
         # Image frame [-1, 1] -> body frame, shifted and scaled -> head frame, tilted on the neck.
-        self.scale = _lerp(f["scale"], 0.58, 0.70)
+        self.scale = lerp(f["scale"], 0.58, 0.70)
         self.pixel = 2 / (self.scale * resolution)
-        self.cx, self.cy = _lerp(f["x"], -0.1, 0.1), _lerp(f["y"], -0.05, 0.07)
+        self.cx, self.cy = lerp(f["x"], -0.1, 0.1), lerp(f["y"], -0.05, 0.07)
         self.axis = (torch.arange(resolution, device=self.device) * 2 + 1) * (1 / resolution) - 1
         self.x = (self.axis[None, :, None] - self.cx) * (1 / self.scale)
         self.y = (self.axis[:, None, None] - self.cy) * (1 / self.scale)
-        self.cos, self.sin = _rational(_lerp(f["tilt"], -0.085, 0.085))
+        self.cos, self.sin = _rational(lerp(f["tilt"], -0.085, 0.085))
         y = self.y - PIVOT
         self.u, self.v = self.x * self.cos + y * self.sin, y * self.cos - self.x * self.sin + PIVOT
 
         # The gap in the turn, -0.11 to -0.02, keeps its attribute unambiguous.
         left = f["Looking_Left"]
-        self.yaw_cos, self.yaw = _rational(_lerp(f["yaw"], -0.02 - 0.18 * left, 0.19 - 0.30 * left))
-        self.pitch = _lerp(f["pitch"], -0.06, 0.06)
+        self.yaw_cos, self.yaw = _rational(lerp(f["yaw"], -0.02 - 0.18 * left, 0.19 - 0.30 * left))
+        self.pitch = lerp(f["pitch"], -0.06, 0.06)
 
-        self.light = _lerp(f["light"], 0.5, 0.8) * (1 - 2 * f["Light_From_Left"])
+        self.light = lerp(f["light"], 0.5, 0.8) * (1 - 2 * f["Light_From_Left"])
         nx, ny = self.u * 0.95, self.v * 0.75
         nz = (nx * nx).add_(ny * ny).neg_().add_(1.15).clamp_(min=0).sqrt_()
         self.lit = nz.mul_(0.55).add_(nx.mul_(self.light))
-        self.lit.add_(ny.mul_(_lerp(f["light_height"], -0.5, -0.1)))
+        self.lit.add_(ny.mul_(lerp(f["light_height"], -0.5, -0.1)))
         self.lit.mul_(0.85).add_(0.25).clamp_(0, 1)
 
-        self.width = _lerp(f["face_width"], 0.70, 0.80)
+        self.width = lerp(f["face_width"], 0.70, 0.80)
         self.eye_mid = self.yaw * 0.55
-        self.eye_half = _lerp(f["eye_spacing"], 0.30, 0.36) * self.yaw_cos
-        self.eye_v = _lerp(f["eye_height"], -0.10, -0.03) + self.pitch
+        self.eye_half = lerp(f["eye_spacing"], 0.30, 0.36) * self.yaw_cos
+        self.eye_v = lerp(f["eye_height"], -0.10, -0.03) + self.pitch
         self.mouth_mid = self.yaw * 0.62
-        self.mouth_v = _lerp(f["mouth_height"], 0.50, 0.57) + self.pitch
+        self.mouth_v = lerp(f["mouth_height"], 0.50, 0.57) + self.pitch
         self.haired = 1 - self.style["bald"]
-        self.volume = _lerp(f["hair_volume"], 0.06, 0.16) + self.style["curly"] * 0.12
+        self.volume = lerp(f["hair_volume"], 0.06, 0.16) + self.style["curly"] * 0.12
         self.volume *= 1 - 0.75 * f["Wearing_Hat"]
 
-        light_skin = _lerp(f["skin_tone"], self.rgb(255, 226, 202), self.rgb(232, 180, 140))
-        dark_skin = _lerp(f["skin_tone"], self.rgb(164, 110, 76), self.rgb(112, 72, 50))
-        self.skin = _lerp(f["Dark_Skin"], light_skin, dark_skin)
+        light_skin = lerp(f["skin_tone"], self.rgb(255, 226, 202), self.rgb(232, 180, 140))
+        dark_skin = lerp(f["skin_tone"], self.rgb(164, 110, 76), self.rgb(112, 72, 50))
+        self.skin = lerp(f["Dark_Skin"], light_skin, dark_skin)
         self.skin = self.skin - self.rgb(0, 4, 13) * f["skin_warmth"]
-        self.hair = self.pick(HAIR, f["hair_colour"]) * _lerp(f["hair_shade"], 0.86, 1.1)
+        self.hair = self.pick(HAIR, f["hair_colour"]) * lerp(f["hair_shade"], 0.86, 1.1)
         self.skin_dark, self.hair_dark = self.rgb(168, 140, 138), self.rgb(128, 118, 128)
         self.cloth_dark, self.white = self.rgb(158, 153, 168), self.rgb(255, 255, 255)
 
@@ -283,10 +263,10 @@ class _Faces:
         """A gradient of two near hues: plain, striped or dotted."""
         f, x, y = self.f, self.axis[None, :, None], self.axis[:, None, None]
         bright, hue = f["Bright_Background"], f["backdrop_hue"]
-        value = _lerp(f["backdrop_tone"], 0.2, 0.42) + bright * 0.54
+        value = lerp(f["backdrop_tone"], 0.2, 0.42) + bright * 0.54
         one = self.hsv(hue, 0.5 - 0.25 * bright, value)
         two = self.hsv(hue + 0.12, 0.42 - 0.2 * bright, value - 0.14)
-        cos, sin = _rational(_lerp(f["backdrop_angle"], -1, 1))
+        cos, sin = _rational(lerp(f["backdrop_angle"], -1, 1))
         along, across = x * cos + y * sin, y * cos - x * sin
         pattern = wave(along * 2.2 + f["backdrop_phase"])
         dots = wave(across * 2.2).mul_(pattern).sub_(0.5).mul_((f["backdrop"] == 2) * 7.0)
@@ -305,10 +285,10 @@ class _Faces:
         f, w = self.f, self.bust(0.4)
         chest = ellipse(w.u, w.v - 2.1, 1.35, 0.92)
         d = union(chest, box(w.u, w.v - 1.35, 0.45, 0.2, 0.15), 0.25)
-        stripes = wave(w.v * _lerp(f["cloth_stripes"], 1, 6)).sub_(0.5).mul_(6).clamp_(0, 1)
+        stripes = wave(w.v * lerp(f["cloth_stripes"], 1, 6)).sub_(0.5).mul_(6).clamp_(0, 1)
         stripes.mul_((f["cloth_stripes"] > 0.5) * -0.25).add_(1)
         tone = f["cloth_tone"]
-        colour = self.hsv(f["cloth_hue"], _lerp(tone, 0.65, 0.35), _lerp(tone, 0.35, 0.9))
+        colour = self.hsv(f["cloth_hue"], lerp(tone, 0.65, 0.35), lerp(tone, 0.35, 0.9))
         w.fill(d, w.shade(colour * stripes, self.cloth_dark))
         return d
 
@@ -324,8 +304,8 @@ class _Faces:
         w = self.window(0.0, 0.0, 1.35, 1.6, 2.2)
         u, v = w.u + self.yaw * 0.15, w.v
         long = style["medium"] + style["long"]
-        length = _lerp(f["hair_length"], 0.0, 0.15) + style["curly"] * 0.4 + style["medium"] * 0.72
-        length = length + style["long"] * _lerp(f["hair_length"], 1.5, 1.85)
+        length = lerp(f["hair_length"], 0.0, 0.15) + style["curly"] * 0.4 + style["medium"] * 0.72
+        length = length + style["long"] * lerp(f["hair_length"], 1.5, 1.85)
         half = self.width + self.volume + style["curly"] * 0.1
         d = ellipse(u, v + 0.22, half, self.volume * 1.1 + 0.8)
         waves = wave(v * 1.8 + f["hair_part"]).mul_(long * f["hair_wave"] * 0.12)
@@ -339,9 +319,9 @@ class _Faces:
     def neck(self, torso: Tensor) -> None:
         """Neck with the chin's shadow, neckline, and a collar around it."""
         f, w = self.f, self.bust(0.8)
-        half, lean = _lerp(f["neck_width"], 0.27, 0.37), self.sin * 0.35
+        half, lean = lerp(f["neck_width"], 0.27, 0.37), self.sin * 0.35
         stem = box(w.u - lean, w.v - 0.8, half, 0.45, 0.1)
-        d = union(stem, ellipse(w.u, w.v - 1.18, half + 0.1, _lerp(f["neckline"], 0.14, 0.3)), 0.12)
+        d = union(stem, ellipse(w.u, w.v - 1.18, half + 0.1, lerp(f["neckline"], 0.14, 0.3)), 0.12)
         collar = self.hsv(f["cloth_hue"] + f["neckline"] * 0.5, 0.35, 0.75)
         w.fill(torch.maximum(d - 0.06, torso), collar)
         w.fill(d, w.shade(self.skin * 0.95, self.skin_dark))
@@ -351,7 +331,7 @@ class _Faces:
     def ears(self) -> None:
         """Half behind the head; the far one disappears as the head turns."""
         f, w = self.f, self.window(self.yaw * -0.15, 0.0, 1.0, 0.35, 0.35)
-        a, b = _lerp(f["ear_size"], 0.10, 0.15), _lerp(f["ear_size"], 0.18, 0.24)
+        a, b = lerp(f["ear_size"], 0.10, 0.15), lerp(f["ear_size"], 0.18, 0.24)
         x, y = (w.u + self.yaw * 0.15).abs_().sub_(self.width + 0.02), w.v - self.pitch * 0.5
         w.fill(ellipse(x, y, a, b), w.shade(self.skin, self.skin_dark))
         w.fill(ellipse(x - 0.02, y, a * 0.5, b * 0.6), self.skin * 0.7, 0.6)
@@ -363,8 +343,8 @@ class _Faces:
         skull = ellipse(u + self.yaw * 0.05, v + 0.25, self.width, 0.75)
         jaw = ellipse(
             u - self.yaw * 0.22,
-            v - _lerp(f["chin"], 0.34, 0.42),
-            self.width * _lerp(f["jaw"], 0.72, 0.88),
+            v - lerp(f["chin"], 0.34, 0.42),
+            self.width * lerp(f["jaw"], 0.72, 0.88),
             0.58,
         )
         face = union(skull, jaw, 0.25)
@@ -377,15 +357,15 @@ class _Faces:
         w.paint(shine.mul_(self.style["bald"] * 0.45).mul_(cover(face, w.pixel)), self.white)
         bare = ellipse(u - self.yaw * 0.45, v - self.pitch - 0.16, self.width * 0.80, 0.50)
         lips = ellipse(u - self.mouth_mid, v - self.mouth_v - 0.03, 0.36, 0.15)
-        long = _lerp(f["beard_length"], 0.02, 0.12) * (v * 1.5).clamp_(0, 1)
+        long = lerp(f["beard_length"], 0.02, 0.12) * (v * 1.5).clamp_(0, 1)
         beard = torch.maximum(torch.maximum(face - long, -union(bare, lips, 0.1)), -0.05 - v)
         w.fill(beard, w.shade(self.hair * 0.92, self.hair_dark), f["Beard"])
 
     def nose(self) -> None:
         """A shadow beside the bridge, the tip and the light on it, the base."""
         f, w = self.f, self.window(self.yaw * 0.7, self.pitch, 0.45, 0.35, 0.5)
-        half = _lerp(f["nose_width"], 0.09, 0.14)
-        x, y = w.u - self.yaw * 0.8, w.v - _lerp(f["nose_length"], 0.20, 0.30) - self.pitch * 1.3
+        half = lerp(f["nose_width"], 0.09, 0.14)
+        x, y = w.u - self.yaw * 0.8, w.v - lerp(f["nose_length"], 0.20, 0.30) - self.pitch * 1.3
         beside = w.u - self.yaw * 0.7 + self.light * 0.1
         w.fill(lens(y + 0.20, beside, 0.26, -0.06, 0.06, self.pixel), self.skin * 0.66, 0.3)
         w.fill(ellipse(x, y, half, 0.075), w.shade(self.skin * 1.02, self.skin_dark))
@@ -399,13 +379,13 @@ class _Faces:
         """Lips, the line between them or what an open mouth shows, the mustache above."""
         f, w = self.f, self.window(self.mouth_mid, self.mouth_v, 0.5, 0.4, 0.45)
         x, y = (w.u - self.mouth_mid) / self.yaw_cos, w.v - self.mouth_v
-        half = _lerp(f["mouth_width"], 0.18, 0.23) + 0.15 * f["Smiling"]
-        curve = _lerp(f["mouth_curve"], -0.04, 0.0) + 0.25 * f["Smiling"]
+        half = lerp(f["mouth_width"], 0.18, 0.23) + 0.15 * f["Smiling"]
+        curve = lerp(f["mouth_curve"], -0.04, 0.0) + 0.25 * f["Smiling"]
         y = y + curve * 0.55
-        lip = _lerp(f["lips"], 0.045, 0.075)
-        gape = f["Mouth_Open"] * _lerp(f["mouth_opening"], 0.13, 0.20)
+        lip = lerp(f["lips"], 0.045, 0.075)
+        gape = f["Mouth_Open"] * lerp(f["mouth_opening"], 0.13, 0.20)
         bare = self.skin * self.rgb(204, 148, 143)
-        colour = _lerp(f["Wearing_Lipstick"], bare, self.rgb(209, 26, 56))
+        colour = lerp(f["Wearing_Lipstick"], bare, self.rgb(209, 26, 56))
         w.fill(lens(x, y, half + 0.02, curve - lip, curve + gape + lip * 1.25, self.pixel), colour)
         inside = lens(x, y, half, curve - 0.024, curve + gape + 0.024, self.pixel)
         w.fill(inside, self.rgb(52, 10, 16))
@@ -426,8 +406,8 @@ class _Faces:
         """Crease, lid with lashes, white, iris, pupil, highlight."""
         f, w = self.f, self.window(self.eye_mid, self.eye_v, 0.65, 0.3, 0.25)
         x, y, side = self.eye_frame(w)
-        half = _lerp(f["eye_size"], 0.165, 0.20)
-        tall = half * _lerp(f["eye_open"], 0.52, 0.8)
+        half = lerp(f["eye_size"], 0.165, 0.20)
+        tall = half * lerp(f["eye_open"], 0.52, 0.8)
         y = y + x * 0.06
         crease = lens(x, y + tall + 0.02, half, -0.06, -0.02, self.pixel)
         w.fill(crease, self.skin * 0.6, 0.6)
@@ -436,7 +416,7 @@ class _Faces:
         )
         white = cover(lens(x, y, half, -tall, tall * 0.75, self.pixel), self.pixel)
         w.paint(white, self.rgb(246, 244, 242))
-        gaze = _lerp(f["gaze"], -0.04, 0.04) + self.yaw * 0.08
+        gaze = lerp(f["gaze"], -0.04, 0.04) + self.yaw * 0.08
         x_iris, size = x - side * gaze, half * 0.58
         ring = ellipse(x_iris, y + 0.015, size, size)
         iris = self.pick(IRIS, f["eye_colour"] * len(IRIS))
@@ -448,7 +428,7 @@ class _Faces:
         """Crescents, over the bangs so that they always show, darker than any skin."""
         f, w = self.f, self.window(self.eye_mid, self.eye_v, 0.65, 0.5, 0.0)
         x, y, _ = self.eye_frame(w)
-        y = y + _lerp(f["brow_height"], 0.24, 0.28) + x * _lerp(f["brow_slope"], -0.15, 0.2)
+        y = y + lerp(f["brow_height"], 0.24, 0.28) + x * lerp(f["brow_slope"], -0.15, 0.2)
         thick = 0.03 + 0.11 * f["Bushy_Eyebrows"]
         top, bottom = -0.05 - thick * 0.6, thick * 0.4 - 0.04
         w.fill(lens(x, y, thick * 0.3 + 0.2, top, bottom, self.pixel), self.hair * 0.38)
@@ -464,10 +444,10 @@ class _Faces:
         cap = ellipse(u, v + 0.22, half, self.volume + 0.78)
         fall = box(u, v - low * 0.5 + 0.1, half, low * 0.5 + 0.1, 0.15)
         cap = torch.maximum(union(cap, fall, 0.1), v - low).sub_(self.curls(u, v))
-        part = _lerp(f["hair_part"], -0.38, 0.38) * (1 - style["curly"])
+        part = lerp(f["hair_part"], -0.38, 0.38) * (1 - style["curly"])
         above = (v - 0.1).clamp_(max=0)
         x = w.u - self.yaw * 0.3 + above * part
-        arch = ellipse(x, above, self.width * (0.95 - 0.1 * long), _lerp(f["hairline"], 0.74, 0.84))
+        arch = ellipse(x, above, self.width * (0.95 - 0.1 * long), lerp(f["hairline"], 0.74, 0.84))
         fringe = wave(w.u * 3.5 + part).mul_(0.05).sub_(v + 0.47 - self.pitch)
         arch = torch.maximum(arch, fringe.sub_((1 - f["Bangs"]) * 5))
         strands = wave((u - part) / (v + 1.7) * 4.5).mul_(0.22).mul_(w.lit).add_(0.88)
@@ -478,8 +458,8 @@ class _Faces:
         """Rims from square to round around a veil of glass, bridge and temples."""
         f, w = self.f, self.window(self.eye_mid, self.eye_v, 0.95, 0.35, 0.35)
         x, y, _ = self.eye_frame(w)
-        tall = _lerp(f["frame_shape"], 0.16, 0.21)
-        lens_d = box(x, y - 0.03, 0.26, tall, tall * _lerp(f["frame_shape"], 0.4, 0.98))
+        tall = lerp(f["frame_shape"], 0.16, 0.21)
+        lens_d = box(x, y - 0.03, 0.26, tall, tall * lerp(f["frame_shape"], 0.4, 0.98))
         w.fill(lens_d, self.white, f["Eyeglasses"] * 0.22)
         bar = torch.maximum((y + 0.03).abs_().sub_(0.03), w.u.abs() - self.width)
         frame = torch.minimum(lens_d.abs().sub_(0.032), torch.maximum(bar, -lens_d))
@@ -490,7 +470,7 @@ class _Faces:
         f, w = self.f, self.window(0.0, 0.0, 1.45, 1.5, -0.3)
         u, v, brim = w.u + self.yaw * 0.04, w.v, (f["hat_brim"] > 0.5).float()
         colour, half = self.hsv(f["hat_hue"], 0.6, 0.75), self.width + 0.12
-        crown = ellipse(u, v + 0.5, half, _lerp(f["hat_brim"], 0.78, 0.70))
+        crown = ellipse(u, v + 0.5, half, lerp(f["hat_brim"], 0.78, 0.70))
         crown = torch.maximum(crown, v + 0.5)
         w.fill(crown, w.shade(colour, self.cloth_dark), f["Wearing_Hat"])
         bent = v + (u * u).mul_(0.08).add_(0.54)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from src.data.procedural.canvas import hsv, lerp
 from src.data.procedural.dice import choose, uniform
 from src.data.procedural.sdf import Number, Window, cover, ellipse, union, wave
 
@@ -66,18 +67,6 @@ def render(
     return images
 
 
-def _lerp(t: Tensor, low: Number, high: Number) -> Tensor:
-    return t * (high - low) + low
-
-
-def _colour(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """HSV, each (n,) in [0, 1], to RGB (3, 1, 1, n)."""
-    shift = torch.tensor([0.0, 2 / 3, 1 / 3])[:, None]
-    turn = hue + shift
-    ramp = ((turn - turn.floor()) * 6 - 3).abs().sub_(1).clamp_(0, 1)
-    return (((ramp - 1) * saturation + 1) * value)[:, None, None]
-
-
 def _panel(u: Tensor, v: Tensor, top: Number, bottom: Number, a: Number, b: Number) -> Tensor:
     """Distance to the cloth between the heights top and bottom, of half widths a and b there."""
     slope = (b - a) / (bottom - top)
@@ -91,27 +80,27 @@ class _Garment:
 
     def __init__(self, f: dict[str, Tensor], resolution: int) -> None:
         self.f = f
-        scale = _lerp(f["scale"], 0.88, 1.02)
+        scale = lerp(f["scale"], 0.88, 1.02)
         axis = (torch.arange(resolution) * 2 + 1) * (1 / resolution) - 1
-        self.u = (axis[None, :, None] - _lerp(f["x"], -0.05, 0.05)) / scale
-        self.v = (axis[:, None, None] - _lerp(f["y"], -0.05, 0.05)) / scale
+        self.u = (axis[None, :, None] - lerp(f["x"], -0.05, 0.05)) / scale
+        self.v = (axis[:, None, None] - lerp(f["y"], -0.05, 0.05)) / scale
         self.u, self.v = torch.broadcast_tensors(self.u, self.v)
         self.pixel = 2 / (scale * resolution)
         self.image = torch.empty((3, resolution, resolution, len(f["x"])))
-        self.image[:] = _lerp(f["backdrop"], 0.9, 1.0)
+        self.image[:] = lerp(f["backdrop"], 0.9, 1.0)
         lit = (self.u * (f["light"] * 2 - 1) - self.v * 0.3) * 0.5 + 0.5
         self.window = Window(self.image, self.u, self.v, lit.clamp(0, 1), self.pixel)
-        value = _lerp(f["value"], 0.25, 0.95)
-        self.first = _colour(f["hue"], _lerp(f["saturation"], 0.1, 0.85), value)
+        value = lerp(f["value"], 0.25, 0.95)
+        self.first = hsv(f["hue"], lerp(f["saturation"], 0.1, 0.85), value)
         # A pattern must be seen: its second colour is light on dark cloth and dark on light.
         other = torch.where(value > 0.6, value - 0.4, value + 0.35)
-        self.second = _colour(f["second_hue"], _lerp(f["second_saturation"], 0.0, 0.7), other)
+        self.second = hsv(f["second_hue"], lerp(f["second_saturation"], 0.0, 0.7), other)
 
     # Kinds
 
     def shirt(self) -> None:
-        width, bottom = self._width(), _lerp(self.f["length"], 0.5, 0.75)
-        self._top(width, bottom, _lerp(self.f["sleeve"], 0.26, 0.42), 0.33)
+        width, bottom = self._width(), lerp(self.f["length"], 0.5, 0.75)
+        self._top(width, bottom, lerp(self.f["sleeve"], 0.26, 0.42), 0.33)
         buttoned = (self.f["opening"] < 0.4).float()
         self._seam(self.u, _between(self.v, -0.5, bottom), buttoned)
         for k in range(5):
@@ -119,8 +108,8 @@ class _Garment:
             self.window.fill(d, self._dark(), buttoned)
 
     def sweater(self) -> None:
-        bottom = _lerp(self.f["length"], 0.5, 0.7)
-        d = self._top(self._width() + 0.03, bottom, _lerp(self.f["sleeve"], 0.85, 1.05), 0.13)
+        bottom = lerp(self.f["length"], 0.5, 0.7)
+        d = self._top(self._width() + 0.03, bottom, lerp(self.f["sleeve"], 0.85, 1.05), 0.13)
         band = _between(self.v, bottom - 0.1, bottom)
         ribs = wave(self.u * 9).mul_(0.6)
         inside = cover(torch.maximum(d, band), self.pixel)
@@ -129,11 +118,11 @@ class _Garment:
 
     def trousers(self) -> None:
         denim = (self.f["denim"] < 0.6)[None, None, None]
-        blue = _colour(_lerp(self.f["hue"], 0.57, 0.65), _lerp(self.f["saturation"], 0.35, 0.75),
-                       _lerp(self.f["value"], 0.3, 0.75))  # fmt: skip
+        blue = hsv(lerp(self.f["hue"], 0.57, 0.65), lerp(self.f["saturation"], 0.35, 0.75),
+                       lerp(self.f["value"], 0.3, 0.75))  # fmt: skip
         self.first = torch.where(denim, blue, self.first)
-        bottom, hem = _lerp(self.f["length"], 0.45, 0.9), _lerp(self.f["flare"], 0.1, 0.2)
-        hips = _lerp(self.f["width"], 0.28, 0.38)
+        bottom, hem = lerp(self.f["length"], 0.45, 0.9), lerp(self.f["flare"], 0.1, 0.2)
+        hips = lerp(self.f["width"], 0.28, 0.38)
         # The outer seam falls straight from the hips; the inner one opens below the crotch.
         shift = (self.v + 0.8) * 0.05
         leg = _panel(self.u.abs() - hips * 0.5 - shift, self.v, -0.8, bottom, hips * 0.5, hem)
@@ -146,8 +135,8 @@ class _Garment:
         self._seam(self.v - (bottom - 0.06), d, (self.f["opening"] < 0.5).float())
 
     def skirt(self) -> None:
-        waist, bottom = _lerp(self.f["width"], 0.22, 0.32), _lerp(self.f["length"], 0.1, 0.75)
-        hem = waist + _lerp(self.f["flare"], 0.05, 0.42)
+        waist, bottom = lerp(self.f["width"], 0.22, 0.32), lerp(self.f["length"], 0.1, 0.75)
+        hem = waist + lerp(self.f["flare"], 0.05, 0.42)
         d = _panel(self.u, self.v, -0.6, bottom, waist, hem)
         self._cloth(d)
         below = torch.maximum(d, -0.48 - self.v)
@@ -155,12 +144,12 @@ class _Garment:
         self._seam(self.v + 0.48, d, 1.0)
 
     def dress(self) -> None:
-        waist, bottom = _lerp(self.f["width"], 0.2, 0.27), _lerp(self.f["length"], 0.4, 0.9)
-        hem = waist + _lerp(self.f["flare"], 0.08, 0.42)
+        waist, bottom = lerp(self.f["width"], 0.2, 0.27), lerp(self.f["length"], 0.4, 0.9)
+        hem = waist + lerp(self.f["flare"], 0.08, 0.42)
         bodice = _panel(self.u, self.v, -0.8, -0.15, waist + 0.1, waist)
         skirt = _panel(self.u, self.v, -0.16, bottom, waist, hem)
         d = union(torch.maximum(bodice, -self._neck(-0.8)), skirt, 0.04)
-        sleeve = self._sleeve(waist + 0.1, -0.8, _lerp(self.f["sleeve"], 0.15, 0.45), 0.28)
+        sleeve = self._sleeve(waist + 0.1, -0.8, lerp(self.f["sleeve"], 0.15, 0.45), 0.28)
         d = torch.where(self.f["opening"] < 0.5, torch.minimum(d, sleeve), d)
         self._cloth(d)
         self._pleats(torch.maximum(d, -0.1 - self.v), -0.16, bottom, waist, hem)
@@ -169,7 +158,7 @@ class _Garment:
     # Parts
 
     def _width(self) -> Tensor:
-        return _lerp(self.f["width"], 0.34, 0.45)
+        return lerp(self.f["width"], 0.34, 0.45)
 
     def _top(self, width: Tensor, bottom: Tensor, sleeve: Tensor, turn: float) -> Tensor:
         """Body with neck and sleeves: their distance."""
@@ -182,8 +171,8 @@ class _Garment:
         return d
 
     def _neck(self, top: float) -> Tensor:
-        depth = _lerp(self.f["neck_depth"], 0.06, 0.26)
-        return ellipse(self.u, self.v - top, _lerp(self.f["neck_width"], 0.12, 0.2), depth)
+        depth = lerp(self.f["neck_depth"], 0.06, 0.26)
+        return ellipse(self.u, self.v - top, lerp(self.f["neck_width"], 0.12, 0.2), depth)
 
     def _sleeve(self, shoulder: Tensor, top: float, length: Tensor, turn: float) -> Tensor:
         """Both sleeves, by symmetry: turned outwards by the angle 2 atan(turn)."""
@@ -202,7 +191,7 @@ class _Garment:
     def _cloth(self, d: Tensor, patterned: Tensor | bool = True) -> None:
         """Fill a shape with cloth: its colours, pattern, folds and edge."""
         f, colour = self.f, self.first
-        period = _lerp(f["frequency"], 2.5, 5.0)
+        period = lerp(f["frequency"], 2.5, 5.0)
         # At least two pixels to a stripe.
         period = torch.minimum(period, 0.25 / self.pixel)
         rows, columns = wave(self.v * period), wave(self.u * period)
@@ -217,7 +206,7 @@ class _Garment:
         )[0]
         share = share * patterned
         colour = colour + (self.second - colour) * share
-        fold = wave(self.u * 1.7 + self.v * _lerp(f["fold"], -0.5, 0.5) + f["fold_phase"])
+        fold = wave(self.u * 1.7 + self.v * lerp(f["fold"], -0.5, 0.5) + f["fold_phase"])
         shade = self.window.lit * 0.25 + 0.8 - fold * 0.16
         self.window.fill(d, (colour * shade).clamp(0, 1))
         self.window.fill(d.abs() - self.pixel * 0.3, self._dark(), 0.7)

@@ -54,6 +54,35 @@ def box(x: Tensor, y: Tensor, w: Number, h: Number, r: Number) -> Tensor:
     return (x.clamp_(min=0).square_() + y.clamp_(min=0).square_()).sqrt_().add_(inside).sub_(r)
 
 
+def segment(
+    x: Tensor,
+    y: Tensor,
+    start: tuple[Number, Number],
+    end: tuple[Number, Number],
+    radii: tuple[Number, Number],
+    pixel: Tensor,
+) -> Tensor:
+    """Distance to a stroke with round ends, which may taper: limbs, branches, wrinkles.
+
+    Args:
+        x: horizontal coordinates.
+        y: vertical coordinates, downwards.
+        start: one end.
+        end: the other end.
+        radii: half widths at both ends.
+        pixel: (n,), width of a pixel: where the stroke is thinner, it covers its width at most.
+    """
+    (ax, ay), (bx, by) = start, end
+    dx, dy = bx - ax, by - ay
+    scale = 1 / (dx * dx + dy * dy)
+    x, y = x - ax, y - ay
+    t = (x * (dx * scale) + y * (dy * scale)).clamp_(0, 1)
+    radius = (t * (radii[1] - radii[0])).add_(radii[0])
+    x, y = x - t * dx, y - t * dy
+    d = x.square_().add_(y.square_()).sqrt_()
+    return torch.maximum(d - radius, pixel * 0.5 - radius * 2)
+
+
 def union(a: Tensor, b: Tensor, k: float) -> Tensor:
     """The smooth minimum of two distances: shapes melted together over a length k."""
     h = (b - a).mul_(0.5 / k).add_(0.5).clamp_(0, 1)
