@@ -93,7 +93,11 @@ class Canvas:
         self.image = torch.zeros((3, resolution, resolution, n))
 
     def window(self, left: Number, right: Number, top: Number, bottom: Number) -> Window:
-        """The smallest rectangle that holds the box of every image, given by numbers or (n,)."""
+        """The smallest rectangle that holds the box of every image, given by numbers or (n,).
+
+        The box must hold all of a shape, also what is covered later: what lies beneath a colour
+        can change its last bit, and the rectangle depends on the other images of the batch.
+        """
         size = len(self.y)
 
         def place(edge: Number, upper: bool) -> int:

@@ -160,7 +160,7 @@ class _Landscapes(Canvas):
         height = 1 - (turn * 2 - 1).abs()
         other = (1 - (small * 2 - 1).abs()) * 0.75
         peak = torch.maximum(height, other) * lerp(f["mountain_height"], 0.34, 0.5)
-        w = self.window(-1, 1, self.horizon - 0.62, self.horizon)
+        w = self.window(-1, 1, self.horizon - 0.62, 1.0)
         share = cover((self.horizon - 0.1 - peak - w.v).mul_(0.75), self.pixel)
         w.paint(share, c["mountain"])
         # The dark face is on the right of a jagged ridge.
@@ -173,7 +173,7 @@ class _Landscapes(Canvas):
         f, c = self.f, self.colour
         x = self.x * lerp(f["hill_width"], 0.5, 0.75) + f["hill_phase"]
         top = self.horizon - 0.06 - wave(x) * lerp(f["hill_height"], 0.12, 0.22)
-        w = self.window(-1, 1, self.horizon - 0.3, self.horizon)
+        w = self.window(-1, 1, self.horizon - 0.3, 1.0)
         w.fill((top - w.v) * 0.85, c["hill"] + self.tone)
         x = self.x * 0.55 + f["wood_phase"]
         top = self.horizon - 0.02 - wave(x) * lerp(f["wood_height"], 0.02, 0.14)
