@@ -35,7 +35,10 @@ def report(run: Run, repeated: bool) -> None:
     if shown:
         print(f"\nPictures: {place}/samples ({', '.join(shown)})")
     print("\nNext:")
-    print(f"  python -m src.sample run={place} n=64 out=grid.png")
+    if "translator" in run.settings["model"]:
+        print(f"  python -m src.translate run={place} in=photo.jpg out=translated.png")
+    else:
+        print(f"  python -m src.sample run={place} n=64 out=grid.png")
     print(f"  python -m src.evaluate run={place}")
     if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
         print(f"  python -m src.compare runs={line(str(run.folder.parents[2]), 400)}")

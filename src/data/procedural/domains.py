@@ -14,23 +14,23 @@ Scene i of a domain depends on (seed, i) only, and is the same in both.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from src.data.loader import degrade
-from src.data.procedural import dice, faces, garments, sdf
+from src.data.procedural import animals, canvas, dice, faces, garments, landscapes, sdf
 from src.data.spec import to_model, to_uint8
 from src.distributed.noise import SampleDraws
 from src.transforms import degradations
 from src.transforms.degradations import Degradation, LineDrawing, Palette
 
-CODE = (dice, faces, garments, sdf, degradations)
+CODE = (animals, canvas, degradations, dice, faces, garments, landscapes, sdf)
 AT_ONCE = 500
 
 Progress = Callable[[int], object]
-# n scenes by a seed, with a side of r pixels: uint8 (k, 3, r, r) at a time, k told when it is done.
+# n scenes by a seed, with a side of r pixels: uint8 (k, 3, r, r) at a time. The last argument is
+# told how many more are done.
 Draw = Callable[[int, int, int, Progress], Iterator[Tensor]]
 
 
@@ -48,25 +48,46 @@ class Change(NamedTuple):
     b: Draw
 
 
-def _faces(
-    n: int,
-    seed: int,
-    resolution: int,
-    progress: Progress,
-    degradation: Degradation | None = None,
-) -> Iterator[Tensor]:
-    for rows in faces.sample_factors(n, seed).split(AT_ONCE):
-        x = faces.render(rows, resolution)
-        if degradation:
-            draws = SampleDraws(range(len(x)))  # not random, and asked for by none
-            # In float64, so that rounding hides what differs between machines.
-            x = degrade(degradation, to_model(x).double(), draws)
-            x = to_uint8(x).expand(-1, 3, -1, -1)
-        yield x
-        progress(len(x))
+def _scenes(module: Any, **look: Any) -> Draw:
+    """Scenes as a module draws them."""
+
+    def draw(n: int, seed: int, resolution: int, progress: Progress) -> Iterator[Tensor]:
+        factors = module.sample_factors(n, seed)
+        yield module.render(factors, resolution, progress=progress, **look)
+
+    return draw
+
+
+def _faces(degradation: Degradation | None = None, **look: Any) -> Draw:
+    """Faces, degraded if it is asked for."""
+
+    def draw(n: int, seed: int, resolution: int, progress: Progress) -> Iterator[Tensor]:
+        for rows in faces.sample_factors(n, seed).split(AT_ONCE):
+            x = faces.render(rows, resolution, **look)
+            if degradation:
+                draws = SampleDraws(range(len(x)))  # not random, and asked for by none
+                # In float64, so that rounding hides what differs between machines.
+                x = to_uint8(degrade(degradation, to_model(x).double(), draws))
+                x = x.expand(-1, 3, -1, -1)
+            yield x
+            progress(len(x))
+
+    return draw
 
 
 CHANGES = {
-    "drawing": Change("faces", partial(_faces, degradation=LineDrawing(0.8)), _faces),
-    "palette": Change("faces", _faces, partial(_faces, degradation=Palette(1.0))),
+    "drawing": Change("faces", _faces(LineDrawing(0.8)), _faces()),
+    "palette": Change("faces", _faces(), _faces(Palette(1.0))),
+    "season": Change(
+        "landscapes", _scenes(landscapes, look="summer"), _scenes(landscapes, look="winter")
+    ),
+    "dusk": Change(
+        "landscapes", _scenes(landscapes, look="summer"), _scenes(landscapes, look="dusk")
+    ),
+    "stripes": Change("animals", _scenes(animals, striped=False), _scenes(animals, striped=True)),
+    "focus": Change(
+        "animals",
+        _scenes(animals, striped=False),
+        _scenes(animals, striped=False, shallow=True),
+    ),
 }

@@ -1,8 +1,8 @@
 """Strengths that change while training, on the clock of samples seen.
 
 Each is its configured value times a factor that runs from the first to the second number given,
-along a line or half a cosine, within the first `until` of the budget; where a training has stages,
-of each stage. One schedule serves learning rates, Adam's second moment, the penalty, the average
+along a line or half a cosine, between two shares of the budget; where a training has stages, of
+each stage. One schedule serves learning rates, Adam's second moment, the penalty, the average
 and the augmentation (R3GAN, Huang et al. 2024, anneals all five together).
 """
 
@@ -19,7 +19,8 @@ class Schedule:
 
     Args:
         shape: shape of the way from the first factor to the second.
-        until: share of the budget, or of a stage, at which the second is reached.
+        since: share of the budget, or of a stage, up to which the first factor holds.
+        until: share at which the second is reached.
         lr: factors on the learning rates of all players.
         beta2: factors on 1 - beta2 of Adam: (10, 1) begins with a tenth of the memory.
         penalty: on the penalty's strength.
@@ -30,6 +31,7 @@ class Schedule:
     def __init__(
         self,
         shape: Literal["linear", "cosine"] = "linear",
+        since: Share = 0.0,
         until: Share = 1.0,
         lr: Sequence[float] = (1.0, 1.0),
         beta2: Sequence[float] = (1.0, 1.0),
@@ -37,9 +39,12 @@ class Schedule:
         half_life: Sequence[float] = (1.0, 1.0),
         augment: Sequence[float] = (1.0, 1.0),
     ) -> None:
-        if not 0 < until <= 1:
-            raise SettingError(f"model.schedule.until={until} must be in (0, 1]: share of budget.")
-        self.shape, self.until = shape, until
+        if not 0 <= since < until <= 1:
+            raise SettingError(
+                f"model.schedule.since={since} and until={until} must be shares of the budget.\n"
+                "They are from 0 to 1, one after the other."
+            )
+        self.shape, self.since, self.until = shape, since, until
         factors = {
             "lr": lr,
             "beta2": beta2,
@@ -56,7 +61,8 @@ class Schedule:
 
     def factors(self, progress: float) -> dict[str, float]:
         """The factor of each strength that changes, at a share of the budget in [0, 1]."""
-        share = min(progress / self.until, 1.0)
+        share = (progress - self.since) / (self.until - self.since)
+        share = min(max(share, 0.0), 1.0)
         if self.shape == "cosine":
             share = (1 - math.cos(math.pi * share)) / 2
         return {name: start + (end - start) * share for name, (start, end) in self._ends.items()}

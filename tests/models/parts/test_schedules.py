@@ -8,13 +8,15 @@ from tests.models.conftest import TINY, built, steps
 
 
 def test_line_and_cosine() -> None:
-    line = Schedule("linear", 0.5, lr=(1, 0.2))
+    line = Schedule("linear", until=0.5, lr=(1, 0.2))
     shares = (0, 0.25, 0.5, 0.75, 1)
     assert [line.factors(share)["lr"] for share in shares] == pytest.approx([1, 0.6, 0.2, 0.2, 0.2])
     cosine = Schedule("cosine", lr=(1, 0))
     assert [cosine.factors(share)["lr"] for share in shares] == pytest.approx(
         [1, 0.853553, 0.5, 0.146447, 0], abs=1e-6
     )
+    late = Schedule("linear", 0.5, lr=(1, 0))
+    assert [late.factors(share)["lr"] for share in shares] == pytest.approx([1, 1, 1, 0.5, 0])
 
 
 def test_all_strengths_follow_the_clock() -> None:
