@@ -13,8 +13,9 @@ from src.data.procedural.faces import (
     FACTORS,
     INDEX,
     STYLES,
-    _Faces,
+    Faces,
     attributes,
+    glasses_factors,
     render,
     render_faces,
     sample_factors,
@@ -144,10 +145,10 @@ def test_resolutions_agree_since_edges_are_antialiased(resolution, bound):
 def test_windows_hold_their_shapes():
     factors = sample_factors(96, 11)
 
-    def everything(faces: _Faces, *_: object) -> Window:
+    def everything(faces: Faces, *_: object) -> Window:
         return Window(faces.image, faces.u, faces.v, faces.lit, faces.pixel)
 
-    with patch.object(_Faces, "window", everything):
+    with patch.object(Faces, "window", everything):
         unbounded = render(factors, 32)
     assert torch.equal(render(factors, 32), unbounded)
 
@@ -178,6 +179,22 @@ def test_an_attribute_changes_its_region_visibly_and_nothing_else(name, half, to
     )[:, None]
     assert change[:, ~inside].max() == 0
     assert (change[:, inside] > 16).sum(1).min() >= pixels  # in the face where it shows least
+
+
+def test_glasses_are_put_on_the_same_people_and_all_alike():
+    without, worn = glasses_factors(200, seed=3)
+    assert torch.equal(without, glasses_factors(300, seed=3)[0][:200])
+    drawn = sample_factors(200, seed=3)
+    glasses = [INDEX[name] for name in ("Eyeglasses", "frame_shape", "frame_hue")]
+    others = [i for i in range(len(FACTORS)) if i not in glasses]
+    assert torch.equal(without[:, others], drawn[:, others])
+    assert torch.equal(worn[:, others], drawn[:, others])
+    assert (without[:, glasses[0]] == 0).all()
+    assert (worn[:, glasses[0]] == 1).all()
+    assert (worn[:, glasses[1:]] == without[0, glasses[1:]]).all()
+    change = (render(worn[:40], 64).int() - render(without[:40], 64)).abs().amax(1) > 16
+    assert change.sum((1, 2)).min() >= 60
+    assert change[:, :12].sum() == change[:, 46:].sum() == 0  # around the eyes
 
 
 def test_background_and_light_do_what_they_say():

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from src.data.procedural.canvas import Canvas, check_resolution, draw_batches, hsv, lerp, rgb
-from src.data.procedural.dice import uniform
-from src.data.procedural.sdf import Window, box, cover, ellipse, segment, union, wave
+from src.data.procedural.canvas import Canvas, check_resolution, draw_batches
+from src.data.procedural.dice import lerp, uniform
+from src.data.procedural.sdf import Window, box, cover, ellipse, hsv, rgb, segment, union, wave
 
 TREES = 3
 FACTORS = (

@@ -1,4 +1,4 @@
-"""What drawn scenes share: a batch of images with the border at -1 and 1, and colours."""
+"""What drawn scenes share: a batch of images with the border at -1 and 1, drawn in batches."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,24 +56,6 @@ def draw_batches(
                     progress(part.stop - part.start)
     finally:
         torch.set_num_threads(threads)
-
-
-def lerp(t: Tensor, low: Number, high: Number) -> Tensor:
-    """From low at t = 0 to high at t = 1."""
-    return t * (high - low) + low
-
-
-def rgb(*levels: int) -> Tensor:
-    """One colour for all images, (3, 1, 1, 1), from levels in 0 to 255."""
-    return torch.tensor(levels)[:, None, None, None] * (1 / 255)
-
-
-def hsv(hue: Tensor, saturation: Number, value: Number) -> Tensor:
-    """HSV, each (n,) or one for all, in [0, 1], to RGB (3, 1, 1, n)."""
-    shift = torch.tensor([0.0, 2 / 3, 1 / 3])[:, None]
-    turn = hue + shift
-    ramp = ((turn - turn.floor()) * 6 - 3).abs().sub_(1).clamp_(0, 1)
-    return (((ramp - 1) * saturation + 1) * value)[:, None, None]
 
 
 class Canvas:

@@ -23,3 +23,8 @@ def choose(x: Tensor, odds: tuple[float, ...]) -> Tensor:
     """Uniform numbers to the values 0, 1, 2 ... with these probabilities."""
     edges = torch.tensor(odds).double().cumsum(0)[:-1].float()
     return torch.bucketize(x, edges, right=True)
+
+
+def lerp(t: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    """float | Tensors in [0, 1] to the range from low to high."""
+    return t * (high - low) + low

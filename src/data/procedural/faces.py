@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from src.data.procedural.canvas import check_resolution, draw_batches, lerp
-from src.data.procedural.dice import choose, uniform
+from src.data.procedural.canvas import check_resolution, draw_batches
+from src.data.procedural.dice import choose, lerp, uniform
 from src.data.procedural.sdf import Number, Window, box, cover, ellipse, lens, union, wave
 
 
@@ -97,6 +97,20 @@ def sample_factors(n: int, seed: int) -> Tensor:
     return columns.T.contiguous()
 
 
+def glasses_factors(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Factors of the same n faces without and with glasses, as `sample_factors` draws them.
+
+    All glasses have one shape and one hue, so that a face tells what it looks like with them.
+    """
+    without = sample_factors(n, seed)
+    without[:, INDEX["Eyeglasses"]] = 0
+    without[:, INDEX["frame_shape"]] = 0.5
+    without[:, INDEX["frame_hue"]] = 0.65
+    worn = without.clone()
+    worn[:, INDEX["Eyeglasses"]] = 1
+    return without, worn
+
+
 def attributes(factors: Tensor) -> Tensor:
     """The labels of faces: int64 (n, len(ATTRIBUTES)) of 0 and 1, columns as in `ATTRIBUTES`.
 
@@ -133,8 +147,16 @@ def render_faces(
     return render(factors, resolution, batch_size), attributes(factors)
 
 
-def render(factors: Tensor, resolution: int, batch_size: int = 32) -> Tensor:
+def render(
+    factors: Tensor, resolution: int, batch_size: int = 32, painter: type["Faces"] | None = None
+) -> Tensor:
     """Draw the faces that the factors (n, len(FACTORS)) describe, on the factors' device.
+
+    Args:
+        factors: see `sample_factors`.
+        resolution: side in pixels, 32 to 128.
+        batch_size: faces drawn at a time; no influence on the images.
+        painter: draws a batch; the default is `Faces`, see also `ageing.py`.
 
     Returns:
         Uint8 (n, 3, resolution, resolution).
@@ -146,7 +168,7 @@ def render(factors: Tensor, resolution: int, batch_size: int = 32) -> Tensor:
     images = factors.new_empty((len(factors), 3, resolution, resolution), dtype=torch.uint8)
 
     def draw(part: slice) -> None:
-        images[part] = _Faces(factors[part], resolution).draw()
+        images[part] = (painter or Faces)(factors[part], resolution).draw()
 
     draw_batches(draw, len(factors), batch_size, on_cpu=factors.device.type == "cpu")
     return images
@@ -158,7 +180,7 @@ def _rational(t: Tensor) -> tuple[Tensor, Tensor]:
     return (1 - t * t) * norm, t * 2 * norm
 
 
-class _Faces:
+class Faces:
     """A batch of faces in the making: what layers share, and one method per layer."""
 
     def __init__(self, factors: Tensor, resolution: int) -> None:

@@ -7,6 +7,8 @@ One garment lies flat on a light ground: a cut with seams and details, a cloth w
 pattern, and folds. Shapes are signed distances (`sdf.py`): the origin is the middle of the image,
 v points downwards, and the border is at -1 and 1. What the outline tells (the kind, the cut) and
 what it does not (the colour) are independent, but that more than half of the trousers are blue.
+The cloth is smooth or woven: threads with a fixed width in the image, counted from the garment's
+middle and top, so that a smooth garment tells where they are.
 """
 
 from collections.abc import Callable
@@ -14,12 +16,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from src.data.procedural.canvas import hsv, lerp
-from src.data.procedural.dice import choose, uniform
-from src.data.procedural.sdf import Number, Window, cover, ellipse, union, wave
+from src.data.procedural.dice import choose, lerp, uniform
+from src.data.procedural.sdf import Number, Window, cover, ellipse, hsv, union, wave
 
 KINDS = ("shirt", "sweater", "trousers", "skirt", "dress")
 PATTERNS = (0.4, 0.2, 0.12, 0.12, 0.16)  # plain, horizontal and vertical stripes, checks, dots
+THREAD = 0.1  # width of a woven thread in the image, whose border is at -1 and 1
 FACTORS = (
     "kind", "x", "y", "scale", "width", "length", "flare", "sleeve", "neck_width", "neck_depth",
     "opening", "pattern", "frequency", "hue", "saturation", "value", "denim", "second_hue",
@@ -43,6 +45,7 @@ def render(
     resolution: int,
     batch_size: int = 64,
     progress: Callable[[int], object] | None = None,
+    woven: bool = False,
 ) -> Tensor:
     """Draw the garments that the factors describe.
 
@@ -52,6 +55,7 @@ def render(
         resolution: side in pixels.
         batch_size: garments drawn at a time; no influence on the images.
         progress: is told how many more are done.
+        woven: whether the cloth's threads are seen.
 
     Returns:
         Uint8 (n, 3, resolution, resolution).
@@ -59,7 +63,7 @@ def render(
     images = torch.empty((len(kinds), 3, resolution, resolution), dtype=torch.uint8)
     for kind, name in enumerate(KINDS):
         for index in (kinds == kind).nonzero()[:, 0].split(batch_size):
-            garment = _Garment({key: x[index] for key, x in factors.items()}, resolution)
+            garment = _Garment({key: x[index] for key, x in factors.items()}, resolution, woven)
             getattr(garment, name)()
             images[index] = garment.image.mul(255).round_().byte().permute(3, 0, 1, 2)
             if progress:
@@ -78,9 +82,9 @@ def _panel(u: Tensor, v: Tensor, top: Number, bottom: Number, a: Number, b: Numb
 class _Garment:
     """A batch of garments of one kind in the making."""
 
-    def __init__(self, f: dict[str, Tensor], resolution: int) -> None:
-        self.f = f
-        scale = lerp(f["scale"], 0.88, 1.02)
+    def __init__(self, f: dict[str, Tensor], resolution: int, woven: bool) -> None:
+        self.f, self.woven = f, woven
+        self.scale = scale = lerp(f["scale"], 0.88, 1.02)
         axis = (torch.arange(resolution) * 2 + 1) * (1 / resolution) - 1
         self.u = (axis[None, :, None] - lerp(f["x"], -0.05, 0.05)) / scale
         self.v = (axis[:, None, None] - lerp(f["y"], -0.05, 0.05)) / scale
@@ -127,7 +131,7 @@ class _Garment:
         shift = (self.v + 0.8) * 0.05
         leg = _panel(self.u.abs() - hips * 0.5 - shift, self.v, -0.8, bottom, hips * 0.5, hem)
         d = torch.maximum(leg, -self.u.abs() + (self.v + 0.25).clamp(min=0) * 0.06)
-        self._cloth(d, self.f["pattern"] > 0.75)
+        self._cloth(d, -0.8, self.f["pattern"] > 0.75)
         self._seam(self.v + 0.68, d, 1.0)
         self._seam(self.u, _between(self.v, -0.68, -0.25), 1.0)
         pocket = ellipse(self.u.abs() - hips, self.v + 0.66, 0.14, 0.24)
@@ -138,7 +142,7 @@ class _Garment:
         waist, bottom = lerp(self.f["width"], 0.22, 0.32), lerp(self.f["length"], 0.1, 0.75)
         hem = waist + lerp(self.f["flare"], 0.05, 0.42)
         d = _panel(self.u, self.v, -0.6, bottom, waist, hem)
-        self._cloth(d)
+        self._cloth(d, -0.6)
         below = torch.maximum(d, -0.48 - self.v)
         self._pleats(below, -0.6, bottom, waist, hem)
         self._seam(self.v + 0.48, d, 1.0)
@@ -151,7 +155,7 @@ class _Garment:
         d = union(torch.maximum(bodice, -self._neck(-0.8)), skirt, 0.04)
         sleeve = self._sleeve(waist + 0.1, -0.8, lerp(self.f["sleeve"], 0.15, 0.45), 0.28)
         d = torch.where(self.f["opening"] < 0.5, torch.minimum(d, sleeve), d)
-        self._cloth(d)
+        self._cloth(d, -0.8)
         self._pleats(torch.maximum(d, -0.1 - self.v), -0.16, bottom, waist, hem)
         self._seam(self.v + 0.13, _between(self.u, -waist, waist), 1.0)
 
@@ -165,7 +169,7 @@ class _Garment:
         body = _panel(self.u, self.v, -0.68, bottom, width, width - 0.06 + self.f["flare"] * 0.1)
         sleeves = self._sleeve(width, -0.68, sleeve, turn)
         d = torch.maximum(torch.minimum(body, sleeves), -self._neck(-0.68))
-        self._cloth(d)
+        self._cloth(d, -0.68)
         self._seam(self._neck(-0.68) - 0.05, d, 1.0)
         self._seam(body, sleeves, 1.0)
         return d
@@ -188,8 +192,8 @@ class _Garment:
         pleated = (self.f["fold"] > 0.5).float()
         self.window.paint(cover(d, self.pixel) * (1 - folds).pow(3) * pleated, self._dark())
 
-    def _cloth(self, d: Tensor, patterned: Tensor | bool = True) -> None:
-        """Fill a shape with cloth: its colours, pattern, folds and edge."""
+    def _cloth(self, d: Tensor, top: float, patterned: Tensor | bool = True) -> None:
+        """Fill a shape with cloth: its colours, pattern, folds, threads below top, and edge."""
         f, colour = self.f, self.first
         period = lerp(f["frequency"], 2.5, 5.0)
         # At least two pixels to a stripe.
@@ -208,8 +212,18 @@ class _Garment:
         colour = colour + (self.second - colour) * share
         fold = wave(self.u * 1.7 + self.v * lerp(f["fold"], -0.5, 0.5) + f["fold_phase"])
         shade = self.window.lit * 0.25 + 0.8 - fold * 0.16
+        if self.woven:
+            shade = shade * self._weave(top)
         self.window.fill(d, (colour * shade).clamp(0, 1))
         self.window.fill(d.abs() - self.pixel * 0.3, self._dark(), 0.7)
+
+    def _weave(self, top: float) -> Tensor:
+        """Brightness of a basket weave: cells of two threads down and of two across, in turn."""
+        thread = max(THREAD, 4 / len(self.v))  # at least two pixels
+        u, v = self.u * (self.scale / thread), (self.v - top) * (self.scale / thread)
+        across = ((u * 0.5).floor() + (v * 0.5).floor()) * 0.5
+        across = (across - across.floor()) * 2  # 0 or 1
+        return (wave(u) * (1 - across) + wave(v) * across) * 0.55 + 0.55
 
     def _dark(self) -> Tensor:
         return self.first * 0.55

@@ -15,9 +15,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from src.data.procedural.canvas import Canvas, check_resolution, draw_batches, hsv, lerp, rgb
-from src.data.procedural.dice import uniform
-from src.data.procedural.sdf import Window, box, cover, ellipse, segment, union, wave
+from src.data.procedural.canvas import Canvas, check_resolution, draw_batches
+from src.data.procedural.dice import lerp, uniform
+from src.data.procedural.sdf import Window, box, cover, ellipse, hsv, rgb, segment, union, wave
 
 Look = Literal["summer", "winter", "dusk"]
 SLOTS = ("fir_0", "fir_1", "leafy_0", "fir_2", "leafy_1", "front")  # trees, from far to near

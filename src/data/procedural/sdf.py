@@ -95,6 +95,19 @@ def wave(t: Tensor) -> Tensor:
     return (t * 4).mul_(1 - t)
 
 
+def rgb(*levels: int) -> Tensor:
+    """One colour for all images, (3, 1, 1, 1), from levels in 0 to 255."""
+    return torch.tensor(levels)[:, None, None, None] * (1 / 255)
+
+
+def hsv(hue: Tensor, saturation: Number, value: Number) -> Tensor:
+    """HSV, each (n,) or one for all, in [0, 1], to RGB (3, 1, 1, n)."""
+    shift = torch.tensor([0.0, 2 / 3, 1 / 3])[:, None]
+    turn = hue + shift
+    ramp = ((turn - turn.floor()) * 6 - 3).abs().sub_(1).clamp_(0, 1)
+    return (((ramp - 1) * saturation + 1) * value)[:, None, None]
+
+
 def cover(distance: Tensor, pixel: Tensor) -> Tensor:
     """Share of each pixel that a shape covers, in [0, 1]; pixel is its width, (n,)."""
     return (distance * (-1 / pixel)).add_(0.5).clamp_(0, 1)
