@@ -56,10 +56,9 @@ def write_neighbours(config: DictConfig, run: Run, out: Path) -> None:
     """Samples above the training images nearest to them."""
     from src.callbacks import neighbours
     from src.pictures import grids
-    from src.training.trained import load_data, load_model
-    from src.training.trainer import choose_device
+    from src.training.trained import load_data
 
-    model = load_model(run).to(choose_device(config.device))
+    model = load_sampler(config, run)
     if model.spec.kind != "images" or out.suffix != ".png":
         raise SettingError(
             f"what=neighbours makes a .png of images; the model of {run.folder} makes "
@@ -74,10 +73,7 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
     """Samples, interpolations between pairs of codes, or numbers of a code through their range."""
     import torch
 
-    from src.training.trained import load_model
-    from src.training.trainer import choose_device
-
-    model = load_model(run).to(choose_device(config.device))
+    model = load_sampler(config, run)
     labels = choose_labels(config, run, model)
     if config.what == "samples":
         columns = math.ceil(config.n**0.5)
@@ -99,6 +95,25 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
         rows = zip(z, labels, strict=True)
         x = torch.cat([model.decode(row, y if y is None else y.repeat(STEPS)) for row, y in rows])
     write(x.cpu(), out, columns, model.spec.picture_shape)
+
+
+def load_sampler(config: DictConfig, run: Run) -> "LatentVariableModel":  # noqa: F821
+    """The trained model, on the device that is asked for.
+
+    Raises:
+        SettingError: if it draws nothing.
+    """
+    from src.models.capabilities import Translates
+    from src.training.trained import load_model
+    from src.training.trainer import choose_device
+
+    model = load_model(run).to(choose_device(config.device))
+    if isinstance(model, Translates):
+        raise SettingError(
+            f"run={run.folder} draws nothing: its model translates images.\n"
+            "Use python -m src.translate run=... in=photo.jpg out=new.png."
+        )
+    return model
 
 
 def traversal(

@@ -12,7 +12,9 @@ from PIL import Image
 from src.config import checks, composition
 from src.errors import SettingError
 from src.runs.run import Run
+from src.sample import sample
 from src.training.fit import train
+from src.training.summary import report
 from src.translate import translate
 from tests.conftest import composed
 from tests.data.conftest import picture
@@ -210,6 +212,22 @@ def test_folders_and_zips(run_of: Callable, tmp_path: Path, capsys: pytest.Captu
     call(run_of("restore"), folder, tmp_path / "both")
     assert {p.name for p in (tmp_path / "both").glob("*")} == {"a.png.png", "a.jpg.png", "deep"}
     assert "need a folder" in error_of(run_of("restore"), folder, tmp_path / "one.png")
+
+
+@pytest.mark.parametrize(("name", "command"), [("restore", "translate"), ("gan", "sample")])
+def test_a_finished_run_names_the_command_that_uses_it(
+    name: str, command: str, run_of: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    report(run_of(name), repeated=True)
+    said = capsys.readouterr().out
+    assert {word for word in ("translate", "sample") if f"src.{word} run=" in said} == {command}
+
+
+def test_a_translator_draws_nothing(run_of: Callable, tmp_path: Path) -> None:
+    for what in ("samples", "neighbours", "interpolation", "traversal"):
+        words = [f"run='{run_of('restore').folder}'", f"out='{tmp_path}/x.png'", f"what={what}"]
+        with pytest.raises(SettingError, match=r"draws nothing(?s:.*)src\.translate run="):
+            sample(composition.compose("sample", words), Path())
 
 
 def test_refused(run_of: Callable, photo: Path, tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
             f"{cure}{', or data.source=builtin to use the stand-in' if stand_in else ''}."
         )
     return "builtin", (
-        f"The real {name} is not under data.root={data['root']}: {reason}.\n"
+        f"{name}: the real data are not under data.root={data['root']}: {reason}.\n"
         f"This run uses the stand-in: {stand_in}. "
-        f"Its numbers are not comparable with those of the real {name}.\n"
+        "Its numbers are not comparable with those of the real data.\n"
         f"For the real data, set data.root to a folder with {NEEDED[reader]}."
     )
 

@@ -22,7 +22,7 @@ Sampler = Callable[[int, int], Tensor]
 
 # Sources and labels to targets, all on any device; None where that cannot be.
 Translate = Callable[[Tensor, Tensor | None], Tensor | None]
-MOST_PIXELS = 2**21  # of the targets that are translated at once
+MOST_PIXELS = 2**17  # of the targets that are translated at once: SSIM takes 1.3 kB for each
 
 # Fakes are drawn in portions of this size whatever a scorer's batch size is, so that it cannot
 # change which fakes are scored.

@@ -36,7 +36,7 @@ def report(run: Run, repeated: bool) -> None:
         print(f"\nPictures: {place}/samples ({', '.join(shown)})")
     print("\nNext:")
     if "translator" in run.settings["model"]:
-        print(f"  python -m src.translate run={place} in=photo.jpg out=translated.png")
+        print(f"  python -m src.translate run={place} in=photo.jpg out=new.png")
     else:
         print(f"  python -m src.sample run={place} n=64 out=grid.png")
     print(f"  python -m src.evaluate run={place}")
