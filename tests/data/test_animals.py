@@ -84,11 +84,10 @@ def test_shallow_focus_blurs_all_but_the_animal() -> None:
     assert 3 < (sharp.float() - shallow).abs().mean() < 20
     scene = torch.nn.functional.max_pool2d(animal(factors, 64).float(), 5, 1, 2)[:, None] == 0
     scene[:, :, 24:] = False  # far away
-    bends = []  # second differences
-    for x in (sharp.float(), shallow.float()):
-        bends.append(
-            ((x[..., 2:] + x[..., :-2] - x[..., 1:-1] * 2).abs() * scene[..., 1:-1]).mean()
-        )
+    bends = [  # second differences
+        ((x[..., 2:] + x[..., :-2] - x[..., 1:-1] * 2).abs() * scene[..., 1:-1]).mean()
+        for x in (sharp.float(), shallow.float())
+    ]
     assert bends[1] < bends[0] * 0.4
     assert (sharp.float().mean((2, 3)) - shallow.float().mean((2, 3))).abs().max() < 6
 

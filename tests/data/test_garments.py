@@ -1,6 +1,7 @@
 """Drawn garments: kinds that can be told apart, the same anywhere; and a user's own folder."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from src.training.instantiate import build_data
 from tests.conftest import composed
 
 
-def draw(n: int, resolution: int = 32, **options: int) -> tuple[torch.Tensor, torch.Tensor]:
+def draw(n: int, resolution: int = 32, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
     factors, kinds = sample_factors(n, seed=3)
     return render(factors, kinds, resolution, **options), kinds
 
@@ -33,6 +34,21 @@ def test_kinds_come_in_equal_shares_and_differ_by_their_outline() -> None:
     templates = torch.stack([covered[:200][kinds[:200] == k].mean(0) for k in range(len(KINDS))])
     distances = torch.cdist(covered[200:].flatten(1), templates.flatten(1))
     assert (distances.argmin(1) == kinds[200:]).double().mean() > 0.8
+
+
+def test_weaving_changes_the_cloth_alone_and_visibly() -> None:
+    smooth, _ = draw(100, 64)
+    woven, _ = draw(100, 64, woven=True)
+    assert torch.equal(woven[:10], draw(10, 64, woven=True, batch_size=3)[0])
+    change = (woven.int() - smooth).abs().amax(1)
+    ground = smooth.amin(1) >= smooth[:, :, 0, 0].amin(1)[:, None, None]
+    assert not (change[ground] > 0).any()
+    cloth = (change > 0).sum((1, 2)) / (~ground).sum((1, 2))
+    assert cloth.min() > 0.6
+    assert 3 < change.double().mean() < 20
+    # Threads a few pixels wide: blurred by 8 pixels, the two are alike.
+    wide = [torch.nn.functional.avg_pool2d(x.float(), 8) for x in (woven, smooth)]
+    assert (wide[0] - wide[1]).abs().mean() < 0.6 * (woven.float() - smooth).abs().mean()
 
 
 @pytest.mark.parametrize("factor", [f for f in FACTORS if f != "kind"])

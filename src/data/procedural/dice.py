@@ -26,5 +26,5 @@ def choose(x: Tensor, odds: tuple[float, ...]) -> Tensor:
 
 
 def lerp(t: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
-    """float | Tensors in [0, 1] to the range from low to high."""
+    """Numbers in [0, 1] to the range from low to high."""
     return t * (high - low) + low

@@ -123,7 +123,7 @@ class _Garment:
     def trousers(self) -> None:
         denim = (self.f["denim"] < 0.6)[None, None, None]
         blue = hsv(lerp(self.f["hue"], 0.57, 0.65), lerp(self.f["saturation"], 0.35, 0.75),
-                       lerp(self.f["value"], 0.3, 0.75))  # fmt: skip
+                   lerp(self.f["value"], 0.3, 0.75))  # fmt: skip
         self.first = torch.where(denim, blue, self.first)
         bottom, hem = lerp(self.f["length"], 0.45, 0.9), lerp(self.f["flare"], 0.1, 0.2)
         hips = lerp(self.f["width"], 0.28, 0.38)
