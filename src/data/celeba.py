@@ -26,7 +26,7 @@ from src.data.cache import fingerprint, read_member
 from src.data.drawn import Progress, drawn
 from src.data.folder import ImageFiles
 from src.data.loader import Reading
-from src.data.procedural import dice, faces, sdf
+from src.data.procedural import canvas, dice, faces, sdf
 from src.data.sources import arrange, image_names, label_classes, open_zip
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
@@ -224,7 +224,7 @@ class CelebA(DataModule):
             self.spec.shape,
             self.files.cache,
             "faces",
-            (faces, sdf, dice),
+            (faces, canvas, sdf, dice),
             DRAWN,
         )
         self.attributes = {split: faces.attributes(rows) for split, rows in factors.items()}

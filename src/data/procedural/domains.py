@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from src.data.loader import degrade
-from src.data.procedural import animals, canvas, dice, faces, garments, landscapes, sdf
+from src.data.procedural import ageing, animals, canvas, dice, faces, garments, landscapes, sdf
 from src.data.spec import to_model, to_uint8
 from src.distributed.noise import SampleDraws
 from src.transforms import degradations
 from src.transforms.degradations import Degradation, LineDrawing, Palette
 
-CODE = (animals, canvas, degradations, dice, faces, garments, landscapes, sdf)
+CODE = (ageing, animals, canvas, degradations, dice, faces, garments, landscapes, sdf)
 AT_ONCE = 500
 
 Progress = Callable[[int], object]
@@ -49,21 +49,26 @@ class Change(NamedTuple):
 
 
 def _scenes(module: Any, **look: Any) -> Draw:
-    """Scenes as a module draws them."""
+    """Landscapes, animals or garments, as their module draws them."""
 
     def draw(n: int, seed: int, resolution: int, progress: Progress) -> Iterator[Tensor]:
         factors = module.sample_factors(n, seed)
-        yield module.render(factors, resolution, progress=progress, **look)
+        factors = factors if isinstance(factors, tuple) else (factors,)
+        yield module.render(*factors, resolution, progress=progress, **look)
 
     return draw
 
 
-def _faces(degradation: Degradation | None = None, **look: Any) -> Draw:
+def _faces(
+    degradation: Degradation | None = None,
+    factors: Callable[[int, int], Tensor] = faces.sample_factors,
+    render: Callable[[Tensor, int], Tensor] = faces.render,
+) -> Draw:
     """Faces, degraded if it is asked for."""
 
     def draw(n: int, seed: int, resolution: int, progress: Progress) -> Iterator[Tensor]:
-        for rows in faces.sample_factors(n, seed).split(AT_ONCE):
-            x = faces.render(rows, resolution, **look)
+        for rows in factors(n, seed).split(AT_ONCE):
+            x = render(rows, resolution)
             if degradation:
                 draws = SampleDraws(range(len(x)))  # not random, and asked for by none
                 # In float64, so that rounding hides what differs between machines.
@@ -78,6 +83,12 @@ def _faces(degradation: Degradation | None = None, **look: Any) -> Draw:
 CHANGES = {
     "drawing": Change("faces", _faces(LineDrawing(0.8)), _faces()),
     "palette": Change("faces", _faces(), _faces(Palette(1.0))),
+    "glasses": Change(
+        "faces",
+        _faces(factors=lambda n, seed: faces.glasses_factors(n, seed)[0]),
+        _faces(factors=lambda n, seed: faces.glasses_factors(n, seed)[1]),
+    ),
+    "age": Change("faces", _faces(), _faces(render=ageing.render)),
     "season": Change(
         "landscapes", _scenes(landscapes, look="summer"), _scenes(landscapes, look="winter")
     ),
@@ -90,4 +101,5 @@ CHANGES = {
         _scenes(animals, striped=False),
         _scenes(animals, striped=False, shallow=True),
     ),
+    "weave": Change("garments", _scenes(garments), _scenes(garments, woven=True)),
 }
