@@ -72,7 +72,7 @@ def test_wrinkles_are_lines_in_the_face() -> None:
 
 
 def test_each_factor_shows_in_old_faces() -> None:
-    factors = sample_factors(30, seed=0)
+    factors = sample_factors(60, seed=0)
     images = ageing.render(factors, 32)
     for i, factor in enumerate(FACTORS):
         moved = factors.clone()
