@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import platform
+import random
 import statistics
 import tempfile
 import time
@@ -39,6 +40,7 @@ from src.data.spec import DataSpec, Split
 from src.models.base import GenerativeModel
 from src.models.gan import GAN
 from src.models.paired import PairedTranslation
+from src.models.unpaired import UnpairedTranslation
 from src.runs.files import write_atomically
 from src.runs.provenance import provenance
 from src.training.instantiate import build, build_model
@@ -119,8 +121,9 @@ def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float
     device = choose_device(settings["trainer"]["accelerator"])
     bf16 = choose_precision(settings["trainer"]["precision"], "images", device) == "bf16-mixed"
     cast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
-    translates = isinstance(model, PairedTranslation)
-    step = (translator_step if translates else gan_step)(model.to(device), cast)
+    translates, two = (isinstance(model, c) for c in (PairedTranslation, UnpairedTranslation))
+    make = cycle_step if two else translator_step if translates else gan_step
+    step = make(model.to(device), cast)
     images, n = data.images.to(device), data.batch_size
     sources = data.sources["train"].to(device) if data.sources else None
     for i in range(iterations + warm_up):
@@ -129,7 +132,9 @@ def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float
             start = time.perf_counter()
         index = torch.randint(len(images), (n,), device=device)
         x = images[index].float().div_(127.5).sub_(1)
-        if not translates:
+        if two:
+            index = torch.randint(len(images), (n,), device=device)
+        if not translates and not two:
             step(x, i)
         elif sources is not None:
             step(x, sources[index].float().div_(127.5).sub_(1), i)
@@ -219,6 +224,62 @@ def translator_step(model: PairedTranslation, cast: AbstractContextManager) -> C
     return step
 
 
+def cycle_step(model: UnpairedTranslation, cast: AbstractContextManager) -> Callable[..., None]:
+    """An iteration of CycleGAN; without penalty."""
+    there, back = model.translators["target"], model.translators["source"]
+    judges = [model.adversaries[name].discriminator for name in ("target", "source")]
+    d_adam, g_adam = optimisers(model, nn.ModuleList(judges), model.translators)
+    loss, distance = model.adversaries["target"].loss, model.pixels
+    pools: list[list[Tensor]] = [[], []]
+
+    def older(pool: list[Tensor], fakes: Tensor) -> Tensor:
+        """CycleGAN's own pool: a list."""
+        shown = []
+        for fake in fakes:
+            if len(pool) < model.pools["target"].size:
+                pool.append(fake)
+                shown.append(fake)
+            elif random.random() < 0.5:
+                place = random.randrange(len(pool))
+                shown.append(pool[place])
+                pool[place] = fake
+            else:
+                shown.append(fake)
+        return torch.stack(shown)
+
+    def step(x: Tensor, source: Tensor, i: int) -> None:
+        for judge in judges:
+            judge.requires_grad_(False)
+        with cast:
+            fakes = there(source), back(x)
+            cycles = back(fakes[0]).float(), there(fakes[1]).float()
+            logits = [d(fake).logits.float() for d, fake in zip(judges, fakes, strict=True)]
+        g_loss = model.adversarial * sum(loss.g(each) for each in logits)
+        g_loss = g_loss + model.cycle * (distance(cycles[0], source) + distance(cycles[1], x))
+        if model.identity:
+            with cast:
+                same = there(x).float(), back(source).float()
+            g_loss = g_loss + model.identity * (distance(same[0], x) + distance(same[1], source))
+        g_loss.backward()
+        g_adam.step()
+        g_adam.zero_grad()
+        for judge in judges:
+            judge.requires_grad_(True)
+        d_loss = 0.0
+        for judge, real, fake, pool in zip(judges, (x, source), fakes, pools, strict=True):
+            with cast:
+                d_real = judge(real).logits.float()
+                d_fake = judge(older(pool, fake.detach())).logits.float()
+            d_loss = d_loss + loss.d(d_real, d_fake)
+        d_loss.backward()
+        d_adam.step()
+        d_adam.zero_grad()
+        if model.ema:
+            model.ema.update(model.translators, len(x), (i + 1) * len(x))
+
+    return step
+
+
 def textbook(settings: dict, data: Noise, iterations: int, warm_up: int) -> float:
     """Seconds for the iterations in the loop of the usual tutorial."""
     device = choose_device(settings["trainer"]["accelerator"])
@@ -265,7 +326,7 @@ def measure(model: str, resolution: int, rounds: int, seconds: float, overrides:
     if not any(word.startswith("data=") for word in overrides):
         words.append("data=celeba")
     settings = plain(compose("train", words))
-    translates = settings["model"]["_target_"].endswith(PairedTranslation.__name__)
+    translates = "translator" in settings["model"]
     paired = "direction" in settings["data"]
     channels = 1 if resolution <= 32 and not translates else 3
     made = None if paired else build(settings["data"]["degradation"], Degradation, "degradation")
