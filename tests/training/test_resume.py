@@ -8,12 +8,14 @@ import math
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,14 @@ from src.sample import sample
 from src.training.checkpoints import AtomicCheckpointIO, compare_optimizer, load_checkpoint
 from src.training.fit import train
 from src.training.trained import load_model
-from tests.conftest import QUICK, composed, contents
+from tests.conftest import QUICK, UNDRAWN, composed, contents
 
 # 1,498 digits are 7 batches: iterations 7 and 14 of 16 end an epoch. Scores at 4, 8, 12 and 16.
 COMMON = (
-    *("model.batch_size=214", "budget=3424", "~callbacks.samples", "~callbacks.progress"),
+    *("model.batch_size=214", "budget=3424", "~callbacks.progress", *UNDRAWN),
     *("data=mnist", "data.flip=true", "metrics=auto", "metrics.n=100", "metrics.metrics=[fid,is]"),
 )
-TOY = (*COMMON[:4], "metrics=toy", "metrics.n=100")
+TOY = (*COMMON[:7], "metrics=toy", "metrics.n=100")
 FAMILIES = {
     "gan": (
         *("model=dcgan", "model.generator.width=2", "model.discriminator.width=2"),
@@ -62,8 +64,9 @@ FAMILIES = {
     ),
     # The pools are full after the second iteration.
     "unpaired": (
-        *("model=cyclegan", "data/degradation=noise", "model.translator.width=2"),
-        *("model.translator.blocks=1", "model.discriminator.width=2", "model.pool=300"),
+        *("model=cyclegan", "data/degradation=noise", "data.resolution=16", "model.pool=300"),
+        *("model.translator.width=2", "model.translator.blocks=1", "model.discriminator.width=2"),
+        *("model.discriminator.depth=1", "model.identity=0"),
     ),
     "unrolled": ("model=deep_ae", "model.hidden=[12,6]", "model.pretrain=0.4375"),
 }
@@ -161,20 +164,25 @@ class Killed(BaseException):
     """Leaves the training as a kill does: nobody catches it, nothing is saved."""
 
 
+ORIGINAL = Checkpoint.on_train_batch_end
+Actions = dict[int, Callable[[Checkpoint, L.Trainer], None]]
+
+
+def act_at(patch: pytest.MonkeyPatch, actions: Actions) -> None:
+    """Act after the given iterations, before the callback that saves."""
+
+    def hook(self: Checkpoint, trainer: L.Trainer, model: GenerativeModel, *rest: Any) -> None:
+        if model.iteration in actions:
+            actions[model.iteration](self, trainer)
+        ORIGINAL(self, trainer, model, *rest)
+
+    patch.setattr(Checkpoint, "on_train_batch_end", hook)
+
+
 @pytest.fixture
-def at_iteration(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`at_iteration({3: action})`: act after an iteration, before the callback that saves."""
-    original = Checkpoint.on_train_batch_end
-
-    def arm(actions: dict[int, Callable[[Checkpoint, L.Trainer], None]]) -> None:
-        def hook(self: Checkpoint, trainer: L.Trainer, model: GenerativeModel, *rest: Any) -> None:
-            if model.iteration in actions:
-                actions[model.iteration](self, trainer)
-            original(self, trainer, model, *rest)
-
-        monkeypatch.setattr(Checkpoint, "on_train_batch_end", hook)
-
-    return arm
+def at_iteration(monkeypatch: pytest.MonkeyPatch) -> Callable[[Actions], None]:
+    """`at_iteration({3: action})`, as `act_at`."""
+    return partial(act_at, monkeypatch)
 
 
 def save(callback: Checkpoint, trainer: L.Trainer) -> None:
@@ -385,14 +393,21 @@ def test_restart_begins_anew(uninterrupted: Callable, tmp_path: Path) -> None:
 # What may not be resumed leaves everything as it was
 
 
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with two checkpoints that was killed after iteration 9."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        act_at(patch, {5: save, 8: save, 9: kill})
+        with pytest.raises(Killed):
+            run_of("ae", folder)
+    return folder
+
+
 @pytest.fixture
-def killed(at_iteration: Callable, tmp_path: Path) -> Run:
-    """A run with two checkpoints that was killed after iteration 9."""
-    at_iteration({5: save, 8: save, 9: kill})
-    with pytest.raises(Killed):
-        run_of("ae", tmp_path / "killed")
-    at_iteration({})
-    return Run(tmp_path / "killed")
+def killed(killed_once: Path, tmp_path: Path) -> Run:
+    """A copy of that run, for a test to damage."""
+    return Run(shutil.copytree(killed_once, tmp_path / "killed"))
 
 
 def refused(run: Run, *overrides: str) -> str:
