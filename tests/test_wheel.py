@@ -46,11 +46,11 @@ def test_wheel_runs_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert "dcgan" in shown.stdout
     trained = run(
-        installed, tmp_path, "model=gaussian_gan", "data=gaussian", "budget=800",
-        "metrics.n=1000", "wandb.mode=disabled",
+        installed, tmp_path, "model=gaussian_gan", "data=gaussian", "budget=80",
+        "metrics.n=1000", "wandb.mode=disabled", "callbacks.samples.every=80",
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
-    folder = tmp_path / "outputs/gaussian/gaussian_gan/budget=800,metrics.n=1000/seed=0"
+    folder = tmp_path / "outputs/gaussian/gaussian_gan/budget=80,metrics.n=1000/seed=0"
     assert {"config.yaml", "summary.json", "metrics.csv", "checkpoints", "samples"} <= {
         path.name for path in folder.iterdir()
     }
