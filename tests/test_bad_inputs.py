@@ -23,6 +23,7 @@ from tests.conftest import QUICK, contents
 TINY = (
     *("model=dcgan", "model.generator.width=2", "model.discriminator.width=2"),
     *("model.latent.dim=4", "model.batch_size=50", "budget=500", "~callbacks.progress"),
+    *("~callbacks.curves", "~callbacks.neighbours"),
 )
 
 

@@ -31,7 +31,7 @@ from src.sweeps.worker import Order, Outcome
 from src.training.fit import train
 from src.training.instantiate import build, build_data, build_model
 from src.translate import translate
-from tests.conftest import composed
+from tests.conftest import UNDRAWN, composed
 
 # The same examples each time, however long one takes.
 SAME = settings(
@@ -196,7 +196,7 @@ def _fuzz_others(examples: int, run: Path, translator: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
-    words = ("model=gaussian_gan", "data=gaussian", "metrics.n=50", "budget=32")
+    words = ("model=gaussian_gan", "data=gaussian", "metrics.n=50", "budget=32", *UNDRAWN)
     train(composed(*words), folder)
     return folder
 
@@ -204,7 +204,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("translators") / "run"
-    words = ("model=srresnet", "data=mnist", "data/degradation=downsample", "budget=32")
+    words = ("model=srresnet", "data=mnist", "data/degradation=downsample", "budget=32", *UNDRAWN)
     train(composed(*words, "metrics=none", "model.translator.width=4"), folder)
     return folder
 

@@ -16,11 +16,11 @@ from src.sample import sample
 from src.training.fit import train
 from src.training.summary import report
 from src.translate import translate
-from tests.conftest import composed
+from tests.conftest import UNDRAWN, composed
 from tests.data.conftest import picture
 
 QUICK = ("data=folder", "data.resolution=32", "budget=16", "model.batch_size=8", "metrics=none")
-QUICK += ("~callbacks.progress", "~callbacks.samples", "~callbacks.curves")
+QUICK += ("~callbacks.progress", *UNDRAWN)
 RUNS = {
     "enlarge": ("model=srresnet", "data/degradation=downsample", "model.translator.width=4"),
     "restore": ("model=restorer", "data/degradation=blur", "model.translator.width=4"),

@@ -18,7 +18,7 @@ from src.models.parts.finetuning import balanced
 from src.runs.metrics_file import read_metrics
 from src.training.checkpoints import load_checkpoint
 from src.training.instantiate import build_data
-from tests.conftest import Fit, composed
+from tests.conftest import UNDRAWN, Fit, composed
 from tests.models.conftest import built, noise, state, steps
 
 SMALL = ("data=mnist", "model.hidden=[7,5,3]")
@@ -397,7 +397,7 @@ def test_what_cannot_be_is_refused_at_composition(words: list[str], message: str
 def test_a_run(fit: Fit) -> None:
     """One count of Lightning's per iteration, the stage in the curves and in the checkpoint."""
     words = ("model.batch_size=100", "budget=2000", "callbacks.records.every=100")
-    run = fit("model=deep_ae", *SMALL, *words, "~callbacks.samples", "model.pretrain=0.6")
+    run = fit("model=deep_ae", *SMALL, *words, *UNDRAWN, "model.pretrain=0.6")
     checkpoint = load_checkpoint(run / "checkpoints" / "last.ckpt")
     assert checkpoint["global_step"] == 20
     assert checkpoint["sparring"]["stage"] == 3
@@ -409,7 +409,7 @@ def test_a_run(fit: Fit) -> None:
 @pytest.mark.parametrize("preset", [RECONSTRUCT, DEEP, CLASSIFY], ids=lambda words: words[0])
 def test_errors_fall_in_every_stage(preset: tuple[str, ...], fit: Fit) -> None:
     words = ("model.hidden=[64,32]", "budget=60_000", "callbacks.records.every=1_000")
-    words += ("~callbacks.samples", "model.finetune_optimizer.lr=0.01")
+    words += (*UNDRAWN, "model.finetune_optimizer.lr=0.01")
     run = fit(*preset, *words)
     rows = read_metrics(run / "metrics.csv")
     for player in run.summary["updates"]:

@@ -9,6 +9,7 @@ from tests.conftest import Fit
 from tests.report.synthetic import write_run
 
 RING = ("model=gan", "data=ring", "metrics=auto", "metrics.n=200", "budget=200")
+RING += ("~callbacks.curves",)
 
 
 def test_trained_runs(fit: Fit, tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from src.sweeps import launchers
 from src.sweeps.launchers import Basic, Joblib, visible_gpus
 from src.sweeps.sweep import sweep
 from src.sweeps.worker import Order, Outcome
-from tests.conftest import QUICK
+from tests.conftest import QUICK, UNDRAWN
 
-TOY = (*QUICK, "model=gaussian_gan", "data=gaussian", "callbacks.progress.heartbeat=0.2")
+TOY = (*QUICK, *UNDRAWN, "model=gaussian_gan", "data=gaussian", "callbacks.progress.heartbeat=0.2")
 RATE = "model.g_optimizer.lr"
 
 
