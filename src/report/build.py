@@ -416,6 +416,9 @@ def describe(data: Mapping[str, Any]) -> str:
         parts.append(" x ".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} numbers")
     if splits := data.get("splits"):
         parts.append(" + ".join(f"{size:,} {split}" for split, size in splits.items()))
+    if degraded := data.get("degradation"):
+        numbers = [f"{k}={v}" for k, v in degraded.items() if isinstance(v, str | int | float)]
+        parts.append(" ".join(numbers).removeprefix("name="))
     if data.get("hash"):
         parts.append(f"hash {str(data['hash'])[:6]}")
     return ", ".join(parts)

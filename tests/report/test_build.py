@@ -167,6 +167,14 @@ def test_protocols_are_never_mixed(tmp_path: Path, changes: dict, why: str) -> N
     assert why in second.warnings[0]
 
 
+def test_a_table_says_what_its_sources_are(tmp_path: Path) -> None:
+    for seed, size in enumerate((4, 8)):
+        degradation = {"degradation": {"name": "Mosaic", "size": size}}
+        write_run(tmp_path, "dcgan", seed, measured={"data_id": DATA | degradation})
+    small, large = (table.data for table in compared(tmp_path).tables)
+    assert small.count(", Mosaic size=4, hash") == large.count(", Mosaic size=8, hash") == 1
+
+
 def test_what_real_data_get_splits_no_table(tmp_path: Path) -> None:
     write_run(tmp_path, "dcgan", measured={"real": 1.18})
     write_run(tmp_path, "vae", measured={"real": 1.1800001})
