@@ -80,6 +80,8 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
         x = model.sample(config.n, labels, config.seed)
     elif config.what == "traversal":
         x, columns = traversal(config, run, model, labels)
+    elif config.what == "levels":
+        x, columns = levels(config, run, model, labels)
     else:
         columns = STEPS
         ends = model.latents(2 * config.n, config.seed).view(config.n, 2, 1, -1)
@@ -160,6 +162,31 @@ def traversal(
     chosen = heapq.nlargest(config.n, changes, key=lambda row: row[:2])
     print(f"Latent dimensions, from the top: {', '.join(str(-i) for _, i, _ in chosen)}")
     return torch.cat([x for *_, x in chosen]), STEPS
+
+
+def levels(
+    config: DictConfig,
+    run: Run,
+    model: "GenerativeModel",  # noqa: F821
+    labels: "Tensor | None",  # noqa: F821
+) -> tuple["Tensor", int]:  # noqa: F821
+    """Each sample in a row, from its coarsest level to itself, and how many make a row."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    from src.models.capabilities import HasLevels
+
+    if not isinstance(model, HasLevels):
+        raise SettingError(
+            f"what=levels: the model of {run.folder} makes its images in one piece.\n"
+            "Pyramids have levels: model=lapgan."
+        )
+    if labels is None and model.conditional:
+        labels = model.classes_in_turn(config.n)
+    made = model.images(model.latents(config.n, config.seed), labels)
+    size = made[-1].shape[2:]
+    rows = torch.stack([interpolate(x, size, mode="nearest") for x in made], 1)
+    return rows.flatten(0, 1), len(made)
 
 
 def choose_labels(config: DictConfig, run: Run, model: "GenerativeModel") -> "Tensor | None":  # noqa: F821

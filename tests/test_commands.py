@@ -39,6 +39,11 @@ TINY = {
         *("model=infogan", "model.generator.width=2", "model.discriminator.width=2"),
         *("model.latent.dim=4", "model.latent.continuous=1", "model.batch_size=50", "budget=200"),
     ),
+    "pyramid": (
+        *("model=lapgan", "model.generator.width=2", "model.discriminator.width=2"),
+        *("model.level_generator.width=2", "model.level_discriminator.width=2"),
+        *("model.conditional=true", "model.batch_size=50", "budget=100"),
+    ),
     "toy": ("model=gaussian_gan", "data=gaussian", "budget=80"),
     "vae": ("model=vae", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "budget=256"),
 }
@@ -125,6 +130,17 @@ def test_the_class_asked_for(run_of: Callable, tmp_path: Path) -> None:
     rows = torch.from_numpy(np.load(tmp_path / "x.npz")["arr_0"]).permute(0, 3, 1, 2)
     ends = model.decode(z, torch.tensor([0, 0, 1, 1]))
     assert (rows[[0, 9, 10, 19]] / 127.5 - 1 - ends).abs().max() < 0.004
+
+
+def test_levels(run_of: Callable, tmp_path: Path) -> None:
+    """7, 14 and 28 pixels of each of three samples, at one size; the last are the samples."""
+    draw(run_of("pyramid"), "what=levels", "n=3", "seed=3", f"out={tmp_path}/levels.npz")
+    draw(run_of("pyramid"), "n=3", "seed=3", f"out={tmp_path}/x.npz")
+    rows, x = (np.load(tmp_path / f"{name}.npz")["arr_0"] for name in ("levels", "x"))
+    assert rows.shape == (9, 28, 28, 1)
+    assert np.array_equal(rows[2::3], x)
+    assert np.array_equal(rows[0], rows[0, ::4, ::4].repeat(4, 0).repeat(4, 1))
+    assert "in one piece" in error_of(draw, run_of("gan"), "what=levels")
 
 
 def test_traversal(run_of: Callable, tmp_path: Path) -> None:

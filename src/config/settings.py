@@ -67,9 +67,10 @@ class Sample:
 
     Attributes:
         run: the run folder; it says everything about the model.
-        what: picture to draw.
-        n: samples, or rows of an interpolation; of a traversal, rows of each structured code
-            (InfoGAN), or number of latent dimensions (autoencoders), if there are as many.
+        what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine.
+        n: samples, or rows of an interpolation or of levels; of a traversal, rows of each
+            structured code (InfoGAN), or number of latent dimensions (autoencoders), if there are
+            as many.
         label: class of a conditional model, by name or index.
         seed: seed of the codes: the same seed gives the same picture.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours`.
@@ -78,7 +79,7 @@ class Sample:
     """
 
     run: str
-    what: Literal["samples", "neighbours", "interpolation", "traversal", "progress"]
+    what: Literal["samples", "neighbours", "interpolation", "traversal", "levels", "progress"]
     n: int
     label: str | int | None
     seed: NotNegativeInt

@@ -93,6 +93,14 @@ class Judges(Protocol):
 
 
 @runtime_checkable
+class HasLevels(Protocol):
+    """Makes an image in levels of rising resolution."""
+
+    def images(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
+        """Images (n, c, r, r) of all levels, from the coarsest to the samples, from latents z."""
+
+
+@runtime_checkable
 class HasLatent(Protocol):
     """Draws from a latent that may hold categories and continuous codes.
 
