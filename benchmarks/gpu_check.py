@@ -57,7 +57,7 @@ class Plan:
 DATA = {  # of presets that are not for plain images
     "gaussian_gan": "gaussian",
     "tiny": "slanted_land",
-    "cyclegan": "mnist data/degradation=noise",
+    **dict.fromkeys(("cyclegan", "discogan", "dualgan"), "mnist data/degradation=noise"),
     "restorer": "mnist data.resolution=32 data/degradation=mask_centre",
     **dict.fromkeys(("srresnet", "srgan", "esrgan"), "mnist data/degradation=downsample"),
     **dict.fromkeys(

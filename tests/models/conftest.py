@@ -27,7 +27,7 @@ STAGES = {
     "stacked_denoising_ae": ["model.pretrain=0.3", "model.finetune.head=0.5"],
 }
 TRANSLATORS = ("restorer", "srresnet", "srgan", "esrgan", "pix2pix", "l1_translator")
-UNPAIRED = ("cyclegan",)
+UNPAIRED = ("cyclegan", "discogan", "dualgan")
 PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # others: mnist
 
