@@ -22,6 +22,9 @@ from src.config.ranges import NotNegativeFloat
 from src.models.base import GenerativeModel
 from src.runs.files import write_atomically
 
+MOST_LOSSES = 6
+PARTS = ("loss/d_real", "loss/d_fake")
+
 
 class Progress(Callback, ProgressBar):
     """Takes the place of Lightning's bar. A step that shows nothing costs one look at a clock.
@@ -149,9 +152,12 @@ class Progress(Callback, ProgressBar):
     def _numbers(self, model: GenerativeModel) -> str:
         """Latest losses and headline scores, such as `loss/d 1.21 loss/g 0.93 fid 12.4`.
 
-        A training in stages names the current one first: `layer 2 of 4: loss/layer_2 31.2`.
+        Where there are many losses, the two parts of a discriminator's are left out. A training in
+        stages names the current one first: `layer 2 of 4: loss/layer_2 31.2`.
         """
         losses = {k: v for k, v in self.shared.terms.items() if k.startswith("loss")}
+        if len(losses) > MOST_LOSSES:  # of several discriminators
+            losses = {k: v for k, v in losses.items() if not k.startswith(PARTS)}
         numbers = losses | self.shared.headline
         stage = [f"{model.stage.name}:"] if model.stage else []
         return " ".join(stage + [f"{name} {value:.3g}" for name, value in numbers.items()])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from src.callbacks import progress
+from src.callbacks.base import Shared
 from src.callbacks.progress import Progress
 from src.callbacks.quality import Quality
 from src.callbacks.records import Records
@@ -93,3 +94,14 @@ def test_the_heartbeat(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     seen.clear()
     fit(Progress(heartbeat=1000), budget=1400)
     assert len(seen) <= 2  # on its own clock
+
+
+@pytest.mark.parametrize(("domains", "shown"), [(("",), 4), (("_a", "_b"), 4)])
+def test_of_many_losses_the_parts_are_left_out(domains: tuple[str, ...], shown: int) -> None:
+    callback, shared = Progress(), Shared()
+    names = ("d", "g", "d_real", "d_fake")
+    shared.terms = {f"loss/{name}{domain}": 1.0 for domain in domains for name in names}
+    callback.shared = shared
+    said = callback._numbers(Staged(POINTS))
+    assert said.count("loss/") == shown
+    assert ("d_real" in said) == (len(domains) == 1)
