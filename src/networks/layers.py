@@ -100,8 +100,7 @@ def norm_layer(norm: Norm, channels: int, classes: int = 0) -> nn.Module:
     if norm == "layer":
         return nn.GroupNorm(1, channels)
     if norm == "instance":
-        # InstanceNorm2d computes the same, and leaves channels last: slower by a third on a CPU.
-        return nn.GroupNorm(channels, channels)
+        return nn.InstanceNorm2d(channels, affine=True)
     return nn.Identity()
 
 

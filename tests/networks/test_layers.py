@@ -25,7 +25,7 @@ from src.networks.layers import (
         ("spectral", nn.Identity),
         ("batch", nn.BatchNorm2d),
         ("layer", nn.GroupNorm),
-        ("instance", nn.GroupNorm),
+        ("instance", nn.InstanceNorm2d),
     ],
 )
 def test_norm_layers(norm: str, kind: type) -> None:
