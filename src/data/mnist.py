@@ -120,12 +120,12 @@ def read_splits(folder: Path, classes: int) -> dict[str, Split]:
         x, y = read_idx(folder, images, 3), read_idx(folder, labels, 1)
         if len(x) != len(y):
             raise SettingError(
-                f"data.root: {len(x):,} images in {folder / images}, but {len(y):,} labels in "
+                f"data.root={folder}: {len(x):,} images in {images}, but {len(y):,} labels in "
                 f"{labels}.\nGet both files anew from the same place."
             )
         if (top := int(y.max())) >= classes:
             raise SettingError(
-                f"data.root: {folder / labels} has the label {top}, but data.labels names "
+                f"data.root={folder}: {labels} has the label {top}, but data.labels names "
                 f"{classes} classes."
             )
         splits[split] = Split(torch.from_numpy(x)[:, None], torch.from_numpy(y).long())
