@@ -112,7 +112,7 @@ class DataModule(L.LightningDataModule, ABC):
             part=ranks.place(),
             sources=self.sources.get("train"),
             degradation=self.degradation,
-            paired=self.spec.paired and not getattr(model, "unpaired", False),
+            paired=self.spec.paired and not (model and model.unpaired),
         )
 
     def reals(self, split: str = "train") -> Split:
@@ -121,7 +121,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     def source_count(self, split: str) -> int:
         """Number of sources of a split."""
-        return len(self.sources[split] if split in self.sources else self.splits[split].x)
+        return len(self.sources[split] if self.sources else self.splits[split].x)
 
     def source_of(self, split: str, index: Tensor) -> Tensor:
         """Sources (n, ...) of some samples of a split, in the models' form: always the same ones.

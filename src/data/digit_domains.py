@@ -16,7 +16,7 @@ from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
 from src.data.loader import Reading
 from src.data.mnist import check_resolution, digits, read_splits, resized
-from src.data.sources import idx_folder
+from src.data.sources import NEEDED, own_idx_folder
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
@@ -34,7 +34,7 @@ class DigitDomains(DataModule):
         resolution: see `MNIST`; both are brought to it.
         a: the one set.
         b: the other.
-        direction: whether A or B is the source.
+        direction: `a_to_b`: A is the source and B the target; or the other way round.
         labels: names of the classes.
         source: `real`, or `builtin` for digits and their negatives (`auto` is resolved before).
         root: folder with a folder for each set, as `data=mnist` downloads them.
@@ -90,9 +90,12 @@ class DigitDomains(DataModule):
         if name in BUILTIN:
             stored = digits()
         else:
-            folder = idx_folder(self.root / name, name) or idx_folder(self.root, name)
+            folder = own_idx_folder(self.root, name)
             if folder is None:
-                raise SettingError(f"data.root={self.root}: no {name} files there.")
+                raise SettingError(
+                    f"data.root={self.root}: no {name} files there.\n"
+                    f"Set data.root to {NEEDED['DigitDomains']}."
+                )
             stored = read_splits(folder, len(self.spec.classes))
         splits = {key: Split(resized(x, self.resolution), y) for key, (x, y) in stored.items()}
         if name == "negatives":

@@ -39,7 +39,7 @@ class Domains(DataModule):
         channels: of the targets: 3, or 1 for grey.
         source_channels: of the sources.
         resolution: side of both in pixels, after crop and resize.
-        direction: whether A or B is the source.
+        direction: `a_to_b`: A is the source and B the target; or the other way round.
         labels: empty: domains have no classes.
         source: `real`, or `builtin` for drawn scenes (`auto` is resolved before).
         stand_in: what differs between the two pictures of a drawn scene.
@@ -99,7 +99,9 @@ class Domains(DataModule):
         (self.sources, of_sources), (targets, of_targets) = (
             read(side, spec.shape) for side, spec in sides.items()
         )
-        splits = {split: Split(x) for split, x in targets.items()}
+        both = targets.keys() & self.sources.keys()  # only one side may have a third split
+        self.sources = {split: x for split, x in self.sources.items() if split in both}
+        splits = {split: Split(x) for split, x in targets.items() if split in both}
         made_by = {"direction": self.direction, "source_hash": of_sources.pop("images")}
         made_by["source_splits"] = {split: len(x) for split, x in self.sources.items()}
         # The first hash is of the targets alone: what is kept of their features goes by it.
@@ -137,7 +139,7 @@ class Domains(DataModule):
             self.cache,
             f"{change.scene}-{self.stand_in}-{side}",
             domains.CODE,
-            DRAWN,
+            [DRAWN, self.stand_in, side],
         )
         return images, {"images": content}
 
@@ -153,20 +155,34 @@ def arrange_domain(names: list[str], side: Literal["A", "B"], root: object) -> d
     Raises:
         SettingError: if it has none to train on.
     """
-    groups: dict[str, list[str]] = {
-        split: [name for name in names if PurePosixPath(name).parent.name == f"{split}{side}"]
-        for split in ("train", "test", "val")
-    }
-    if not groups["train"]:
+    groups: dict[str, list[str]] = {}
+    places = set()
+    for split in ("train", "test", "val"):
+        for name in names:
+            folder = PurePosixPath(name).parent
+            if folder.name == f"{split}{side}":
+                groups.setdefault(split, []).append(name)
+                places.add(str(folder.parent))
+    if len(places) > 1:
+        first, second, *_ = sorted(places)
+        raise SettingError(
+            f"data.root={root}: there are domains in {first} and in {second}.\n"
+            "Set data.root to one of these folders."
+        )
+    train = groups.get("train", [])
+    if not train:
         raise SettingError(
             f"data.root={root}: no images in train{side}.\n"
             "Two domains are the folders trainA and trainB, and testA and testB if there are some."
         )
-    held_out = groups.pop("val")
-    if not groups["test"]:
-        groups["test"] = held_out or groups["train"][9::10]
-        if not held_out:
-            groups["train"] = [name for i, name in enumerate(groups["train"]) if i % 10 != 9]
-    elif held_out:
-        groups["val"] = held_out
-    return {split: own for split, own in groups.items() if own}
+    if "test" in groups:
+        return groups
+    if "val" in groups:
+        return {"train": train, "test": groups["val"]}
+    if len(train) < 2:
+        raise SettingError(
+            f"data.root={root}: train{side} has one image, and none is held out.\n"
+            f"Add images, or a folder test{side}."
+        )
+    held_out = train[9::10] or train[-1:]
+    return {"train": [name for name in train if name not in held_out], "test": held_out}

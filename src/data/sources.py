@@ -147,7 +147,7 @@ def missing(data: Mapping[str, Any]) -> str | None:
         return None if idx_folder(root, name) else f"no {name} files there"
     if _reader(data) == "DigitDomains":
         needed = (name for name in (data["a"], data["b"]) if name != "digits")
-        lost = [n for n in needed if not (idx_folder(root / n, n) or idx_folder(root, n))]
+        lost = [each for each in needed if not own_idx_folder(root, each)]
         return f"no {' and '.join(lost)} files there" if lost else None
     return None if next(_images(image_root(root)), None) else "no images there"
 
@@ -181,6 +181,14 @@ def idx_folder(root: Path, name: str) -> Path | None:
         if any((folder / f"{file}{end}").is_file() for file in files for end in ("", ".gz")):
             return folder
     return None
+
+
+def own_idx_folder(root: Path, name: str) -> Path | None:
+    """The same below a root of several sets, where each has a folder of its name."""
+    if found := idx_folder(root / name, name):
+        return found
+    folder = root / IDX_FOLDERS[name] / "raw"
+    return folder if idx_folder(root, name) == folder else None
 
 
 def image_root(root: Path) -> Path:

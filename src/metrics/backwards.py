@@ -2,7 +2,7 @@
 
 import torch
 
-from src.data.base import DataModule
+from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
 from src.data.spec import DataSpec, Split, to_uint8
 
@@ -42,4 +42,10 @@ class Backwards(DataModule):
                 splits[name] = Split(torch.cat(made))
                 self.sources[name] = x if n == len(x) else x[index]
         known = data.data_id
-        return splits, known | {"hash": fingerprint(known, "backwards"), "direction": "backwards"}
+        own = identity(
+            known.get("sources", known["name"]),
+            known["source"],
+            splits,
+            fingerprint(known, "backwards"),
+        )
+        return splits, known | own | {"direction": "backwards"}

@@ -274,7 +274,8 @@ def batches(split: Split, size: int, labelled: bool) -> Iterator[tuple[Tensor, T
 def held_out_pairs(data: DataModule, n: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """Yield targets, sources and labels of n held-out images, evenly spaced, batch by batch.
 
-    Where there are no pairs, the targets do not belong to the sources, and have no labels.
+    Where there are no pairs, n counts the sources. The targets do not belong to them, have no
+    labels, and some may come several times.
     """
     name, _ = held_out(data, 1)
     split = data.splits[name]
@@ -287,9 +288,9 @@ def held_out_pairs(data: DataModule, n: int) -> Iterator[tuple[Tensor, Tensor, T
 
 
 def held_out_size(data: DataModule) -> int:
-    """Number of held-out images, of the smaller side where there are no pairs."""
+    """Number of held-out sources, or of images where nothing is translated."""
     name, split = held_out(data)
-    return len(split.x) if data.spec.source is None else min(len(split.x), data.source_count(name))
+    return len(split.x) if data.spec.source is None else data.source_count(name)
 
 
 def translations(data: DataModule, translate: Translate, n: int) -> Sampler:

@@ -350,7 +350,9 @@ class QualityScorer(SampleScorer):
         return reference
 
     def _path(self, *asked: object) -> Path:
-        key = [FORMAT, self.data.data_id["hash"], self.extractor.protocol, asked]
+        # The hash is of all splits one after the other, wherever one ends.
+        sizes = {name: len(split.x) for name, split in self.data.splits.items()}
+        key = [FORMAT, self.data.data_id["hash"], sizes, self.extractor.protocol, asked]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         data, extractor = map(file_name, (str(self.data.data_id["name"]), self.extractor.name))
         return self.cache / f"{data}-{asked[0]}-{extractor}-{digest}.safetensors"

@@ -23,7 +23,7 @@ can be handed to others by `metrics.weights`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,8 +105,6 @@ def make_scorers(
         chosen.n = 26_000 if stacked else 10_000
     if chosen.extractor == "none":
         return []
-    if isinstance(model, Translates):
-        chosen.n = min(chosen.n, held_out_size(data))
     if data.spec.kind == "points" or chosen.extractor == "exact":
         return [_toy(chosen, data)]
     if data.spec.kind != "images":
@@ -115,6 +113,9 @@ def make_scorers(
             "Set metrics=none."
         )
     extractor = _single(chosen, data) if stacked else _extractor(chosen, data, model)
+    most = chosen.n
+    if isinstance(model, Translates):
+        chosen.n = min(most, held_out_size(data))
     protocol = {"n": chosen.n, "seed": chosen.seed, "batch_size": chosen.batch_size}
     if stacked:
         scorers = [ModesScorer(data, extractor, **protocol)]
@@ -124,13 +125,15 @@ def make_scorers(
     if extractor and has_control(model, data, extractor):
         scorers.append(ControlScorer(data, extractor, model, **protocol))
     scorers += _of_encoders(chosen, data, model)
-    return scorers + _of_cycles(chosen, data, extractor, model)
+    return scorers + _of_cycles(chosen, most, data, extractor, model)
 
 
 def _of_images(settings: Settings, data: DataModule, extractor: Extractor | None) -> list[Scorer]:
     """The scorers of images alone."""
     scorers: list[Scorer] = []
-    if extractor:
+    if extractor and settings.n < 2:
+        print("Left out: FID and what else compares features, for which one image is too few.")
+    elif extractor:
         quality = QualityScorer(
             data, extractor, settings.n, settings.seed, settings.batch_size, settings.metrics,
             settings.cache,
@@ -145,16 +148,21 @@ def _of_images(settings: Settings, data: DataModule, extractor: Extractor | None
 
 
 def _of_cycles(
-    settings: Settings, data: DataModule, extractor: Extractor | None, model: GenerativeModel
+    settings: Settings,
+    most: int,
+    data: DataModule,
+    extractor: Extractor | None,
+    model: GenerativeModel,
 ) -> list[Scorer]:
-    """The scorers of the way back and of the way to and fro."""
+    """The scorers of the way back and of the way to and fro, of at most so many images."""
     if not isinstance(model, TranslatesBack):
         return []
     other = Backwards(data)
-    scorers = _of_images(settings, other, extractor)
+    back = replace(settings, n=min(most, held_out_size(other)))
+    scorers = _of_images(back, other, extractor)
     if data.spec.paired:
-        scorers.append(TranslationScorer(other, model.translate_back, settings.n))
-    scorers += [CycleScorer(side, model, settings.n) for side in (other, data)]
+        scorers.append(TranslationScorer(other, model.translate_back, back.n))
+    scorers += [CycleScorer(other, model, back.n), CycleScorer(data, model, settings.n)]
     for scorer in scorers:
         if scorer.data is other:
             scorer.headline = {f"{short}_back": full for short, full in scorer.headline.items()}

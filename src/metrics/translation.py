@@ -110,7 +110,7 @@ class CycleScorer(ModelScorer):
             there, back = back, there
         errors = []
         for _, source, _ in held_out_pairs(self.data, self.n):
-            errors.append(compare(back(there(source)).cpu(), source)["mae"])
+            errors.append(absolute_error(back(there(source)).cpu(), source))
         return self.report({"cycle": float(torch.cat(errors).mean())})
 
     def protocol(self, metric: str) -> dict[str, Any]:
@@ -141,8 +141,15 @@ def compare(output: Tensor, target: Tensor, lost: Tensor | None = None) -> dict[
     numbers["ssim"] = structural_similarity_index_measure(
         a.float(), b.float(), data_range=1.0, reduction="none"
     ).double().reshape(-1)  # fmt: skip
-    numbers["mae"] = error.abs().flatten(1).mean(1)
+    numbers["mae"] = absolute_error(output, target)
     return {name: value.where(finite, torch.nan) for name, value in numbers.items()}
+
+
+def absolute_error(output: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error (n,) of pixels in [0, 1], in float64, after rounding; see `compare`."""
+    a, b = (to_uint8(x.nan_to_num()).double() / 255 for x in (output, target))
+    finite = output.isfinite().flatten(1).all(1)
+    return (a - b).abs().flatten(1).mean(1).where(finite, torch.nan)
 
 
 def _psnr(squared_error: Tensor) -> Tensor:

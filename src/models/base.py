@@ -51,9 +51,11 @@ class GenerativeModel(L.LightningModule, ABC):
         clip: norm to which a player's gradient is cut; None leaves it.
         conditional: True if samples are drawn for a class.
         stages: stages of the training, in their order; empty in most families.
+        unpaired: True if sources and targets of a batch must not belong together.
     """
 
     stages: Sequence[Stage] = ()
+    unpaired = False
 
     def __init__(self, spec: DataSpec, seed: int) -> None:
         super().__init__()
@@ -142,15 +144,17 @@ class GenerativeModel(L.LightningModule, ABC):
                     elif betas:
                         group["betas"] = (betas[0], 1 - min(factor * (1 - betas[1]), 1.0))
             return
-        part, attribute = self.strengths.get(name, (None, ""))
-        if not hasattr(part, attribute):  # a part such as `none` has no strength
+        parts, attribute = self.strengths.get(name, ((), ""))
+        # A part such as `none` has no strength.
+        if not parts or not all(hasattr(part, attribute) for part in parts):
             raise SettingError(f"model.schedule.{name}: the model has none that could change.")
-        configured = self._configured.setdefault(name, getattr(part, attribute))
-        setattr(part, attribute, factor * configured)
+        configured = self._configured.setdefault(name, getattr(parts[0], attribute))
+        for part in parts:
+            setattr(part, attribute, factor * configured)
 
     @property
-    def strengths(self) -> dict[str, tuple[object, str]]:
-        """Strengths that a schedule can change: by name, the part and its attribute."""
+    def strengths(self) -> dict[str, tuple[Sequence[object], str]]:
+        """Strengths that a schedule can change: by name, the parts alike and their attribute."""
         return {}
 
     def advance(self, batch: Tensor) -> None:

@@ -10,7 +10,7 @@ prior, loss, penalty, auxiliary head, augmentation, optimisers, schedule, averag
 preset that fills them (`conf/model/`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -125,11 +125,11 @@ class GAN(LatentVariableModel):
         return self.make_optimizers(**players, g=partial(g, self.generator.parameters()))
 
     @property
-    def strengths(self) -> dict[str, tuple[object, str]]:
+    def strengths(self) -> dict[str, tuple[Sequence[object], str]]:
         return {
-            "penalty": (self.adversary.penalty, "scale"),
-            "half_life": (self.ema, "half_life"),
-            "augment": (self.adversary.augment, "p"),
+            "penalty": ([self.adversary.penalty], "scale"),
+            "half_life": ([self.ema], "half_life"),
+            "augment": ([self.adversary.augment], "p"),
         }
 
     @property

@@ -14,7 +14,7 @@ translator of images can stand in its place.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -147,8 +147,12 @@ class LAPGAN(LatentVariableModel):
         return self.make_optimizers(**players)
 
     @property
-    def strengths(self) -> dict[str, tuple[object, str]]:
-        return {"penalty": (self.penalty, "scale"), "half_life": (self.ema, "half_life")}
+    def strengths(self) -> dict[str, tuple[Sequence[object], str]]:
+        return {
+            "penalty": ([self.penalty], "scale"),
+            "half_life": ([self.ema], "half_life"),
+            "augment": ([adversary.augment for adversary in self.adversaries], "p"),
+        }
 
     @property
     def networks(self) -> dict[str, nn.Module]:

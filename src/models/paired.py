@@ -13,7 +13,7 @@ fills in the rest. A variant is a preset: translator, distance, content, D, and 
 budget that T learns alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -124,10 +124,10 @@ class PairedTranslation(GenerativeModel):
         return self.make_optimizers(**players, g=partial(g, self.translator.parameters()))
 
     @property
-    def strengths(self) -> dict[str, tuple[object, str]]:
+    def strengths(self) -> dict[str, tuple[Sequence[object], str]]:
         d = self.adversary
-        judged = {"penalty": (d.penalty, "scale"), "augment": (d.augment, "p")} if d else {}
-        return judged | {"half_life": (self.ema, "half_life")}
+        judged = {"penalty": ([d.penalty], "scale"), "augment": ([d.augment], "p")} if d else {}
+        return judged | {"half_life": ([self.ema], "half_life")}
 
     @property
     def networks(self) -> dict[str, nn.Module]:

@@ -15,7 +15,7 @@ Sources and targets of a batch do not belong together, whether or not the data h
 translators take one step, and then both discriminators take one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -36,6 +36,7 @@ from src.models.parts.ema import EMA
 from src.models.parts.pool import ImagePool
 from src.models.parts.schedules import Schedule
 from src.networks.base import Discriminator, Translator
+from src.networks.image_translation import NoDiscriminator
 from src.transforms.augment import Augment
 
 Optimizer = Callable[..., torch.optim.Optimizer]
@@ -89,6 +90,10 @@ class UnpairedTranslation(GenerativeModel):
         super().__init__(spec, seed)
         if spec.source is None:
             raise SettingError(NO_SOURCE)
+        if spec.source.masked:
+            raise SettingError(
+                "model: nothing translates back to sources with a mask.\nUse model=restorer."
+            )
         here, there = spec.source.shape, spec.shape
         if here[1:] != there[1:]:
             raise SettingError(
@@ -100,6 +105,15 @@ class UnpairedTranslation(GenerativeModel):
                 f"model.identity={identity} needs domains of as many channels, and these have "
                 f"{here[0]} and {there[0]}.\nSet model.identity=0."
             )
+        judges = {
+            domain: discriminator(shape=shape)
+            for domain, shape in (("target", there), ("source", here))
+        }
+        if isinstance(judges["target"], NoDiscriminator):
+            raise SettingError(
+                "model/discriminator=none: without pairs nothing else says what targets are like.\n"
+                "Choose another, or model=l1_translator if there are pairs."
+            )
         self.translators = nn.ModuleDict(
             {
                 "target": translator(source=here, shape=there, classes=0),
@@ -109,13 +123,13 @@ class UnpairedTranslation(GenerativeModel):
         self.adversaries = nn.ModuleDict(
             {
                 domain: Adversary(
-                    discriminator(shape=shape),
+                    judge,
                     NoAuxiliary(0, 0, None),
                     deepcopy(loss),
                     deepcopy(penalty),
                     deepcopy(augment),
                 )
-                for domain, shape in (("target", there), ("source", here))
+                for domain, judge in judges.items()
             }
         )
         self.pools = nn.ModuleDict(
@@ -134,11 +148,12 @@ class UnpairedTranslation(GenerativeModel):
         )
 
     @property
-    def strengths(self) -> dict[str, tuple[object, str]]:
+    def strengths(self) -> dict[str, tuple[Sequence[object], str]]:
+        adversaries = self.adversaries.values()
         return {
-            "half_life": (self.ema, "half_life"),
-            "cycle": (self, "cycle"),
-            "identity": (self, "identity"),
+            "penalty": ([adversary.penalty for adversary in adversaries], "scale"),
+            "half_life": ([self.ema], "half_life"),
+            "augment": ([adversary.augment for adversary in adversaries], "p"),
         }
 
     @property
@@ -173,12 +188,16 @@ class UnpairedTranslation(GenerativeModel):
             for domain, translator in self.translators.items():
                 if self.cycle:
                     back = translator(fake[other[domain]])
-                    terms[f"cycle_{domain}"] = self.cycle * self.pixels(back, real[domain])
+                    terms[f"cycle_{domain}"] = self.cycle * self.distance(back, real[domain])
                 if self.identity:
                     same = translator(real[domain])
-                    terms[f"identity_{domain}"] = self.identity * self.pixels(same, real[domain])
+                    terms[f"identity_{domain}"] = self.identity * self.distance(same, real[domain])
             self.update("g", self.total(terms))
         return {domain: image.detach().to(real[domain]) for domain, image in fake.items()}
+
+    def distance(self, output: Tensor, target: Tensor) -> Tensor:
+        """The slot's distance with its weight."""
+        return self.pixels.weight * self.pixels(output, target)
 
     def adversaries_step(self, real: dict[str, Tensor], fake: dict[str, Tensor]) -> None:
         """One step of both discriminators, on translations from the pools."""
@@ -195,17 +214,17 @@ class UnpairedTranslation(GenerativeModel):
     # Translation
 
     @property
-    def both(self) -> nn.ModuleDict:
+    def used_translators(self) -> nn.ModuleDict:
         """The translators whose results are scored and shown, by the domain that they make."""
         return self.ema.network if self.ema else self.translators
 
     @property
     def used(self) -> Translator:
-        return self.both["target"]
+        return self.used_translators["target"]
 
     @property
     def used_back(self) -> Translator:
-        return self.both["source"]
+        return self.used_translators["source"]
 
     def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
         """Targets (n, c, h, w) in [-1, 1], float32, of sources of any size that the network takes.

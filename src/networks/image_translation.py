@@ -201,8 +201,11 @@ class ResNetTranslator(SameSize):
     ) -> None:
         super().__init__(source, shape, residual, classes)
         self.multiple = max(1, 4 // self.scale)
-        if any(side % 4 for side in shape[1:]):
-            raise SettingError(f"model.translator: {list(shape[1:])} cannot be halved twice.")
+        if any(side % 4 or side < 8 for side in shape[1:]):
+            raise SettingError(
+                f"model.translator: images of {' x '.join(map(str, shape[1:]))} pixels cannot be "
+                "halved twice.\nSet data.resolution to a multiple of 4, at least 8."
+            )
         bias = biased(norm)
 
         def ends(layer: nn.Module, channels: int) -> list[nn.Module]:

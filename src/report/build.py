@@ -419,6 +419,7 @@ def describe(data: Mapping[str, Any]) -> str:
     if degraded := data.get("degradation"):
         numbers = [f"{k}={v}" for k, v in degraded.items() if isinstance(v, str | int | float)]
         parts.append(" ".join(numbers).removeprefix("name="))
+    parts += [f"{key} {data[key]}" for key in ("stand_in", "sources", "direction") if key in data]
     if data.get("hash"):
         parts.append(f"hash {str(data['hash'])[:6]}")
     return ", ".join(parts)

@@ -109,6 +109,24 @@ def test_domains_of_different_channels(channels: str, tmp_path: Path) -> None:
     assert (data.sources["train"].shape[1], data.splits["train"].x.shape[1]) == shapes
 
 
+def test_splits_that_one_side_lacks(tmp_path: Path) -> None:
+    """A third split is left out; of a small domain the last image is held out."""
+    sizes = {"trainA": 4, "trainB": 4, "testA": 1, "testB": 1, "valB": 2}
+    data = of_folder(folders(tmp_path / "val", sizes), tmp_path / "cache")
+    assert {*data.splits} == {*data.sources} == {"train", "test"}
+    data = of_folder(folders(tmp_path / "few", {"trainA": 3, "trainB": 20}), tmp_path / "cache")
+    assert (greys(data.sources["train"]), greys(data.sources["test"])) == ([0, 1], [2])
+    with pytest.raises(SettingError, match="one image"):
+        of_folder(folders(tmp_path / "one", {"trainA": 1, "trainB": 3}), tmp_path / "cache")
+
+
+def test_several_sets_below_one_root_are_refused(tmp_path: Path) -> None:
+    for name in ("horse2zebra", "monet2photo"):
+        folders(tmp_path / "sets" / name, {"trainA": 3, "trainB": 3})
+    with pytest.raises(SettingError, match="horse2zebra and in monet2photo"):
+        of_folder(tmp_path / "sets", tmp_path / "cache")
+
+
 def test_every_change_is_drawn_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same scene in both, and another picture of it."""
     monkeypatch.setattr("src.data.domains.DRAWN", {"train": (6, 0), "test": (4, 1)})
@@ -156,6 +174,9 @@ def test_a_set_of_digits_that_is_not_there(tmp_path: Path) -> None:
     assert missing(plain(compose("train", words))["data"]) is None
     lacking = plain(compose("train", [*words, "data.a=kmnist"]))["data"]
     assert missing(lacking) == "no kmnist files there"
+    write_idx(tmp_path / "flat")  # nobody knows of which set
+    flat = lacking | {"root": str(tmp_path / "flat")}
+    assert missing(flat) == "no kmnist and mnist files there"
 
 
 def test_digits_stand_in_for_themselves() -> None:

@@ -32,7 +32,7 @@ class Faces(DataModule):
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         sizes = {"train": 30, "test": self.n}
         splits = {name: Split(noise_images(n, n, 32, 3)) for name, n in sizes.items()}
-        return splits, {"name": "noise", "hash": "0"}
+        return splits, {"name": "noise", "source": "builtin", "hash": "0"}
 
 
 def identity(source: Tensor, _: Tensor | None = None) -> Tensor:
@@ -160,7 +160,7 @@ class Unpaired(DataModule):
         sizes = {"train": (12, 12), "test": (9, 9 if self.spec.paired else 5)}
         self.sources = {s: noise_images(n, 1, 16, 3) // 4 for s, (n, _) in sizes.items()}
         splits = {s: Split(noise_images(m, 2, 16, 3) // 4 + 128) for s, (_, m) in sizes.items()}
-        return splits, {"name": "greys", "hash": "0"}
+        return splits, {"name": "greys", "source": "builtin", "hash": "0"}
 
 
 class Lighter(GenerativeModel):
@@ -206,18 +206,19 @@ def test_both_directions_are_scored_and_the_cycle() -> None:
     assert scores["sharpness9_train"] == pytest.approx(scores["sharpness9_train_back"], rel=0.2)
 
 
-def test_without_pairs_there_is_no_truth_and_the_smaller_side_counts() -> None:
+def test_without_pairs_there_is_no_truth_and_each_direction_has_its_own_size() -> None:
+    """9 sources and 5 targets."""
     data = Unpaired()
     model = Lighter(data)
-    assert held_out_size(data) == 5
-    found = score_all(make_scorers(SETTINGS, data, model), model)
-    names = {name.partition("5_")[0] for name in found.values}
-    assert names == {"sharpness", "cycle"}
-    assert found.values["cycle5_test"] == 0
-    targets = torch.cat([x for x, _, _ in held_out_pairs(data, 5)])
-    sources = torch.cat([source for _, source, _ in held_out_pairs(data, 5)])
-    assert targets.equal(to_model(data.splits["test"].x))
-    assert sources.equal(to_model(data.sources["test"][[0, 1, 3, 5, 7]]))
+    found = score_all(make_scorers(SETTINGS, data, model), model).values
+    assert {*found} == {
+        "sharpness9_train", "cycle9_test", "sharpness5_train_back", "cycle5_test_back",
+    }  # fmt: skip
+    assert found["cycle9_test"] == 0
+    targets = torch.cat([x for x, _, _ in held_out_pairs(data, 9)])
+    sources = torch.cat([source for _, source, _ in held_out_pairs(data, 9)])
+    assert targets.equal(to_model(data.splits["test"].x[[0, 0, 1, 1, 2, 2, 3, 3, 4]]))
+    assert sources.equal(to_model(data.sources["test"]))
 
 
 def test_backwards_exchanges_sources_and_targets() -> None:
@@ -225,8 +226,9 @@ def test_backwards_exchanges_sources_and_targets() -> None:
     other = Backwards(data)
     assert other.splits["test"].x is data.sources["test"]
     assert other.source_of("test", torch.tensor([3])).equal(to_model(data.splits["test"].x[3:4]))
-    assert (other.source_count("test"), held_out_size(other)) == (5, 5)
+    assert (held_out_size(data), held_out_size(other)) == (9, 5)
     assert other.data_id["hash"] != data.data_id["hash"]
+    assert other.data_id["splits"] == {"train": 12, "test": 9}
     made = Backwards(Faces(Grey()))
     assert made.spec.shape == (1, 32, 32)
     grey = Faces(Grey()).source_of("test", torch.arange(12))

@@ -204,8 +204,31 @@ def test_the_pools_are_in_the_state() -> None:
         (["data/degradation=grey"], "as many channels"),
         (["data/degradation=downsample", "model.identity=0"], "both ways"),
         (["data/degradation=none"], "source"),
+        (["data/degradation=mask_box", "model.identity=0"], "with a mask"),
+        (["data.resolution=18"], "multiple of 4"),
     ],
 )
 def test_what_cannot_be(words: list[str], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         cyclegan(*words)
+
+
+def test_it_needs_a_discriminator() -> None:
+    with pytest.raises(SettingError, match="without pairs"):
+        built("model=cyclegan", *FACES, "model/discriminator=none")
+
+
+def test_a_schedule_changes_both_adversaries() -> None:
+    words = (
+        "model/schedule=none",
+        "model/penalty=r1",
+        "model.schedule.penalty=[10,1]",
+        "budget=16",
+    )
+    model = cyclegan(
+        *words, "model/augment=diffaugment", "model.augment.p=0.4", "model.schedule.augment=[0,1]"
+    )
+    steps(model, 2)
+    for adversary in model.adversaries.values():
+        assert adversary.penalty.scale == pytest.approx(5.5)
+        assert adversary.augment.p == pytest.approx(0.2)

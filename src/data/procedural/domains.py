@@ -13,6 +13,7 @@
 Scene i of a domain depends on (seed, i) only, and is the same in both.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,12 +21,16 @@ from torch import Tensor
 
 from src.data.loader import degrade
 from src.data.procedural import ageing, animals, canvas, dice, faces, garments, landscapes, sdf
+from src.data.procedural.canvas import check_resolution
 from src.data.spec import to_model, to_uint8
 from src.distributed.noise import SampleDraws
 from src.transforms import degradations
 from src.transforms.degradations import Degradation, LineDrawing, Palette
 
-CODE = (ageing, animals, canvas, degradations, dice, faces, garments, landscapes, sdf)
+CODE = (
+    sys.modules[__name__],
+    *(ageing, animals, canvas, degradations, dice, faces, garments, landscapes, sdf),
+)
 AT_ONCE = 500
 
 Progress = Callable[[int], object]
@@ -52,6 +57,7 @@ def _scenes(module: Any, **look: Any) -> Draw:
     """Landscapes, animals or garments, as their module draws them."""
 
     def draw(n: int, seed: int, resolution: int, progress: Progress) -> Iterator[Tensor]:
+        check_resolution(resolution, "scenes")
         factors = module.sample_factors(n, seed)
         factors = factors if isinstance(factors, tuple) else (factors,)
         yield module.render(*factors, resolution, progress=progress, **look)

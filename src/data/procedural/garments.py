@@ -220,7 +220,8 @@ class _Garment:
     def _weave(self, top: float) -> Tensor:
         """Brightness of a basket weave: cells of two threads down and of two across, in turn."""
         thread = max(THREAD, 4 / len(self.v))  # at least two pixels
-        u, v = self.u * (self.scale / thread), (self.v - top) * (self.scale / thread)
+        # The same when it is mirrored, as garments are.
+        u, v = self.u.abs() * (self.scale / thread), (self.v - top) * (self.scale / thread)
         across = ((u * 0.5).floor() + (v * 0.5).floor()) * 0.5
         across = (across - across.floor()) * 2  # 0 or 1
         return (wave(u) * (1 - across) + wave(v) * across) * 0.55 + 0.55

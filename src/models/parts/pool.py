@@ -11,8 +11,9 @@ class ImagePool(nn.Module):
     """Keeps up to `size` images; a new one is handed on, or with probability 1/2 an older one.
 
     While the pool is filling, the new images are stored and handed on. Afterwards each is exchanged
-    with probability 1/2 for a stored one, and takes its place. All ranks have the same pool, of the
-    images of them all. What it holds is in the checkpoint.
+    with probability 1/2 for a stored one, and takes its place. Images of one batch are not
+    exchanged for each other. All ranks have the same pool, of the images of them all. What it holds
+    is in the checkpoint.
 
     Args:
         size: images kept; 0 hands on what it gets.
