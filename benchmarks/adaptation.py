@@ -1,14 +1,16 @@
-"""Judge translated digits by a reader: `python -m benchmarks.adaptation RUN [RUN ...]`.
+"""Judge translated digits by a classifier: `python -m benchmarks.adaptation RUN [RUN ...]`.
 
 Of runs on `data=digit_domains`, for each run and both directions: a classifier is trained on the
 training images of the one domain, translated by the run, with the labels that they had; its
 accuracy on the untranslated test images of the other domain says whether translation keeps the
 class and reaches the domain (Hoffman et al. 2018, CyCADA, arXiv:1711.03213). Beside it stand a
 classifier of the images as they are (source only) and one of the other domain itself. All have the
-same architecture and see as many images; the labels of the other domain are used for the test only.
+same architecture and are trained on as many images; the labels of the other domain are used for the
+test only. Runs that differ in the seed alone are averaged.
 """
 
 import argparse
+import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +35,15 @@ def translated(translate: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--samples", type=int, default=60_000, help="images that a reader is shown")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=60_000,
+        help="images that a classifier is trained on, with repetition",
+    )
     arguments = parser.parse_args()
-    known: dict[tuple[str, ...], float] = {}
-    found: dict[tuple[str, str], list[float]] = {}
+    known: dict[tuple[str, ...], tuple[float, float]] = {}
+    found: dict[tuple[str, ...], list[float]] = {}
 
     def read(train: Split, test: Split) -> float:
         return accuracy(fit(train, int(test.y.max()) + 1, arguments.samples, seed=0), test)
@@ -47,7 +54,10 @@ def main() -> None:
         run = Run(folder)
         model = load_model(run)
         data = load_data(run, model.spec, None, "~/.cache/sparring")
-        assert isinstance(data, DigitDomains), f"{folder} was not trained on data=digit_domains"
+        if not isinstance(data, DigitDomains):
+            parser.error(f"{folder} was not trained on data=digit_domains")
+        settings = {k: v for k, v in run.settings.items() if k in ("model", "data", "budget")}
+        variant = json.dumps(settings | {"data": data.data_id}, sort_keys=True)
         sides = {
             data.sets[0]: {s: Split(x, data.source_labels[s]) for s, x in data.sources.items()},
             data.sets[1]: data.splits,
@@ -56,14 +66,14 @@ def main() -> None:
             (*data.sets, model.translate), (*data.sets[::-1], model.translate_back),
         ):  # fmt: skip
             train, test = sides[here]["train"], sides[there]["test"]
-            if (here, there) not in known:
-                known[here, there] = read(train, test)
-                known[there,] = read(sides[there]["train"], test)
+            same = (here, there, json.dumps(data.data_id, sort_keys=True))
+            if same not in known:
+                known[same] = read(train, test), read(sides[there]["train"], test)
             score = read(Split(translated(translate, train.x), train.y), test)
-            found.setdefault((here, there), []).append(score)
-            numbers = f"{known[here, there]:.3f} | {score:.3f} | {known[there,]:.3f}"
+            found.setdefault((here, there, variant), []).append(score)
+            numbers = f"{known[same][0]:.3f} | {score:.3f} | {known[same][1]:.3f}"
             print(f"| {folder} | {here} | {there} | {numbers} |", flush=True)
-    for (here, there), scores in found.items():
+    for (here, there, _), scores in found.items():
         if len(scores) > 1:
             mean, spread = statistics.mean(scores), statistics.stdev(scores)
             print(f"{here} to {there}: {mean:.3f} +- {spread:.3f} (sd of {len(scores)} runs)")
