@@ -7,6 +7,7 @@ pixels of an image's discrete Laplacian, here of the luminance. 1 is as sharp as
 less, noise is more.
 """
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -61,7 +62,8 @@ class SharpnessScorer(SampleScorer):
 
     @cached_property
     def _reference(self) -> float:
-        return _mean(spaced(self.data.splits["train"], REALS).x)
+        """NaN, and with it all values, of images of one colour."""
+        return _mean(spaced(self.data.splits["train"], REALS).x) or math.nan
 
 
 def _mean(stored: Tensor) -> float:

@@ -21,7 +21,10 @@ UNRANKED = {"log_prob", "sharpness", "active_units", "activation", "sparsity", "
 PLAIN = {"nll_reconstruction"}  # may be negative, as KID is only by noise about 0
 
 # Headline number of a data set: the first of these that its runs have.
-HEADLINES = ("fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "mse", "elbo", "error")
+HEADLINES = (
+    "fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "mse", "elbo", "error", "psnr",
+    "cycle",
+)  # fmt: skip
 
 # Shown beside the headline number, the first three that a table has.
 BESIDE = (

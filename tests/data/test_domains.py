@@ -9,14 +9,23 @@ import pytest
 import torch
 from PIL import Image
 
-from src.config.composition import compose, plain
+from src.cli import launch
+from src.compare import compare
+from src.config import composition
+from src.config.checks import check_compare, check_evaluate, check_translate
+from src.config.composition import plain
 from src.data.digit_domains import DigitDomains
 from src.data.domains import Domains, arrange_domain
+from src.data.loader import Stream
 from src.data.procedural.domains import CHANGES
 from src.data.sources import missing
 from src.errors import SettingError
+from src.evaluate import evaluate
+from src.runs.run import Run
+from src.training.fit import train
 from src.training.instantiate import build_data
-from tests.conftest import composed
+from src.translate import translate
+from tests.conftest import UNDRAWN, composed
 from tests.data.test_mnist import write as write_idx
 
 
@@ -92,6 +101,60 @@ def test_training_shows_each_domain_in_its_own_order(tmp_path: Path) -> None:
     assert seen == {"source": [2] * 6, "x": [3] * 4}
 
 
+def test_unequal_domains_go_on_where_they_were() -> None:
+    """Of 6 sources and 4 targets, in batches of 3: the fourth batch, and those after it."""
+    x, sources = (torch.arange(n, dtype=torch.uint8).view(-1, 1, 1, 1) for n in (4, 6))
+
+    def stream() -> Stream:
+        return Stream(x, None, 3, seed=0, flip=False, sources=sources, paired=False)
+
+    whole, resumed = stream(), stream()
+    batches = [next(whole) for _ in range(8)]
+    for _ in range(3):
+        next(resumed)
+    position = resumed.state_dict()
+    resumed = stream()
+    resumed.load_state_dict(position)
+    for expected in batches[3:]:
+        batch = next(resumed)
+        assert batch.x.equal(expected.x)
+        assert batch.source.equal(expected.source)
+
+
+def test_a_run_without_pairs_through_all_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Train, evaluate, compare and translate, of domains with 8 and 5 images."""
+    root = folders(tmp_path / "set", {"trainA": 8, "trainB": 5, "testA": 3, "testB": 2})
+    words = [
+        *("model=cyclegan", "data=domains", f"data.root={root}", "data.source=real"),
+        *(
+            f"data.cache={tmp_path}/cache",
+            "data.resolution=16",
+            "budget=8",
+            "metrics=auto",
+            *UNDRAWN,
+        ),
+        *("model.translator.width=4", "model.translator.blocks=0", "model.identity=0"),
+        *("model.discriminator.width=4", "model.discriminator.depth=1"),
+    ]
+    train(composed(*words), tmp_path / "run")
+    said = capsys.readouterr().out
+    assert "Left out: FID" in said
+    assert "src.translate" in said
+    summary = Run(tmp_path / "run").summary
+    assert {*summary["metrics"]} >= {"cycle3_test", "cycle2_test_back", "sharpness2_train_back"}
+    run = f"run={tmp_path / 'run'}"
+    launch("evaluate", check_evaluate, evaluate, [run])
+    launch("compare", check_compare, compare, [f"runs={tmp_path}", f"out={tmp_path}/x.html"])
+    assert "cycle" in (tmp_path / "x.html").read_text()
+    for direction in ("forward", "back"):
+        out = tmp_path / f"{direction}.png"
+        given = [run, f"in={root}/testA/A00.png", f"out={out}", f"direction={direction}"]
+        launch("translate", check_translate, translate, given)
+        assert Image.open(out).size == (20, 12)
+
+
 def test_an_empty_domain_is_refused(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"trainA": 3, "testB": 3})
     with pytest.raises(SettingError, match="no images in trainB"):
@@ -151,7 +214,7 @@ def test_the_schema_lists_the_changes() -> None:
 
 def digit_domains(root: Path, *words: str) -> DigitDomains:
     words = ("model=cyclegan", "data=digit_domains", f"data.root={root}", *words)
-    data = build_data(plain(compose("train", list(words))))
+    data = build_data(plain(composition.compose("train", list(words))))
     data.setup()
     return data
 
@@ -171,8 +234,8 @@ def test_sets_of_digits_by_name(tmp_path: Path) -> None:
 def test_a_set_of_digits_that_is_not_there(tmp_path: Path) -> None:
     write_idx(tmp_path / "mnist")
     words = ["model=cyclegan", "data=digit_domains", f"data.root={tmp_path}"]
-    assert missing(plain(compose("train", words))["data"]) is None
-    lacking = plain(compose("train", [*words, "data.a=kmnist"]))["data"]
+    assert missing(plain(composition.compose("train", words))["data"]) is None
+    lacking = plain(composition.compose("train", [*words, "data.a=kmnist"]))["data"]
     assert missing(lacking) == "no kmnist files there"
     write_idx(tmp_path / "flat")  # nobody knows of which set
     flat = lacking | {"root": str(tmp_path / "flat")}

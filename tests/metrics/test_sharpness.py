@@ -79,3 +79,10 @@ def test_samples_that_are_not_finite() -> None:
 def test_no_more_samples_than_needed() -> None:
     data = InMemory("noise", {"train": Split(fine(20, 0))})
     assert SharpnessScorer(data, 10_000).name("sharpness") == "sharpness2k_train"
+
+
+def test_images_of_one_colour_have_no_sharpness() -> None:
+    flat = torch.full((6, 1, 28, 28), 40, dtype=torch.uint8)
+    data = InMemory("flat", {"train": Split(flat), "test": Split(flat)})
+    found = SharpnessScorer(data, 6).score(sampler_of(noise_images(6, 0)))
+    assert math.isnan(found.values["sharpness6_train"])

@@ -1,4 +1,4 @@
-"""What drawn scenes share: a batch of images with the border at -1 and 1, drawn in batches."""
+"""What all drawn scenes are made with: checked resolutions, batches, and a canvas to paint on."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
