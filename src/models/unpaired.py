@@ -36,7 +36,6 @@ from src.models.parts.ema import EMA
 from src.models.parts.pool import ImagePool
 from src.models.parts.schedules import Schedule
 from src.networks.base import Discriminator, Translator
-from src.networks.image_translation import NoDiscriminator
 from src.transforms.augment import Augment
 
 Optimizer = Callable[..., torch.optim.Optimizer]
@@ -105,15 +104,6 @@ class UnpairedTranslation(GenerativeModel):
                 f"model.identity={identity} needs domains of as many channels, and these have "
                 f"{here[0]} and {there[0]}.\nSet model.identity=0."
             )
-        judges = {
-            domain: discriminator(shape=shape)
-            for domain, shape in (("target", there), ("source", here))
-        }
-        if isinstance(judges["target"], NoDiscriminator):
-            raise SettingError(
-                "model/discriminator=none: without pairs nothing else says what targets are like.\n"
-                "Choose another, or model=l1_translator if there are pairs."
-            )
         self.translators = nn.ModuleDict(
             {
                 "target": translator(source=here, shape=there, classes=0),
@@ -123,13 +113,13 @@ class UnpairedTranslation(GenerativeModel):
         self.adversaries = nn.ModuleDict(
             {
                 domain: Adversary(
-                    judge,
+                    discriminator(shape=shape),
                     NoAuxiliary(0, 0, None),
                     deepcopy(loss),
                     deepcopy(penalty),
                     deepcopy(augment),
                 )
-                for domain, judge in judges.items()
+                for domain, shape in (("target", there), ("source", here))
             }
         )
         self.pools = nn.ModuleDict(

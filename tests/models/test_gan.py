@@ -305,3 +305,10 @@ def test_progress_is_the_share_of_the_budget() -> None:
     assert model.progress == 0.75
     steps(model, 3)
     assert model.progress == 1
+
+
+@pytest.mark.parametrize("preset", ["dcgan", "acgan", "lapgan", "cyclegan"])
+def test_who_learns_from_a_discriminator_cannot_do_without(preset: str) -> None:
+    words = ["data/degradation=noise"] if preset == "cyclegan" else []
+    with pytest.raises(SettingError, match="discriminator=none"):
+        built(f"model={preset}", "data=mnist", "model/discriminator=none", *words)

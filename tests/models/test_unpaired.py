@@ -213,11 +213,6 @@ def test_what_cannot_be(words: list[str], message: str) -> None:
         cyclegan(*words)
 
 
-def test_it_needs_a_discriminator() -> None:
-    with pytest.raises(SettingError, match="without pairs"):
-        built("model=cyclegan", *FACES, "model/discriminator=none")
-
-
 def test_a_schedule_changes_both_adversaries() -> None:
     words = (
         "model/schedule=none",

@@ -29,6 +29,7 @@ from src.losses.adversarial import AdversarialLoss
 from src.losses.penalties import Penalty
 from src.models.parts.auxiliary import Auxiliary
 from src.networks.base import Critique, Discriminator
+from src.networks.image_translation import NoDiscriminator
 from src.transforms.augment import Augment, NoAugment
 
 Terms = dict[str, Tensor]  # of a loss, by name
@@ -56,6 +57,11 @@ class Adversary(nn.Module):
         packing: PositiveInt = 1,
     ) -> None:
         super().__init__()
+        if isinstance(discriminator, NoDiscriminator):
+            raise SettingError(
+                "model/discriminator=none: this model learns from its discriminator.\n"
+                "Choose another; only a translation with pairs can do without one."
+            )
         if packing > 1 and not isinstance(augment, NoAugment):
             raise SettingError(
                 f"model.packing={packing} stacks samples, which one augmentation cannot serve.\n"
