@@ -153,9 +153,11 @@ class Progress(Callback, ProgressBar):
         """Latest losses and headline scores, such as `loss/d 1.21 loss/g 0.93 fid 12.4`.
 
         Where there are many losses, the two parts of a discriminator's are left out. A training in
-        stages names the current one first: `layer 2 of 4: loss/layer_2 31.2`.
+        stages names the current one first: `layer 2 of 4: loss/layer_2 31.2`. Where players may
+        rest, the share of their steps that were left out is shown too.
         """
-        losses = {k: v for k, v in self.shared.terms.items() if k.startswith("loss")}
+        shown = ("loss/", "rests/")
+        losses = {k: v for k, v in self.shared.terms.items() if k.startswith(shown)}
         if len(losses) > MOST_LOSSES:  # of several discriminators
             losses = {k: v for k, v in losses.items() if not k.startswith(PARTS)}
         numbers = losses | self.shared.headline

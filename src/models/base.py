@@ -43,6 +43,7 @@ class GenerativeModel(L.LightningModule, ABC):
         samples_seen: the clock: real samples shown to D or to the autoencoder.
         iteration: iterations of the algorithm done.
         updates: steps done, per player.
+        rested: steps left out, per player, by a rule on how the players do.
         seconds: spent in training, over all resumes; the budget callback counts them.
         terms: means of the recorded terms, such as losses.
         watch_gradients: record each player's gradient norm; the gradients callback asks for it.
@@ -63,6 +64,7 @@ class GenerativeModel(L.LightningModule, ABC):
         self.spec, self.seed = spec, seed
         self.samples_seen = self.iteration = 0
         self.updates: Counter[str] = Counter()
+        self.rested: Counter[str] = Counter()
         self.seconds = 0.0
         self.watch_gradients = False
         self.budget: int | None = None
@@ -89,6 +91,8 @@ class GenerativeModel(L.LightningModule, ABC):
             for name, factor in self.schedule.factors(self.stage_progress).items():
                 self.scale(name, factor)
         self.iterate(lambda: next(dataloader_iter)[0])
+        if self._slices:  # of a player that left its step out
+            self._average([])
         self.iteration += 1
 
     def seed_noise(self, seed: int) -> None:
@@ -192,7 +196,8 @@ class GenerativeModel(L.LightningModule, ABC):
             self.manual_backward(loss)
         optimizer = self._optimizers[name]
         if ranks.count() > 1:
-            self._average(optimizer)
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            self._average([weight.grad for weight in weights if weight.grad is not None])
         if self.watch_gradients or self.clip is not None:
             weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
@@ -211,10 +216,8 @@ class GenerativeModel(L.LightningModule, ABC):
         torch.clear_autocast_cache()  # of casts of the old weights, see CachedMixedPrecision
         self.updates[name] += 1
 
-    def _average(self, optimizer: torch.optim.Optimizer) -> None:
-        """Means over the ranks of a player's gradients and, with them, of the recorded terms."""
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
+    def _average(self, gradients: Sequence[Tensor]) -> None:
+        """Means over the ranks of gradients and, with them, of the recorded terms."""
         terms, self._slices = self._slices, []
         ranks.average_([*gradients, *(value for _, value in terms)])
         for name, value in terms:
@@ -269,6 +272,7 @@ class GenerativeModel(L.LightningModule, ABC):
             "samples_seen": self.samples_seen,
             "iteration": self.iteration,
             "updates": dict(self.updates),
+            "rested": dict(self.rested),
             "seconds": self.seconds,
             "records": self.terms.state_dict(),
         }
@@ -277,6 +281,7 @@ class GenerativeModel(L.LightningModule, ABC):
         state = checkpoint["sparring"]
         self.samples_seen, self.iteration = state["samples_seen"], state["iteration"]
         self.updates, self.seconds = Counter(state["updates"]), state["seconds"]
+        self.rested = Counter(state.get("rested", {}))
         self.terms.load_state_dict(state["records"])  # `on_fit_start` brings them to the device
 
     def on_fit_start(self) -> None:

@@ -4,13 +4,14 @@
                              minimise over D  loss.d(D(x), D(G(z))) + auxiliary + penalty
              once:           draw z,
                              minimise over G  loss.g(D(G(z))) + auxiliary
+    a step is left out      while its player rests, by a rule on D's losses or accuracy
 
 Everything that distinguishes one GAN from another is a slot of this module: networks, condition,
 prior, loss, penalty, auxiliary head, augmentation, optimisers, schedule, average. A variant is a
 preset that fills them (`conf/model/`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import torch
@@ -27,6 +28,7 @@ from src.models.parts.auxiliary import Auxiliary
 from src.models.parts.conditions import Condition
 from src.models.parts.ema import EMA
 from src.models.parts.latents import Latent
+from src.models.parts.rests import NoRests, Rests
 from src.models.parts.schedules import Schedule
 from src.networks.base import Discriminator, Generator
 from src.transforms.augment import Augment
@@ -72,6 +74,7 @@ class GAN(LatentVariableModel):
         ema: `network -> EMA`, the average of G that is sampled; None samples G itself.
         d_steps: D's steps per iteration.
         burst: iterations with more of them.
+        rests: when a player leaves its step out, see `src/models/parts/rests.py`; None is never.
         packing: samples that D classifies together, stacked along the channels
             (PacGAN, Lin et al. 2018); d_steps, batch and clock stay in single samples.
         clip: norm to which each player's gradient is cut; None leaves it.
@@ -95,6 +98,7 @@ class GAN(LatentVariableModel):
         ema: Callable[..., EMA] | None = None,
         d_steps: PositiveInt = 1,
         burst: Burst | None = None,
+        rests: Rests | None = None,
         packing: PositiveInt = 1,
         clip: PositiveFloat | None = None,
     ) -> None:
@@ -117,6 +121,8 @@ class GAN(LatentVariableModel):
         self.ema = ema(self.generator) if ema else None
         self.latent, self.schedule = latent, schedule
         self.d_steps, self.burst, self.clip = d_steps, burst, clip
+        self.rests = rests or NoRests()
+        self.rests.check(loss)
         self._optimizer_partials = (d_optimizer, g_optimizer)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -150,12 +156,13 @@ class GAN(LatentVariableModel):
             # Shared fakes are made once, with the graph that G's step needs.
             with torch.set_grad_enabled(share):
                 fake, z = self.fakes(len(real), y)
-            self.d_step(real, fake.detach(), y, z)
+            resting = self.d_step(real, fake.detach(), y, z)
             self.advance(real)
-        if not share:
-            real, y = self.reals(draw) if needs_real else (real, y)
-            fake, z = self.fakes(len(real), y)
-        self.g_step(real, fake, y, z)
+        if self.takes_step("g", resting):
+            if not share:
+                real, y = self.reals(draw) if needs_real else (real, y)
+                fake, z = self.fakes(len(real), y)
+            self.g_step(real, fake, y, z)
         if self.ema:
             self.ema.update(self.generator, self.samples_seen - start, self.samples_seen)
 
@@ -169,11 +176,25 @@ class GAN(LatentVariableModel):
         z = self.latent.draw(n, self.device)
         return self.generator(z, y), z
 
-    def d_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
-        """Take one step of D."""
+    def d_step(
+        self, real: Tensor, fake: Tensor, y: Tensor | None = None, z: Tensor | None = None
+    ) -> Collection[str]:
+        """Take one step of D, unless it rests; the players that rest."""
         terms, shown = self.adversary.d_terms(real, fake, y, z, step=self.updates["d"])
-        self.update("d", self.total(terms, shown))
-        self.adversary.after_d_step()
+        loss = self.total(terms, shown)
+        resting = self.rests(shown, self.adversary.loss)
+        if self.takes_step("d", resting):
+            self.update("d", loss)
+            self.adversary.after_d_step()
+        return resting
+
+    def takes_step(self, player: str, resting: Collection[str]) -> bool:
+        """True unless a player rests, which is counted and recorded."""
+        rests = player in resting
+        if player in self.rests.players:
+            self.rested[player] += rests
+            self.record(**{f"rests/{player}": torch.full((), float(rests), device=self.device)})
+        return not rests
 
     def g_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
         """Take one step of G, with D frozen."""

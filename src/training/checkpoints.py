@@ -52,6 +52,7 @@ SAVED = {
         "samples_seen": is_count,
         "iteration": is_count,
         "updates": {"*": is_count},
+        "rested?": {"*": is_count},
         "seconds": is_amount,
         "records": _are_records,
     },

@@ -31,6 +31,7 @@ def cost(model: GenerativeModel, trainer: L.Trainer) -> dict[str, Any]:
         "seconds": round(model.seconds, 3),
         "iterations": model.iteration,
         "updates": dict(model.updates),
+        "rested": dict(model.rested),
         "parameters": {name: count for name, count in parameters.items() if count},
         "peak_memory": memory,
         "device": device,

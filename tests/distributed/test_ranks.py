@@ -75,6 +75,9 @@ CASES = {
     "spectral": [*GAN, "model.discriminator.norm=spectral", "model/loss=hinge"],
     "augment": [*GAN, "model/augment=diffaugment"],
     "ada": [*GAN, "model/augment=ada", "model.augment.every=1", "model.augment.speed=20"],
+    # G rests in the first iteration, D in the others.
+    "rests": [*GAN, "model/rests=costs", "model.rests.margin=0.02", "model.d_optimizer.lr=0.4"],
+    "accuracy": [*GAN, "model/rests=accuracy", "model.rests.above=0.6", "model.d_optimizer.lr=0.4"],
     "translation": [*TRANSLATION, "model=pix2pix", "model.discriminator.depth=1"],
     "filling in": [
         *(*TRANSLATION, "model=pix2pix", "model/loss=relativistic_average"),

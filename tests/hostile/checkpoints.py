@@ -342,6 +342,7 @@ TORN: list[tuple[str, Make]] = [
     ("seconds-nan", saved("sparring.seconds", float("nan"))),
     ("updates-a-word", saved("sparring.updates", {"d": "x"})),
     ("updates-a-list", saved("sparring.updates", [[1, 2]])),
+    ("rested-below-zero", saved("sparring.rested", {"d": -1})),
     ("records-null", saved("sparring.records", None)),
     ("records-of-words", saved("sparring.records", {"x": ("y", "z")})),
 ]  # fmt: skip

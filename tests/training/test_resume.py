@@ -155,7 +155,7 @@ def assert_same(run: Run, expected: Run) -> None:
     assert rows
     assert rows == others
     keys = ("status", "metrics", "protocols", "scores", "samples_seen", "iterations", "updates")
-    for key in keys:
+    for key in (*keys, "rested"):
         assert run.summary[key] == expected.summary[key], key
     assert run.summary["status"] == "finished"
 
