@@ -21,7 +21,15 @@ EXPERIMENTS = sorted(
 )
 POINTS = {"gaussian", "ring", "grid", "slanted_land"}
 NO_STAND_IN = {"folder", "pairs"}
-HOSTS = ("vae", "ae", "gan", "dcgan", "stacked_ae", "srgan")  # all slots are in one of them
+HOSTS = (
+    "vae",
+    "ae",
+    "gan",
+    "dcgan",
+    "stacked_ae",
+    "srgan",
+    "vaegan",
+)  # all slots are in one of them
 
 
 def error_of(*overrides: str, name: str = "train", check: Callable = check) -> str:

@@ -89,6 +89,12 @@ CASES = {
         *("model.discriminator.depth=1", "model.pool=3", "model.cycle=1", "model.identity=0.5"),
         *(f"model.{player}_optimizer.lr=0.01" for player in "gd"),
     ],
+    "vaegan": [
+        *(*GAN, "model=vaegan", "model/encoder=mlp", "model.encoder.hidden=[16]"),
+        *("model/generator=mlp", "model/discriminator=mlp", "model/augment=diffaugment"),
+        *("model/optimizer@model.e_optimizer=sgd", "model.e_optimizer.lr=0.002"),
+        *("model.judge_both=true", "model/rests=costs", "model.rests.margin=0.02"),
+    ],
     "levels": LEVELS,
     "levels in turn": [*LEVELS, "model.levels=in_turn", "budget=32"],
     "vae": ["model=vae", *AE],

@@ -68,6 +68,11 @@ FAMILIES = {
         *("model.translator.width=2", "model.translator.blocks=1", "model.discriminator.width=2"),
         *("model.discriminator.depth=1", "model.identity=0"),
     ),
+    # With this margin both D and G rest in some iterations.
+    "vaegan": (
+        *("model=vaegan", "model.latent.dim=6", "model/rests=costs", "model.rests.margin=0.02"),
+        *(f"model.{net}.width=2" for net in ("encoder", "generator", "discriminator")),
+    ),
     "unrolled": ("model=deep_ae", "model.hidden=[12,6]", "model.pretrain=0.4375"),
 }
 ALL = pytest.mark.parametrize("family", FAMILIES)

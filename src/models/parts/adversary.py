@@ -157,6 +157,10 @@ class Adversary(nn.Module):
         d_fake = self(self.pack(fake), y, given)
         return {"g": self.loss.g(d_fake.logits, d_real)} | self.auxiliary.g(d_fake, y, z)
 
+    def features(self, x: Tensor) -> Tensor:
+        """D's features (n, d) of samples, without augmentation; of an unconditional D."""
+        return self.discriminator(x).features
+
     def logits(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """D's logits (n / packing, ...) of samples, without augmentation."""
         return self.discriminator(self.pack(x), y).logits
