@@ -91,7 +91,7 @@ class VAEGAN(GAN):
         schedule: Schedule | None = None,
         ema: Callable[..., EMA] | None = None,
         beta: NotNegativeFloat = 1.0,
-        gamma: NotNegativeFloat = 0.01,
+        gamma: NotNegativeFloat = 0.1,
         judge_both: bool = False,
         clip: PositiveFloat | None = None,
     ) -> None:

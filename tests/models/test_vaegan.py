@@ -209,6 +209,13 @@ def test_points() -> None:
     assert model.reconstruct(next(noise(model)).x).shape == (8, 2)
 
 
+def test_faces_of_64_pixels() -> None:
+    model = built(*TINY, "data=celeba", "data.resolution=64")
+    steps(model)
+    assert model.sample(2, seed=0).shape == (2, 3, 64, 64)
+    assert model.adversary.features(model.sample(2)).shape == (2, 16 * 16)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -72,6 +72,7 @@ FAMILIES = {
     "vaegan": (
         *("model=vaegan", "model.latent.dim=6", "model/rests=costs", "model.rests.margin=0.02"),
         *(f"model.{net}.width=2" for net in ("encoder", "generator", "discriminator")),
+        "model.d_optimizer.lr=0.01",
     ),
     "unrolled": ("model=deep_ae", "model.hidden=[12,6]", "model.pretrain=0.4375"),
 }
