@@ -195,11 +195,10 @@ class GenerativeModel(L.LightningModule, ABC):
         with torch.autocast(self.device.type, enabled=False):
             self.manual_backward(loss)
         optimizer = self._optimizers[name]
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         if ranks.count() > 1:
-            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             self._average([weight.grad for weight in weights if weight.grad is not None])
         if self.watch_gradients or self.clip is not None:
-            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
             if self.watch_gradients:
                 self.terms.add(f"gradient/{name}", norm)
