@@ -28,7 +28,7 @@ class DataModule(L.LightningDataModule, ABC):
         spec: kind, shape and classes of the data.
         batch_size: samples per batch of the training stream, over all ranks.
         seed: seed of the order and of the flips.
-        flip: mirror each training image with probability 1/2.
+        flip: mirror each training sample left to right with probability 1/2.
         reading: memory and processes for the training split; None takes the defaults.
         degradation: makes the source of a translation; None makes none.
 

@@ -1,6 +1,7 @@
 """Images, decoded once: a set becomes one uint8 array on disk that is mapped into memory.
 
     <cache>/images/<name>-<key>.npy    uint8 (n, c, h, w), NumPy's own format
+                                       of voxels (n, 1, d, h, w), 0 or 1
     <cache>/images/<name>-<key>.json   what is in it; written last, so it stands for a whole entry
 
 The key is a hash of what the sources are (names, sizes, times or checksums) and of the settings, so
@@ -13,6 +14,7 @@ on under the old identity; one that does not agree is made anew.
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -60,7 +62,7 @@ class Entry(NamedTuple):
     """One array of the cache.
 
     Attributes:
-        x: uint8 (n, c, h, w), mapped from disk; what is written to it stays in memory.
+        x: uint8 (n, *shape), mapped from disk; what is written to it stays in memory.
         info: `hash` of the content, and what the producer returned.
     """
 
@@ -98,7 +100,7 @@ def entry(
     cache: str | Path,
     name: str,
     made_of: object,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     expected: int,
     produce: Callable[[Write], dict[str, Any]],
 ) -> Entry:
@@ -111,9 +113,9 @@ def entry(
         cache: folder of all entries.
         name: for people who look into that folder.
         made_of: all that decides the content, JSON-like; its hash is the key.
-        shape: (c, h, w) of one image.
-        expected: images at most, to see beforehand whether they fit on the disk.
-        produce: is given `write`, to be called with arrays (k, c, h, w); returns `info`.
+        shape: (c, h, w) of one image, (1, d, h, w) of voxels.
+        expected: samples at most, to see beforehand whether they fit on the disk.
+        produce: is given `write`, to be called with arrays (k, *shape); returns `info`.
 
     Raises:
         SettingError: if the cache cannot be written or the disk is full.
@@ -129,10 +131,10 @@ def entry(
             if (found := _read(target)) is not None:  # another process was faster
                 return found
             _sweep(folder, own=f"{stem}.lock")
-            needed = expected * shape[0] * shape[1] * shape[2]
+            needed = expected * math.prod(shape)
             if (free := shutil.disk_usage(folder).free) < needed:
                 raise SettingError(
-                    f"data.cache={cache}: the decoded images need {needed / 1e6:,.0f} MB, "
+                    f"data.cache={cache}: the decoded data need {needed / 1e6:,.0f} MB, "
                     f"{free / 1e6:,.0f} MB are free.\n"
                     f"Free the space or set data.cache (or SPARRING_CACHE) to a larger disk."
                 )
@@ -168,7 +170,7 @@ def _checksum(x: np.ndarray) -> int:
 
 def _produce(
     target: Path,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     produce: Callable[[Write], dict[str, Any]],
     cache: str | Path,
 ) -> None:
@@ -202,7 +204,7 @@ def _produce(
         note.unlink(missing_ok=True)
 
 
-def _header(file: io.BufferedWriter, rows: int, shape: tuple[int, int, int]) -> None:
+def _header(file: io.BufferedWriter, rows: int, shape: tuple[int, ...]) -> None:
     fields = {"descr": "|u1", "fortran_order": False, "shape": (rows, *shape)}
     np.lib.format.write_array_header_1_0(file, fields)
 

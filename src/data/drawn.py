@@ -1,4 +1,4 @@
-"""Data sets that are drawn: made once, and kept in the cache of images."""
+"""Data sets that are drawn: made once, and kept in the cache."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from src.data.cache import Write, entry
 from src.data.spec import grey
 
-Progress = Callable[[int], object]  # is told how many more images are done
+Progress = Callable[[int], object]  # is told how many more samples are done
 
 
 def drawn(
@@ -23,30 +23,34 @@ def drawn(
     code: Iterable[ModuleType],
     made_of: object,
 ) -> tuple[dict[str, Tensor], str]:
-    """Images of each split, drawn now if the cache does not have them.
+    """Images or voxels of each split, drawn now if the cache does not have them.
 
     Args:
-        draw: gives uint8 images (k, 3, r, r), those of the first split first.
-        sizes: images of each split.
-        shape: (c, r, r) of the result; with one channel the images become grey.
+        draw: gives uint8 images (k, 3, r, r) or bool voxels (k, 1, r, r, r), those of the first
+            split first.
+        sizes: samples of each split.
+        shape: (c, r, r) of the result, where images of one channel become grey; or (1, r, r, r).
         cache: folder of the cache.
         name: for the file in the cache, and for the progress bar.
         code: modules that draw: another text, other images.
         made_of: what else decides the content, JSON-like.
 
     Returns:
-        Uint8 (n, c, r, r) of each split, and a hash of them all.
+        Images uint8 (n, c, r, r), or voxels bool (n, 1, r, r, r), of each split, and a hash of
+        them all.
     """
-    total = sum(sizes.values())
+    total, images = sum(sizes.values()), len(shape) == 3
 
     def produce(write: Write) -> dict[str, object]:
-        bar = tqdm(total=total, desc=f"drawing {name}", unit="img", delay=1.5, disable=None)
-        with bar:
+        unit = "img" if images else "solid"
+        with tqdm(total=total, desc=f"drawing {name}", unit=unit, delay=1.5, disable=None) as bar:
             for x in draw(bar.update):
-                write((grey(x) if shape[0] == 1 else x).numpy())
+                write((grey(x) if images and shape[0] == 1 else x).numpy())
         return {}
 
     text = [Path(module.__file__).read_text() for module in code]
-    x, info = entry(cache, f"{name}-{shape[-1]}px", [text, made_of], shape, total, produce)
-    parts = torch.from_numpy(x).split(list(sizes.values()))
+    label = f"{name}-{shape[-1]}{'px' if images else '^3'}"
+    x, info = entry(cache, label, [text, made_of], shape, total, produce)
+    x = torch.from_numpy(x)
+    parts = (x if images else x.view(torch.bool)).split(list(sizes.values()))
     return dict(zip(sizes, parts, strict=True)), info["hash"]

@@ -7,7 +7,8 @@ perm_e and the flips depend on (seed, e) only; those of sources that belong to n
 touched, and batches run across the edge of an epoch. (torch's DataLoader draws from the global
 generator when its iterator is made, so that a resumed run is another run.)
 
-Data that fit are moved to the device once, as uint8; a batch is then an index, a cast and a flip.
+Data that fit are moved to the device once, as they are stored; a batch is then an index, a cast
+and a flip.
 """
 
 from collections.abc import Iterator
@@ -44,11 +45,11 @@ class Stream:
     """Endless iterator of batches in the models' form.
 
     Args:
-        x: stored samples (n, ...): uint8 images, or floats that are already in the models' form.
+        x: stored samples (n, ...): uint8 images, bool voxels, or floats in the models' form.
         y: class indices (n,), or None.
         batch_size: samples per batch; may exceed n.
         seed: seed of the order and of the flips, not negative.
-        flip: mirror each image left to right with probability 1/2.
+        flip: mirror each sample left to right, along its last axis, with probability 1/2.
         device: device of the batches.
         workers: processes that read ahead if the data do not fit; 0 reads in this process.
         in_memory: bytes up to which the data are held on the device.

@@ -72,7 +72,7 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     """
     reader = _reader(data)
     source, name = data["source"], data["name"]
-    if data["kind"] == "points":
+    if data["kind"] == "points" or reader == "Solids":
         return "builtin", ""  # drawn from the exact distribution: there is nothing more real
     stand_in = STAND_IN.get(reader)
     if source == "builtin":

@@ -82,7 +82,9 @@ class DataSpec:
 
 
 class Split(NamedTuple):
-    """One split as it is stored: images as uint8 (n, c, h, w), points as float32 (n, d).
+    """One split as it is stored.
+
+    Images are uint8 (n, c, h, w), voxels bool (n, 1, d, h, w), points float32 (n, d).
 
     Attributes:
         x: may be memory-mapped; never modified.
@@ -94,13 +96,23 @@ class Split(NamedTuple):
 
 
 def to_model(x: Tensor) -> Tensor:
-    """Stored values to the models' form: uint8 images become float32 in [-1, 1]."""
+    """Stored values to the models' form, which is float32.
+
+    uint8 (images) come into [-1, 1], bool (voxels) into [0, 1]; floats are in that form already.
+    """
+    if x.dtype == torch.bool:
+        return x.float()
     return x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x
 
 
 def to_uint8(x: Tensor) -> Tensor:
     """Images in [-1, 1] to uint8, rounded to the nearest value; the inverse of `to_model`."""
     return x.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def to_bool(x: Tensor) -> Tensor:
+    """Voxels in [0, 1] to bool: occupied where the occupancy is more than 1/2."""
+    return x if x.dtype == torch.bool else x > 0.5
 
 
 def class_index(label: str | int, classes: tuple[str, ...]) -> int:

@@ -73,7 +73,8 @@ class MLPGenerator(Generator):
         activation: between layers.
         init: see `MLP`.
         norm: before each activation.
-        output: output of the last layer; `auto` is tanh for images and identity for points.
+        output: output of the last layer; `auto` is tanh for images, sigmoid for voxels and identity
+            for points.
         classes: none; labels are brought in by concatenation.
     """
 
@@ -93,7 +94,7 @@ class MLPGenerator(Generator):
         self.shape = tuple(shape)
         self.body = MLP([latent_dim, *hidden, math.prod(shape)], activation, init, norm)
         if output == "auto":
-            output = "tanh" if len(self.shape) > 1 else "identity"
+            output = {3: "tanh", 4: "sigmoid"}.get(len(self.shape), "identity")
         self.output = OUTPUTS[output]()
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:

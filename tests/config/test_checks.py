@@ -20,6 +20,7 @@ EXPERIMENTS = sorted(
     for path in (CONF / "experiment").rglob("*.yaml")
 )
 POINTS = {"gaussian", "ring", "grid", "slanted_land"}
+VOXELS = {"solids"}
 NO_STAND_IN = {"folder", "pairs"}
 HOSTS = (
     "vae",
@@ -75,7 +76,7 @@ def test_every_model_fits_points_or_images(model: str) -> None:
 
 @pytest.mark.parametrize("data", sorted({*DATA} - NO_STAND_IN))
 def test_every_data_set_has_a_model(data: str) -> None:
-    settings = composed(f"data={data}", f"model={'gan' if data in POINTS else 'dcgan'}")
+    settings = composed(f"data={data}", f"model={'gan' if data in POINTS | VOXELS else 'dcgan'}")
     assert settings.data.source == "builtin"
 
 

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from src.data.base import DataModule
 from src.data.loader import Reading, Stream
-from src.data.spec import Batch, DataSpec, Split, to_model, to_uint8
+from src.data.spec import Batch, DataSpec, Split, to_bool, to_model, to_uint8
 from src.distributed.noise import BatchDraws
 from src.errors import SettingError
 from src.transforms.degradations import Degradation, GaussianNoise, Mosaic, NoDegradation
@@ -240,3 +240,10 @@ def test_unpaired_sources_have_an_order_of_their_own() -> None:
     flips = [(b.x[:, 0, 0, 0] > b.x[:, 0, 0, -1]) != (b.source[:, 0, 0, 0] > b.source[:, 0, 0, -1])
              for b in (next(mirrored) for _ in range(30))]  # fmt: skip
     assert 0.35 < torch.cat(flips).double().mean() < 0.65  # five standard deviations
+
+
+def test_bool_voxels_are_zero_and_one() -> None:
+    stored = torch.tensor([False, True]).view(2, 1, 1, 1, 1)
+    assert_close(to_model(stored), stored.float(), rtol=0, atol=0)
+    assert torch.equal(to_bool(to_model(stored)), stored)
+    assert to_bool(torch.tensor([0.5, 0.51])).tolist() == [False, True]
