@@ -1,4 +1,4 @@
-"""Networks that follow the data: DCGAN's for images, a multilayer perceptron for points.
+"""Networks that follow the data: DCGAN's for images, 3D-GAN's for voxels, perceptrons for points.
 
 So that any preset works on any data: `model=wgan_gp data=ring`.
 """
@@ -13,14 +13,15 @@ from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, Generator
 from src.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from src.networks.mlp import MLPDiscriminator, MLPGenerator
+from src.networks.voxel import VoxelDiscriminator, VoxelGenerator
 
-IMAGE, POINT = 3, 1
+VOXELS, IMAGE, POINT = 4, 3, 1  # dimensions of one sample
 
 
 def _kind(shape: Sequence[int]) -> int:
-    if len(shape) not in (IMAGE, POINT):
+    if len(shape) not in (VOXELS, IMAGE, POINT):
         raise SettingError(
-            f"The auto networks are for images and points, not for data of shape {tuple(shape)}.\n"
+            f"The auto networks are for images, voxels and points, not for shape {tuple(shape)}.\n"
             "Choose model/generator and model/discriminator."
         )
     return len(shape)
@@ -31,12 +32,13 @@ class AutoGenerator(Generator):
 
     Args:
         latent_dim: length of z.
-        shape: (c, r, r) of one image, (d,) of a point.
+        shape: (c, r, r) of one image, (1, r, r, r) of voxels, (d,) of a point.
         width: for images, see `DCGANGenerator`.
-        norm: for images.
+        voxel_width: for voxels, see `VoxelGenerator`.
+        norm: for images and voxels.
         hidden: for points, see `MLPGenerator`.
         activation: for points.
-        classes: for images: above 0, batch norm is conditioned on the class.
+        classes: for images and voxels: above 0, batch norm is conditioned on the class.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class AutoGenerator(Generator):
         latent_dim: int,
         shape: Sequence[int],
         width: PositiveInt = 64,
+        voxel_width: PositiveInt = 16,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         hidden: Sequence[PositiveInt] = (128, 128, 128),
         activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "relu",
@@ -52,6 +55,8 @@ class AutoGenerator(Generator):
         super().__init__()
         if _kind(shape) == IMAGE:
             self.network = DCGANGenerator(latent_dim, shape, width, norm, classes)
+        elif _kind(shape) == VOXELS:
+            self.network = VoxelGenerator(latent_dim, shape, voxel_width, norm, classes=classes)
         else:
             self.network = MLPGenerator(
                 latent_dim, shape, hidden, activation, "glorot", classes=classes
@@ -65,9 +70,10 @@ class AutoDiscriminator(Discriminator):
     """Samples (n, *shape) to a `Critique`.
 
     Args:
-        shape: (c, r, r) of one image, (d,) of a point.
+        shape: (c, r, r) of one image, (1, r, r, r) of voxels, (d,) of a point.
         width: for images, see `DCGANDiscriminator`.
-        norm: for images; points have none.
+        voxel_width: for voxels, see `VoxelDiscriminator`.
+        norm: for images and voxels; points have none.
         hidden: for points, see `MLPDiscriminator`.
         activation: for points.
         classes: none; labels are brought in around it.
@@ -80,6 +86,7 @@ class AutoDiscriminator(Discriminator):
         self,
         shape: Sequence[int],
         width: PositiveInt = 64,
+        voxel_width: PositiveInt = 16,
         norm: Literal["none", "batch", "layer", "instance", "spectral"] = "batch",
         hidden: Sequence[PositiveInt] = (128, 128, 128),
         activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "leaky_relu",
@@ -88,6 +95,8 @@ class AutoDiscriminator(Discriminator):
         super().__init__()
         if _kind(shape) == IMAGE:
             self.network = DCGANDiscriminator(shape, width, norm, classes)
+        elif _kind(shape) == VOXELS:
+            self.network = VoxelDiscriminator(shape, voxel_width, norm, classes)
         else:
             self.network = MLPDiscriminator(shape, hidden, activation, "glorot", classes=classes)
         self.features = self.network.features

@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from src.config.ranges import PositiveInt
 from src.networks.base import Critique, Discriminator, Generator
 from src.networks.layers import (
+    CONVOLUTION,
+    TRANSPOSED,
     ConditionalSequential,
+    Norm,
     biased,
     init_normal_,
     norm_layer,
@@ -29,6 +32,63 @@ from src.networks.layers import (
 def _kernel(size: int) -> int:
     """Kernel size of the convolution from `size` to its half: stride 2, padding 1."""
     return 3 if size % 2 else 4
+
+
+def upward(
+    latent_dim: int,
+    shape: Sequence[int],
+    width: int,
+    norm: Norm,
+    classes: int = 0,
+    last_bias: bool = False,
+) -> list[nn.Module]:
+    """Layers from z (n, latent_dim) to raw outputs (n, *shape), of images or voxels.
+
+    Args:
+        latent_dim: length of z.
+        shape: (c, r, r) of an image, (c, r, r, r) of voxels.
+        width: channels of the last hidden stage.
+        norm: after each hidden stage.
+        classes: above 0, batch norm is conditioned on the class.
+        last_bias: whether the output has a bias.
+    """
+    channels, dims, resolution = shape[0], len(shape) - 1, shape[-1]
+    targets = sizes(resolution)[1:]
+    widths = [width << i for i in reversed(range(len(targets)))]
+    transposed, bias = TRANSPOSED[dims], biased(norm)
+    layers: list[nn.Module] = [
+        nn.Unflatten(1, (latent_dim, *[1] * dims)),
+        transposed(latent_dim, widths[0], 4, 1, 0, bias=bias),
+    ]
+    outputs = [*widths[1:], channels]
+    for size, fan_in, fan_out in zip(targets, widths, outputs, strict=True):
+        own_bias = bias if size != resolution else last_bias
+        layers += [
+            norm_layer(norm, fan_in, classes, dims),
+            nn.ReLU(inplace=True),
+            transposed(fan_in, fan_out, _kernel(size), 2, 1, bias=own_bias),
+        ]
+    return layers
+
+
+def downward(shape: Sequence[int], width: int, norm: Norm) -> tuple[list[nn.Module], int]:
+    """Layers from images or voxels (n, *shape) to sides of 4, and the channels there.
+
+    Args:
+        shape: see `upward`.
+        width: channels of the first stage.
+        norm: between the stages.
+    """
+    channels, dims, resolution = shape[0], len(shape) - 1, shape[-1]
+    sources = sizes(resolution)[:0:-1]
+    widths = [width << i for i in range(len(sources))]
+    inputs = [channels, *widths[:-1]]
+    layers: list[nn.Module] = []
+    for size, fan_in, fan_out in zip(sources, inputs, widths, strict=True):
+        layers += [CONVOLUTION[dims](fan_in, fan_out, _kernel(size), 2, 1, bias=biased(norm))]
+        layers += [norm_layer(norm, fan_out, dims=dims)] if size != resolution else []
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+    return layers, widths[-1]
 
 
 class DCGANGenerator(Generator):
@@ -51,22 +111,7 @@ class DCGANGenerator(Generator):
         classes: int = 0,
     ) -> None:
         super().__init__()
-        channels, resolution = shape[0], shape[-1]
-        targets = sizes(resolution)[1:]
-        widths = [width << i for i in reversed(range(len(targets)))]
-        bias = biased(norm)
-        layers: list[nn.Module] = [
-            nn.Unflatten(1, (latent_dim, 1, 1)),
-            nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=bias),
-        ]
-        outputs = [*widths[1:], channels]
-        for size, fan_in, fan_out in zip(targets, widths, outputs, strict=True):
-            hidden = size != resolution
-            layers += [
-                norm_layer(norm, fan_in, classes),
-                nn.ReLU(inplace=True),
-                nn.ConvTranspose2d(fan_in, fan_out, _kernel(size), 2, 1, bias=bias and hidden),
-            ]
+        layers = upward(latent_dim, shape, width, norm, classes)
         self.body = ConditionalSequential(*layers, nn.Tanh())
         self.apply(init_normal_)
         spectral(self, norm)
@@ -98,18 +143,10 @@ class DCGANDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         refuse_classes(classes, "DCGAN's discriminators")
-        channels, resolution = shape[0], shape[-1]
-        sources = sizes(resolution)[:0:-1]
-        widths = [width << i for i in range(len(sources))]
-        inputs = [channels, *widths[:-1]]
-        layers: list[nn.Module] = []
-        for size, fan_in, fan_out in zip(sources, inputs, widths, strict=True):
-            layers += [nn.Conv2d(fan_in, fan_out, _kernel(size), 2, 1, bias=biased(norm))]
-            layers += [norm_layer(norm, fan_out)] if size != resolution else []
-            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        layers, last = downward(shape, width, norm)
         self.body = nn.Sequential(*layers)
-        self.head = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False)
-        self.features = 16 * widths[-1]
+        self.head = nn.Conv2d(last, 1, 4, 1, 0, bias=False)
+        self.features = 16 * last
         self.apply(init_normal_)
         spectral(self, norm)
 

@@ -11,6 +11,9 @@ from src.errors import SettingError
 
 Norm = Literal["none", "batch", "layer", "instance", "spectral"]
 Module = TypeVar("Module", bound=nn.Module)
+BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}  # by the dimensions of space
+CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 # Their weight is what spectral norm divides.
 WEIGHTED = (nn.Linear, nn.Embedding, nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d)
 
@@ -32,7 +35,7 @@ def sizes(resolution: int) -> list[int]:
     return chain[::-1]
 
 
-class ConditionalBatchNorm2d(nn.Module):
+class ConditionalBatchNorm(nn.Module):
     """Batch norm with a gain and a bias per class (Dumoulin et al. 2017; Miyato & Koyama 2018).
 
         out = gain[y] * (x - mean) / sqrt(var + eps) + bias[y]
@@ -40,22 +43,25 @@ class ConditionalBatchNorm2d(nn.Module):
     The statistics are those of the whole batch; gains start at 1 and biases at 0.
 
     Args:
-        channels: c of the images (n, c, h, w).
+        channels: c of the samples (n, c, ...).
         classes: labels are from 0 to classes - 1.
+        dims: 2 for images (n, c, h, w), 3 for voxels (n, c, d, h, w).
     """
 
     takes_class = True
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, dims: int = 2) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = BATCH_NORM[dims](channels, affine=False)
+        self.dims = dims
         self.gain = nn.Parameter(torch.ones(classes, channels))
         self.bias = nn.Parameter(torch.zeros(classes, channels))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         # F.embedding and not gain[y]: its backward is deterministic, and quicker on a CPU.
         gain, bias = (
-            F.embedding(y, table).to(x.dtype)[:, :, None, None] for table in (self.gain, self.bias)
+            F.embedding(y, table).to(x.dtype)[(..., *[None] * self.dims)]
+            for table in (self.gain, self.bias)
         )
         return torch.addcmul(bias, self.norm(x), gain)
 
@@ -79,13 +85,14 @@ def append_classes(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
     return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)
 
 
-def norm_layer(norm: Norm, channels: int, classes: int = 0) -> nn.Module:
-    """The layer that normalises images (n, channels, h, w); see `spectral` for spectral norm.
+def norm_layer(norm: Norm, channels: int, classes: int = 0, dims: int = 2) -> nn.Module:
+    """The layer that normalises samples (n, channels, ...); see `spectral` for spectral norm.
 
     Args:
-        norm: `layer` is over all of a sample's channels and pixels, with a gain per channel.
+        norm: `layer` is over all of a sample's channels and places, with a gain per channel.
         channels: c.
         classes: above 0, batch norm has a gain and a bias per class and is called with (x, y).
+        dims: 2 for images, 3 for voxels.
 
     Raises:
         SettingError: if classes are asked of another norm than batch norm.
@@ -96,7 +103,9 @@ def norm_layer(norm: Norm, channels: int, classes: int = 0) -> nn.Module:
             "Use model.generator.norm=batch, or model.condition.generator=concatenate."
         )
     if norm == "batch":
-        return ConditionalBatchNorm2d(channels, classes) if classes else nn.BatchNorm2d(channels)
+        return (
+            ConditionalBatchNorm(channels, classes, dims) if classes else BATCH_NORM[dims](channels)
+        )
     if norm == "layer":
         return nn.GroupNorm(1, channels)
     if norm == "instance":
@@ -146,9 +155,9 @@ def init_normal_(module: nn.Module, std: float = 0.02) -> None:
 
     Use with `network.apply(init_normal_)` (Radford et al. 2016, sec. 4).
     """
-    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, (nn.Linear, *CONVOLUTION.values(), *TRANSPOSED.values())):
         nn.init.normal_(module.weight, 0.0, std)
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+    elif isinstance(module, (nn.BatchNorm1d, *BATCH_NORM.values())) and module.affine:
         nn.init.normal_(module.weight, 1.0, std)
     else:
         return

@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from src.config.ranges import PositiveInt, Share
+from src.config.ranges import NotNegativeFloat, PositiveInt, Share
 from src.distributed import noise, ranks
 from src.errors import SettingError
 
@@ -69,6 +69,28 @@ class DiffAugment(Augment):
     def forward(self, x: Tensor) -> Tensor:
         """Images (n, c, h, w) of any number of channels, in their own type."""
         return transformed(x, self.policy, self.p)
+
+
+class InputNoise(Augment):
+    """Gaussian noise on every number that D sees (Soenderby et al. 2017, sec. 2.2).
+
+    Data that fill only a part of their space, such as voxels that are 0 or 1, are told from a
+    generator's by that alone: no sample of it is as sharp. With noise on both, D must look for more
+    (Arjovsky & Bottou 2017, sec. 3).
+
+    Args:
+        std: standard deviation of the noise, in the data's units.
+    """
+
+    def __init__(self, std: NotNegativeFloat) -> None:
+        super().__init__()
+        if std < 0:
+            raise SettingError(f"model.augment.std={std} must not be negative.")
+        self.std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples (n, ...) of any kind, in their own type."""
+        return x + self.std * noise.normal(*x.shape, dtype=x.dtype, device=x.device)
 
 
 class ADA(Augment):

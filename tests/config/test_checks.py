@@ -55,22 +55,24 @@ def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_fits_points_or_images(model: str) -> None:
+def test_every_model_fits_points_images_or_voxels(model: str) -> None:
     fits = []
     translates = "translator" in compose("train", [*QUICK, f"model={model}", "data=mnist"]).model
-    for data in ("mnist", "celeba", "gaussian", "ring"):
+    for data in ("mnist", "celeba", "gaussian", "ring", "solids"):
         try:
-            words = ["data/degradation=noise"] if translates and data not in POINTS else []
+            words = ["data/degradation=noise"] if translates and data in ("mnist", "celeba") else []
             composed(f"model={model}", f"data={data}", *words)
             fits.append(data)
         except SettingError as error:
             message = str(error)
-            kind = "points" if data in POINTS else "images"
+            kind = "points" if data in POINTS else "voxels" if data in VOXELS else "images"
             assert f"cannot be used with data.kind={kind}" in message
     assert fits in (
+        ["mnist", "celeba", "gaussian", "ring", "solids"],
         ["mnist", "celeba", "gaussian", "ring"],
         ["mnist", "celeba"],
         ["gaussian", "ring"],
+        ["solids"],
     )
 
 

@@ -29,7 +29,12 @@ STAGES = {
 TRANSLATORS = ("restorer", "srresnet", "srgan", "esrgan", "pix2pix", "l1_translator")
 UNPAIRED = ("cyclegan", "discogan", "dualgan")
 PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-DATA = {"gaussian_gan": "gaussian", "tiny": "slanted_land"}  # others: mnist
+VOXELS = ("gan3d", "wgan_gp3d")
+DATA = {  # others: mnist
+    "gaussian_gan": "gaussian",
+    "tiny": "slanted_land",
+    **dict.fromkeys(VOXELS, "solids"),
+}
 
 
 def built(*overrides: str) -> GenerativeModel:
@@ -59,7 +64,9 @@ def preset_of(name: str) -> GenerativeModel:
             words += ["model.alone=0.5", "budget=16"]
     if name in STAGES:
         words += ["budget=24", "model.hidden=[5]", *STAGES[name]]
-    if name in ("sngan", "sagan"):
+    if name in VOXELS:
+        words += ["data.resolution=16"]
+    if name in ("sngan", "sagan", *VOXELS):
         words += [f"model.{player}.width=8" for player in ("generator", "discriminator")]
     return built(*words)
 

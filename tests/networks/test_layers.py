@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from src.errors import SettingError
 from src.networks.layers import (
-    ConditionalBatchNorm2d,
+    ConditionalBatchNorm,
     ConditionalSequential,
     biased,
     norm_layer,
@@ -52,7 +52,7 @@ def test_conditional_batch_norm() -> None:
     torch.manual_seed(0)
     x, y = torch.randn(6, 2, 3, 3), torch.tensor([0, 2, 1, 0, 2, 2])
     layer, plain = norm_layer("batch", 2, classes=3), nn.BatchNorm2d(2, affine=False)
-    assert isinstance(layer, ConditionalBatchNorm2d)
+    assert isinstance(layer, ConditionalBatchNorm)
     assert_close(layer(x, y), plain(x))  # gains of 1, biases of 0
     with torch.no_grad():
         layer.gain.normal_()
@@ -67,7 +67,7 @@ def test_conditional_batch_norm() -> None:
 
 
 def test_conditional_batch_norm_trains_the_classes_of_the_batch() -> None:
-    layer = ConditionalBatchNorm2d(2, 3)
+    layer = ConditionalBatchNorm(2, 3)
     layer(torch.randn(4, 2, 3, 3), torch.tensor([0, 2, 0, 2])).square().sum().backward()
     for table in (layer.gain, layer.bias):
         assert [bool(row.any()) for row in table.grad.abs() > 1e-9] == [True, False, True]
@@ -87,7 +87,7 @@ def test_networks_without_a_place_for_classes() -> None:
 
 def test_a_stack_hands_the_class_to_those_that_take_it() -> None:
     torch.manual_seed(0)
-    norm = ConditionalBatchNorm2d(2, 3)
+    norm = ConditionalBatchNorm(2, 3)
     nn.init.normal_(norm.bias)
     stack = ConditionalSequential(nn.ReLU(), ConditionalSequential(norm, nn.ReLU()))
     x, y = torch.randn(3, 2, 4, 4), torch.tensor([0, 1, 2])

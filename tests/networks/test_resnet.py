@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from src.errors import SettingError
 from src.networks.attention import SelfAttention
-from src.networks.layers import ConditionalBatchNorm2d
+from src.networks.layers import ConditionalBatchNorm
 from src.networks.resnet import (
     DiscriminatorBlock,
     GeneratorBlock,
@@ -156,5 +156,5 @@ def test_spectral_norm_is_everywhere_or_beside_batch_norm() -> None:
     assert all(parametrised(alone))
     assert all(parametrised(beside))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in alone.modules())
-    norms = [module for module in beside.modules() if isinstance(module, ConditionalBatchNorm2d)]
+    norms = [module for module in beside.modules() if isinstance(module, ConditionalBatchNorm)]
     assert len(norms) == 7  # two in each of three blocks, one before the last convolution

@@ -84,6 +84,10 @@ def preset(name: str) -> list[str]:
     """The words of one of the platform's models, narrower where it has a width."""
     if name in ("gaussian_gan", "tiny"):
         return [*TOY, f"model={name}", "data=gaussian"]
+    if name in ("gan3d", "wgan_gp3d"):
+        words = [*TOY[:7], f"model={name}", "data=solids", "metrics=none"]
+        words += [f"model.{player}.width=2" for player in ("generator", "discriminator")]
+        return [*words, "data.resolution=16", "data.size=60", "model.batch_size=8", "budget=128"]
     words = [*COMMON, f"model={name}"]
     if "translator" in composed(*COMMON, f"model={name}", "data/degradation=noise").model:
         words += ["data/degradation=noise", "metrics=none"]

@@ -15,6 +15,7 @@ from src.transforms.augment import (
     TRANSFORMATIONS,
     Augment,
     DiffAugment,
+    InputNoise,
     NoAugment,
     brightness,
     contrast,
@@ -55,6 +56,21 @@ def test_no_augment_is_the_identity() -> None:
     assert augment(x) is x
     augment.observe(torch.ones(3))
     assert augment.state_dict() == {}
+
+
+@pytest.mark.parametrize("shape", [(50, 2), (3, 1, 16, 16), (2, 1, 8, 8, 8)])
+def test_input_noise_has_its_deviation_and_passes_gradients(shape: tuple[int, ...]) -> None:
+    x = torch.full(shape, 0.3, requires_grad=True)
+    torch.manual_seed(0)
+    seen = InputNoise(0.2)(x)
+    added = (seen - x).detach()
+    assert abs(added.std() - 0.2) < 4 * 0.2 / (2 * added.numel()) ** 0.5
+    assert abs(added.mean()) < 4 * 0.2 / added.numel() ** 0.5
+    seen.sum().backward()
+    assert (x.grad == 1).all()
+    assert torch.equal(InputNoise(0.0)(x), x)
+    with pytest.raises(SettingError, match="std=-1"):
+        InputNoise(-1)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 6])
