@@ -42,8 +42,8 @@ class Samples(Scheduled):
     Conditional models show one class per column (the first 16), each row from one code.
 
     Args:
-        n: samples in a picture; None is 64 images, 1,000 points of a scatter plot, or 8 rows of a
-            translator.
+        n: samples in a picture; None is 64 images or voxels, 1,000 points of a scatter plot, or 8
+            rows of a translator.
         every: samples seen between two pictures; None is at 1/64, 1/32, 1/16 and then at each
             eighth of the budget. Untrained models are shown too.
         seed: seed of the codes.
@@ -95,7 +95,8 @@ class Samples(Scheduled):
             folder = _folder(trainer)
             last = _picture_path(trainer, model)
             write_atomically(folder / "final.png", last.read_bytes())
-            width = 400 if _scattered(model) or isinstance(model, Translates) else 256
+            wide = _scattered(model) or isinstance(model, Translates) or model.spec.kind == "voxels"
+            width = 400 if wide else 256
             grids.animate(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
 
     def _n(self, model: GenerativeModel) -> int:
@@ -112,7 +113,7 @@ class Samples(Scheduled):
     def _draw_reals(self, model: GenerativeModel) -> Image.Image:
         if _scattered(model):
             return grids.scatter(self._reals[:0], self._reals)
-        return _grid(self._reals, model)
+        return grids.sheet(self._reals, None, model.spec.picture_shape)
 
     def _draw(self, trainer: L.Trainer, model: GenerativeModel) -> Image.Image:
         n, classes = self._n(model), len(model.spec.classes)
@@ -132,8 +133,8 @@ class Samples(Scheduled):
             rows = math.ceil(n / columns)
             codes = model.latents(rows, self.seed).repeat_interleave(columns, 0)
             labels = torch.arange(columns, device=model.device).repeat(rows)
-            return grids.grid(model.decode(codes, labels), columns)
-        return _grid(model.sample(n, seed=self.seed), model)
+            return grids.sheet(model.decode(codes, labels), columns)
+        return grids.sheet(model.sample(n, seed=self.seed), None, model.spec.picture_shape)
 
     def _write(
         self,
@@ -190,11 +191,6 @@ def shown(source: Tensor, size: Sequence[int]) -> Tensor:
 def _scattered(model: GenerativeModel) -> bool:
     """True if samples are shown as points of a scatter plot."""
     return model.spec.kind == "points" and model.spec.picture_shape is None
-
-
-def _grid(x: Tensor, model: GenerativeModel) -> Image.Image:
-    shape = model.spec.picture_shape
-    return grids.grid_of_points(x, shape) if shape else grids.grid(x)
 
 
 def _folder(trainer: L.Trainer) -> Path:

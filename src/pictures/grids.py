@@ -18,6 +18,7 @@ from torch import Tensor
 from src.data.spec import to_uint8
 from src.runs.escape import plot
 from src.runs.files import write_atomically
+from src.transforms.views import render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,6 +75,32 @@ def grid_of_points(
         padding: see `grid`.
     """
     return grid(1 - 2 * x.unflatten(1, (1, *shape)), columns, padding)
+
+
+def grid_of_voxels(x: Tensor, columns: int | None = None, side: int = 96) -> Image.Image:
+    """Shaded views of voxels from one side, side by side as in `grid`.
+
+    Args:
+        x: occupancies (n, 1, d, h, w) in [0, 1].
+        columns: see `grid`.
+        side: side of a view in pixels.
+    """
+    return grid(render(x, resolution=side), columns, padding=0)
+
+
+def sheet(
+    x: Tensor, columns: int | None = None, picture_shape: tuple[int, int] | None = None
+) -> Image.Image:
+    """Samples of any kind that can stand side by side, as `grid` and its like draw them.
+
+    Args:
+        x: images, voxels, or points that are pictures.
+        columns: see `grid`.
+        picture_shape: height and width of such points.
+    """
+    if picture_shape:
+        return grid_of_points(x, picture_shape, columns)
+    return grid_of_voxels(x, columns) if x.ndim == 5 else grid(x, columns)
 
 
 def pairs(above: Tensor, below: Tensor, columns: int | None = None) -> Image.Image:
