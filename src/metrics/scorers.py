@@ -1,6 +1,7 @@
 """Choice of the scorers that fit data and model.
 
     points             toy.py: the exact density
+    voxels             voxels.py: overlap, pieces
     images             quality.py, by the extractor that is chosen here, and sharpness.py
     stacked MNIST      modes.py, by the classifier of single digits, unless by Inception
     + classes, codes   control.py: conditional models and InfoGAN, where there is a classifier
@@ -45,6 +46,7 @@ from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
 from src.metrics.translation import CycleScorer, TranslationScorer
+from src.metrics.voxels import VoxelScorer
 from src.models.base import GenerativeModel
 from src.models.capabilities import (
     Classifies,
@@ -66,8 +68,8 @@ class Settings:
         extractor: `auto`, `inception`, `classifier`, `exact` (the density of toy data) or `none`.
         weights: a file for the extractor: .safetensors of a classifier, .pth of Inception.
         metrics: metrics of images.
-        n: samples to score; None is as many as published: 10,000, of stacked MNIST 26,000. Also
-            the most test images that are encoded.
+        n: samples to score; None is as many as published: 10,000, of stacked MNIST 26,000, of
+            voxels 100. Also the most test images that are encoded.
         importance_samples: draws from q(z|x) in the bounds of a VAE's likelihood, one bound each.
         importance_images: the most test images of these bounds, since each is decoded that often.
         seed: seed of all these samples.
@@ -102,16 +104,13 @@ def make_scorers(
     chosen = as_settings(settings)
     stacked = isinstance(data, StackedMNIST) and chosen.extractor in ("auto", "classifier")
     if chosen.n is None:
-        chosen.n = 26_000 if stacked else 10_000
+        chosen.n = 26_000 if stacked else 100 if data.spec.kind == "voxels" else 10_000
     if chosen.extractor == "none":
         return []
     if data.spec.kind == "points" or chosen.extractor == "exact":
         return [_toy(chosen, data)]
-    if data.spec.kind != "images":
-        raise SettingError(
-            f"metrics.extractor={chosen.extractor}: no metrics are known for {data.spec.kind}.\n"
-            "Set metrics=none."
-        )
+    if data.spec.kind == "voxels":
+        return [_of_voxels(chosen, data)]
     extractor = _single(chosen, data) if stacked else _extractor(chosen, data, model)
     most = chosen.n
     if isinstance(model, Translates):
@@ -207,6 +206,15 @@ def _toy(settings: Settings, data: DataModule) -> ToyScorer:
             f"data={data.data_id['name']} is not known.\nUse metrics=auto."
         )
     return ToyScorer(data, settings.n, settings.seed)
+
+
+def _of_voxels(settings: Settings, data: DataModule) -> VoxelScorer:
+    if settings.extractor != "auto":
+        raise SettingError(
+            f"metrics.extractor={settings.extractor} embeds images; "
+            f"data={data.data_id['name']} are voxels.\nUse metrics=auto."
+        )
+    return VoxelScorer(data, settings.n, settings.seed)
 
 
 def _extractor(settings: Settings, data: DataModule, model: object) -> Extractor | None:

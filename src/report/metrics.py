@@ -11,19 +11,27 @@ from typing import Any
 LOWER = {
     "fid", "kid", "mean_error", "cov_error", "frechet", "reverse_kl", "nearest_error", "kl_uniform",
     "sliced_wasserstein",
-    "mse", "masked_mse", "error", "nll_reconstruction", "mae", "cycle",
+    "nna", "mse", "masked_mse", "error", "nll_reconstruction", "mae", "cycle",
 }  # fmt: skip
 HIGHER = {
     "is", "precision", "recall", "density", "coverage", "modes", "high_quality", "diagonal",
-    "label", "purity", "psnr", "ssim", "elbo", "knn", "probe", "mig", "dci",
+    "whole", "label", "purity", "psnr", "ssim", "elbo", "knn", "probe", "mig", "dci",
 }  # fmt: skip
-UNRANKED = {"log_prob", "sharpness", "active_units", "activation", "sparsity", "jacobian"}
+UNRANKED = {
+    "log_prob",
+    "overlap",
+    "sharpness",
+    "active_units",
+    "activation",
+    "sparsity",
+    "jacobian",
+}
 PLAIN = {"nll_reconstruction"}  # may be negative, as KID is only by noise about 0
 
 # Headline number of a data set: the first of these that its runs have.
 HEADLINES = (
-    "fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "mse", "elbo", "error", "psnr",
-    "cycle",
+    "fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "nna", "mse", "elbo", "error",
+    "psnr", "cycle",
 )  # fmt: skip
 
 # Shown beside the headline number, the first three that a table has.
@@ -40,6 +48,9 @@ LABELS = {
     "knn": "k-NN",
     "cov_error": "covariance error",
     "kl_uniform": "KL to uniform",
+    "nna": "1-NN accuracy",
+    "overlap": "mean IoU of samples",
+    "whole": "largest piece",
     "nll_reconstruction": "reconstruction NLL",
 }
 

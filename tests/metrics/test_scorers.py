@@ -26,6 +26,7 @@ from src.metrics.scorers import as_settings, make_scorers
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.toy import ToyScorer
 from src.metrics.translation import TranslationScorer
+from src.metrics.voxels import VoxelScorer
 from src.networks.classifier import Classifier, save_classifier
 from src.networks.features import ClassifierFeatures, Inception, shipped
 from src.training.instantiate import build_model
@@ -183,11 +184,16 @@ def test_images_have_no_exact_density(settings: dict, digit_data: InMemory) -> N
         make_scorers(settings | {"extractor": "exact"}, digit_data)
 
 
-def test_voxels_have_no_metrics_yet(settings: dict) -> None:
+def test_voxels_are_compared_by_their_overlap(settings: dict) -> None:
     data = unlabelled()
     data.spec = DataSpec("voxels", (1, 8, 8, 8))
-    with pytest.raises(SettingError, match="voxels"):
-        make_scorers(settings, data)
+    data.splits = {"train": Split(torch.ones(9, 1, 8, 8, 8).bool())}
+    (scorer,) = make_scorers(settings | {"n": None}, data)
+    assert isinstance(scorer, VoxelScorer)
+    assert scorer.n == 9
+    for extractor in ("classifier", "inception", "exact"):
+        with pytest.raises(SettingError, match=f"metrics.extractor={extractor}"):
+            make_scorers(settings | {"extractor": extractor}, data)
 
 
 def test_colour_photographs_have_inception(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
