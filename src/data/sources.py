@@ -22,8 +22,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.errors import SettingError
 from src.runs.folders import walk
+from src.runs.stored import read_text
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+VOXELS = (".npy", ".npz", ".binvox")
 IDX = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -37,6 +39,8 @@ MIRRORS = {
 }
 HELD_OUT = ("test", "val", "valid", "validation")
 MOST_DIRECTORY = 128 * 2**20  # bytes of a zip's: some million images
+MODELNET = "modelnet10_32.npz"  # in its folder, beside classes.txt
+MOST_NAMES = 2**16  # bytes of a file of classes
 PATIENCE = 3.0  # seconds for a mirror to answer
 
 # By the class that reads them: what has to lie under the root, and what stands in for it.
@@ -47,6 +51,7 @@ NEEDED = {
     "Folder": "images, in folders or in a zip",
     "DigitDomains": "a folder for each set, such as mnist/, as data=mnist downloads it",
     "Domains": "trainA/ and trainB/ (testA/, testB/), of any two kinds of images",
+    "Voxels": "a folder of .npy, .npz or .binvox grids, or one .npz that holds a set",
     "Pairs": "trainA/ and trainB/ (testA/, testB/), or train/ with pairs side by side in one image",
 }
 STAND_IN = {
@@ -79,7 +84,7 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
         if not stand_in:
             raise SettingError(
                 f"data.source=builtin: nothing stands in for data={name}.\n"
-                f"Set data.root to a folder or zip of images."
+                f"Set data.root to {NEEDED[reader]}."
             )
         return "builtin", ""
     reason = missing(data)
@@ -92,7 +97,7 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
             return "real", ""
         reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
     if source == "real" or not stand_in:
-        cure = f"Set data.root to a folder with {NEEDED[reader]}"
+        cure = f"Set data.root to {'' if reader == 'Voxels' else 'a folder with '}{NEEDED[reader]}"
         raise SettingError(
             f"data.root={data['root']}: {reason}.\n"
             f"{cure}{', or data.source=builtin to use the stand-in' if stand_in else ''}."
@@ -145,6 +150,9 @@ def missing(data: Mapping[str, Any]) -> str | None:
         return "there is no such folder or file"
     if _reader(data) == "MNIST":
         return None if idx_folder(root, name) else f"no {name} files there"
+    if _reader(data) == "Voxels":
+        archive, files = find_voxels(root)
+        return None if archive or files else "no voxels there"
     if _reader(data) == "DigitDomains":
         needed = (name for name in (data["a"], data["b"]) if name != "digits")
         lost = [each for each in needed if not own_idx_folder(root, each)]
@@ -234,10 +242,15 @@ def _images(root: Path) -> Iterator[str]:
                 )
             yield name
         return
+    yield from filter(_is_image, _files(root))
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Names of all files in a folder, relative to it, with forward slashes."""
     for folder, _, files in walk(root):
         inside = folder.relative_to(root).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
-        yield from (f"{prefix}{file}" for file in files if _is_image(f"{prefix}{file}"))
+        yield from (f"{prefix}{file}" for file in files)
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -259,10 +272,45 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _is_image(name: str) -> bool:
+    return _is_one(name, IMAGES)
+
+
+def _is_one(name: str, endings: tuple[str, ...]) -> bool:
     """By its ending; what systems leave behind (`__MACOSX/`, `._photo.jpg`) is none."""
     parts = name.split("/")
     hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return parts[-1].lower().endswith(IMAGES) and not hidden
+    return parts[-1].lower().endswith(endings) and not hidden
+
+
+def find_voxels(root: Path) -> tuple[Path | None, list[str]]:
+    """The .npz that holds a set, if it is one; else the names of the grids in a folder, sorted."""
+    if root.is_file():
+        return (root if root.suffix.lower() == ".npz" else None), []
+    if (own := root / MODELNET).is_file():
+        return own, []
+    return None, sorted(name for name in _files(root) if _is_one(name, VOXELS))
+
+
+def voxel_classes(root: Path) -> tuple[str, ...]:
+    """Names of the classes of a set of voxels, in the order of their indices; empty without any.
+
+    Raises:
+        SettingError: if there are no voxels, or they cannot be read.
+    """
+    archive, files = find_voxels(root)
+    if not archive and not files:
+        raise SettingError(f"data.root={root}: no voxels there.\nSet it to {NEEDED['Voxels']}.")
+    if not archive:
+        return tuple(sorted(set(arrange(files)[1].values())))
+    try:
+        with open_zip(archive) as file:
+            names = [name.removesuffix(".npy") for name in file.namelist()]
+        if "x_train" not in names:
+            return tuple(sorted(names))
+        lines = read_text(archive.parent / "classes.txt", MOST_NAMES).splitlines()
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise SettingError(f"data.root={archive}: its classes cannot be read: {error}.") from error
+    return tuple(name.strip() for name in lines if name.strip())
 
 
 def arrange(names: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -308,6 +356,8 @@ def classes(data: Mapping[str, Any]) -> tuple[str, ...]:
     if str(data["_target_"]).endswith(".Folder") and data["root"] is not None:
         names = image_names(image_root(Path(data["root"]).expanduser()))
         return tuple(sorted(set(arrange(names)[1].values())))
+    if str(data["_target_"]).endswith(".Voxels") and not data["labels"] and data["root"]:
+        return voxel_classes(Path(data["root"]).expanduser())
     if str(data["_target_"]).endswith(".StackedMNIST"):
         return stacked_classes(data["labels"])
     return tuple(data["labels"])

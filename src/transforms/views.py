@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 AMBIENT = 0.3
-FRAME = 1.3  # half side of a picture, where the cube's is 1
+FRAME = 1.45  # half side of a picture, where the cube's is 1
 FINE = 2  # pixels that are averaged, in both directions: antialiasing
 LIGHT = (-35.0, 45.0)  # azimuth and elevation in degrees, from the viewer's
 AT_ONCE = 2**21  # voxels

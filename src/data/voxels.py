@@ -1,0 +1,214 @@
+"""Shapes as voxels: ModelNet10, another set in one .npz, or any folder of grids.
+
+    root.npz with x_train, y_train, x_test, y_test   a set, its classes named in classes.txt beside
+    root.npz with an array for each class            the same, every tenth shape held out
+    root/chair/1.binvox, root/table/7.npy ...        a folder: subfolders are classes, as in
+                                                     `folder.py`
+
+Arrays of sets are (m, r, r, r) or (m, r^3 / 8) of packed bits. Grids that are empty, or crumbs of
+a surface that hang together nowhere, teach nothing: they are named and left out.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from scipy.ndimage import label
+from tqdm import tqdm
+
+from src.config.ranges import PositiveInt, Share
+from src.data.base import DataModule, identity
+from src.data.cache import Write, entry, fingerprint
+from src.data.loader import Reading
+from src.data.sources import NEEDED, arrange, find_voxels, voxel_classes
+from src.data.spec import DataSpec, Split
+from src.data.voxel_files import as_cube, read_grids, unpacked
+from src.errors import SettingError
+from src.runs.escape import line
+
+SPLITS = ("train", "test")
+NAMED = 5  # of the grids that are left out
+TOUCHING = np.ones((3, 3, 3))  # voxels that share a corner hang together
+
+
+class _Grid(NamedTuple):
+    """A grid that is to be read: its name, split, class, and numbers, or what is wrong with it."""
+
+    name: str
+    split: str
+    kind: str
+    numbers: np.ndarray | str
+
+
+class Voxels(DataModule):
+    """Voxels of a set in one file, or of a folder.
+
+    Args:
+        name: name of the set, for records and for the cache.
+        kind: voxels.
+        resolution: side of the cubes; those of the files are reduced or repeated to it.
+        labels: the classes that are taken, in this order; none takes all that are there.
+        axes: of .npy and .npz files: `dhw` (depth, height from the top, width), as
+            `python -m src.sample` writes them, or `xyz` (x to the right, y away, z up).
+        source: `real`: nothing stands in for it; `data=solids` is drawn.
+        root: the file or folder.
+        cache: folder of the grids as they were read.
+        min_piece: share of its voxels that the largest piece of a shape must have.
+        max_broken: share of the grids that may be empty, in crumbs or unreadable and are left out.
+        batch_size: shapes per batch.
+        seed: seed of the order and of the flips.
+        flip: mirror each training shape left to right with probability 1/2.
+        reading: see `DataModule`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Literal["voxels"],
+        resolution: PositiveInt,
+        labels: Sequence[str],
+        axes: Literal["dhw", "xyz"],
+        source: Literal["auto", "real", "builtin"],
+        root: str | None,
+        cache: str,
+        min_piece: Share,
+        max_broken: Share,
+        batch_size: int,
+        seed: int,
+        flip: bool = False,
+        reading: Reading | None = None,
+    ) -> None:
+        if root is None:
+            raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Voxels']}.")
+        self.root = Path(root).expanduser()
+        there = voxel_classes(self.root)
+        if missing := [kind for kind in labels if kind not in there]:
+            raise SettingError(
+                f"data.labels: there is no class {line(missing[0], 40)} in data.root={root}.\n"
+                f"Classes: {line(', '.join(there), 300) or 'none'}"
+            )
+        spec = DataSpec(kind, (1, *[resolution] * 3), tuple(labels) or there)
+        super().__init__(spec, batch_size, seed, flip, reading)
+        self.name, self.cache, self.axes, self.there = name, cache, axes, there
+        self.min_piece, self.max_broken = min_piece, max_broken
+
+    def load(self) -> tuple[dict[str, Split], dict[str, object]]:
+        archive, files = find_voxels(self.root)
+        paths = [archive] if archive else [self.root / file for file in files]
+        states = [path.stat() for path in paths]
+        identities = [
+            [str(path.relative_to(self.root.parent)), state.st_size, state.st_mtime_ns]
+            for path, state in zip(paths, states, strict=True)
+        ]
+        settings = [list(self.spec.classes), list(self.there), self.axes]
+        settings += [self.min_piece, self.max_broken]
+        # As many as the packed bits of the files could be, and one for each file.
+        expected = sum(max(1, 8 * s.st_size // self.spec.shape[-1] ** 3) for s in states)
+        x, info = entry(
+            self.cache,
+            f"{self.name}-{self.spec.shape[-1]}^3",
+            [identities, settings],
+            self.spec.shape,
+            min(expected, 10**6),
+            lambda write: self._produce(self._grids(archive, files), write),
+        )
+        if info["broken"]:
+            print(_left_out(info["broken"], len(info["names"]) + len(info["broken"])))
+        # A name begins with its split and class, which the folders or arrays tell.
+        parts = [name.split("/", 2) for name in info["names"]]
+        x = torch.from_numpy(x).view(torch.bool)
+        sizes = {split: sum(part[0] == split for part in parts) for split in SPLITS}
+        index = {kind: i for i, kind in enumerate(self.spec.classes)}
+        y = torch.tensor([index[part[1]] for part in parts]) if index else None
+        splits, start = {}, 0
+        for split, size in sizes.items():
+            if size:
+                own = slice(start, start + size)
+                splits[split] = Split(x[own], None if y is None else y[own])
+            start += size
+        if "train" not in splits:
+            raise SettingError(f"data.root={self.root}: there is no shape to train on.")
+        labels = np.empty(0) if y is None else y.numpy()
+        content = fingerprint(info["hash"], list(sizes.values()), labels, list(index))
+        made_by = {"axes": self.axes, "min_piece": self.min_piece, "broken": len(info["broken"])}
+        return splits, identity(self.name, "real", splits, content, **made_by)
+
+    def _grids(self, archive: Path | None, files: list[str]) -> Iterator[_Grid]:
+        """All grids, those of the training split first."""
+        chosen = set(self.spec.classes)
+        for split in SPLITS:
+            if archive:
+                yield from (g for g in self._of_set(archive, split) if g.kind in chosen)
+                continue
+            groups, kinds = arrange(files)
+            for file in groups.get(split, ()):
+                if kinds and kinds[file] not in chosen:
+                    continue
+                try:
+                    ((_, numbers),) = read_grids(self.root / file)
+                except (OSError, ValueError) as error:
+                    numbers = line(str(error)) or type(error).__name__
+                yield _Grid(file, split, kinds.get(file, ""), numbers)
+
+    def _of_set(self, archive: Path, split: str) -> Iterator[_Grid]:
+        """The grids of one split of a set."""
+        try:
+            arrays = dict(read_grids(archive))
+            if "x_train" in arrays:
+                grids, kinds = unpacked(arrays[f"x_{split}"]), arrays[f"y_{split}"]
+                named = kinds.dtype.kind in "iu" and kinds.shape == grids.shape[:1]
+                if not named or not np.isin(kinds, np.arange(len(self.there))).all():
+                    raise ValueError(f"y_{split} does not name a class for each of x_{split}")
+                for i, (grid, kind) in enumerate(zip(grids, kinds, strict=True)):
+                    yield _Grid(f"x_{split}[{i}]", split, self.there[kind], grid)
+                return
+            for kind in self.there:
+                for i, grid in enumerate(unpacked(arrays[kind])):
+                    if (i % 10 == 9) == (split == "test"):
+                        yield _Grid(f"{kind}[{i}]", split, kind, grid)
+        except (OSError, ValueError, KeyError) as error:
+            reason = f"no array {error}" if isinstance(error, KeyError) else line(str(error))
+            raise SettingError(f"data.root={archive} cannot be read: {reason}.") from error
+
+    def _produce(self, grids: Iterator[_Grid], write: Write) -> dict[str, Any]:
+        names: list[str] = []
+        broken: dict[str, str] = {}
+        for grid in tqdm(grids, desc=f"reading {line(self.name, 40)}", delay=1.5, disable=None):
+            solid = self._cube(grid.numbers)
+            if isinstance(solid, str):
+                broken[grid.name] = solid
+            else:
+                names.append(f"{grid.split}/{grid.kind}/{grid.name}")
+                write(solid[None, None])
+        total = len(names) + len(broken)
+        if len(broken) > self.max_broken * total:
+            raise SettingError(
+                f"data.root={self.root}: too many for data.max_broken={self.max_broken:g}.\n"
+                f"{_left_out(broken, total)}"
+            )
+        return {"names": names, "broken": broken}
+
+    def _cube(self, numbers: np.ndarray | str) -> np.ndarray | str:
+        """Voxels (d, h, w), or what is wrong with them."""
+        if isinstance(numbers, str):
+            return numbers
+        try:
+            solid = as_cube(numbers, self.axes, self.spec.shape[-1])
+        except ValueError as error:
+            return str(error)
+        pieces, count = label(solid, TOUCHING)
+        if not count:
+            return "is empty"
+        share = np.bincount(pieces.ravel())[1:].max() / solid.sum()
+        if share < self.min_piece:
+            return f"is in {count} pieces, of which the largest has {share:.0%}"
+        return solid
+
+
+def _left_out(broken: dict[str, str], total: int) -> str:
+    """One or two lines that name the first of the grids that are left out."""
+    first = [f"{line(name, 60)} {reason}" for name, reason in list(broken.items())[:NAMED]]
+    more = f" and {len(broken) - NAMED:,} more" if len(broken) > NAMED else ""
+    return f"Left out: {len(broken):,} of {total:,} shapes: {line('; '.join(first), 400)}{more}."

@@ -1,0 +1,253 @@
+"""Files of voxels: sets and folders, what is left out, and what a stranger could have written."""
+
+import io
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from src.cli import resolve_source
+from src.config.checks import check
+from src.config.composition import compose, plain
+from src.data import voxel_files
+from src.data.base import DataModule
+from src.data.procedural.solids import render, sample_factors
+from src.data.voxel_files import as_cube, parse_binvox, parse_npy
+from src.errors import SettingError
+from src.sample import write
+from src.training.instantiate import build_data
+
+QUICK = ("model=gan", "metrics=none", "trainer=cpu", "data.resolution=16")
+
+
+def load(root: Path, *words: str, data: str = "voxels") -> DataModule:
+    cache = root.parent / "cache"
+    words = (f"data={data}", f"data.root={root}", f"data.cache={cache}", *words)
+    settings = compose("train", [*QUICK, *words])
+    check(settings)
+    resolve_source(settings)
+    module = build_data(plain(settings))
+    module.setup()
+    return module
+
+
+def shapes(n: int, seed: int = 0, resolution: int = 16) -> np.ndarray:
+    return render(sample_factors(n, seed), ["chair", "mug"], resolution)[:, 0].numpy()
+
+
+def packed(grids: np.ndarray) -> np.ndarray:
+    return np.packbits(grids.reshape(len(grids), -1), axis=1)
+
+
+def to_xyz(grids: np.ndarray) -> np.ndarray:
+    """(n, d, h, w) to (n, x, y, z): x is the width, y the depth, z the height upwards."""
+    return grids[:, :, ::-1].transpose(0, 3, 1, 2)
+
+
+def binvox(grid: np.ndarray) -> bytes:
+    """A grid (d, h, w) as a file, its front to -z."""
+    values = grid[:, ::-1, ::-1].transpose(2, 0, 1).ravel()  # x, z, y
+    runs, start = b"", 0
+    for end in [*(np.flatnonzero(np.diff(values)) + 1), len(values)]:
+        while start < end:
+            k = min(255, end - start)
+            runs, start = runs + bytes([int(values[start]), k]), start + k
+    side = len(grid)
+    head = f"#binvox 1\ndim {side} {side} {side}\ntranslate 0 0 0\nscale 1\ndata\n"
+    return head.encode() + runs
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def test_a_set_of_packed_bits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    grids = shapes(12)
+    crumbs = np.zeros((16, 16, 16), bool)
+    crumbs[::3, ::3, ::3] = True
+    bad = np.stack([np.zeros_like(crumbs), crumbs])
+    root = tmp_path / "modelnet10"
+    root.mkdir()
+    np.savez(
+        root / "modelnet10_32.npz",
+        x_train=packed(to_xyz(np.concatenate([grids[:4], bad, grids[4:8]]))),
+        y_train=np.arange(10, dtype=np.uint8) % 3,
+        x_test=packed(to_xyz(grids[8:])),
+        y_test=np.array([0, 1, 2, 0]),
+    )
+    (root / "classes.txt").write_text("bathtub\nbed\nchair\n")
+    data = load(root, data="modelnet10")
+    told = capsys.readouterr().out
+    assert "Left out: 2 of 14" in told
+    assert "x_train[4] is empty" in told
+    assert "x_train[5] is in 216 pieces" in told
+    assert data.spec.classes == ("bathtub", "bed", "chair")
+    kept = torch.from_numpy(np.concatenate([grids[:4], grids[4:8]]))
+    assert torch.equal(data.splits["train"].x[:, 0], kept)
+    assert data.splits["train"].y.tolist() == [0, 1, 2, 0, 0, 1, 2, 0]
+    assert torch.equal(data.splits["test"].x[:, 0], torch.from_numpy(grids[8:]))
+    assert data.data_id["broken"] == 2
+    assert data.data_id["source"] == "real"
+    some = load(root, "data.labels=[chair,bed]", "data.max_broken=0.5", data="modelnet10")
+    assert some.spec.classes == ("chair", "bed")
+    assert some.splits["train"].y.tolist() == [1, 0, 1, 0]
+    with pytest.raises(SettingError, match=r"too many for data\.max_broken=0\.1"):
+        load(root, "data.max_broken=0.1", data="modelnet10")
+    with pytest.raises(SettingError, match="no class sofa"):
+        load(root, "data.labels=[sofa]", data="modelnet10")
+
+
+def test_a_set_with_an_array_for_each_class(tmp_path: Path) -> None:
+    chairs, mugs = shapes(20), shapes(10, 1)
+    np.savez(tmp_path / "own.npz", chair=packed(chairs), mug=mugs)
+    data = load(tmp_path / "own.npz")
+    assert data.spec.classes == ("chair", "mug")
+    assert data.splits["train"].y.bincount().tolist() == [18, 9]
+    assert torch.equal(
+        data.splits["test"].x[:, 0], torch.from_numpy(np.stack([*chairs[9::10], mugs[9]]))
+    )
+
+
+def test_a_folder_of_all_formats(tmp_path: Path) -> None:
+    grids, root = shapes(20), tmp_path / "own"
+    for i, grid in enumerate(grids):
+        folder = root / ("chair" if i < 10 else "mug")
+        folder.mkdir(parents=True, exist_ok=True)
+        name = folder / f"{i:02d}"
+        if i % 3 == 0:
+            np.save(name.with_suffix(".npy"), grid.astype(np.float32))
+        elif i % 3 == 1:
+            np.savez_compressed(name.with_suffix(".npz"), grid.astype(np.int64))
+        else:
+            name.with_suffix(".binvox").write_bytes(binvox(grid))
+    (root / "mug" / "readme.txt").write_text("no grid")
+    data = load(root)
+    assert data.spec.classes == ("chair", "mug")
+    held = [9, 19]
+    assert torch.equal(data.splits["test"].x[:, 0], torch.from_numpy(grids[held]))
+    assert torch.equal(data.splits["train"].x[:, 0], torch.from_numpy(np.delete(grids, held, 0)))
+    again = load(root)
+    assert again.data_id == data.data_id
+    np.save(root / "chair" / "00.npy", grids[1])
+    assert load(root).data_id["hash"] != data.data_id["hash"]
+
+
+def test_samples_that_are_written_can_be_read(tmp_path: Path) -> None:
+    x = torch.from_numpy(shapes(20))[:, None].float() * 0.9
+    write(x, tmp_path / "made.npz", 4)
+    data = load(tmp_path / "made.npz")
+    assert torch.equal(data.splits["train"].x[0], x[0] > 0.5)
+    write(x[:4], tmp_path / "made.png", 2)
+    assert (tmp_path / "made.png").exists()
+
+
+def test_resolutions() -> None:
+    fine = shapes(1, resolution=32)[0]
+    coarse = as_cube(fine, "dhw", 16)
+    assert np.array_equal(coarse, fine.reshape(16, 2, 16, 2, 16, 2).any(axis=(1, 3, 5)))
+    assert np.array_equal(as_cube(as_cube(coarse, "dhw", 32), "dhw", 16), coarse)
+    assert np.array_equal(as_cube(fine[None], "dhw", 32), fine)
+    for grid, told in (
+        (np.ones((30, 30, 30)), r"30\^3 cannot be brought to 16\^3"),
+        (np.ones((16, 16, 8)), "no cube, but 16 x 16 x 8"),
+        (np.full((16, 16, 16), np.nan), "not finite"),
+        (np.ones((1, 2, 3, 4, 5)), "no cube"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            as_cube(grid, "dhw", 16)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return pytest.fail, ("it was unpickled",)
+
+
+def header(shape: str, descr: str = "|u1") -> bytes:
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (header("(100000, 100000, 100000)") + bytes(8), "states 1,000,000,000,000,000 bytes"),
+        (header("(2, 2, 2)") + bytes(7), "states 8 bytes, and there are 7"),
+        (header("(2, 2, 2)", "|O") + pickle.dumps(Bomb()), "object and not numbers"),
+        (npy(np.array([Bomb()], dtype=object)), "object and not numbers"),
+        (npy(np.array(["a"])), "not numbers"),
+        (header("(-2, -4, 1)") + bytes(8), ""),
+        (header("__import__('os').abort()"), ""),
+        (b"", ""),
+        (b"no array", ""),
+    ],
+)
+def test_npy_files_of_strangers(content: bytes, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        as_cube(parse_npy(content), "dhw", 16)
+
+
+HEAD = b"#binvox 1\ndim %d %d %d\ndata\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (HEAD % (9999, 9999, 9999) + b"\1\xff" * 4, "more than 256"),
+        (HEAD % (0, 0, 0), "more than 256"),
+        (HEAD % (2, 2, 2) + b"\1\7", "have 7 voxels"),
+        (HEAD % (2, 2, 2) + b"\1\xff" * 99, "have 25,245 voxels"),
+        (HEAD % (2, 2, 2) + b"\1\4\0", "cut short"),
+        (b"#binvox 2\ndim 2 2 2\ndata\n\1\10", "version 1"),
+        (b"#binvox 1\n" + b"x" * 2000 + b"\ndim 2 2 2\ndata\n\1\10", "version 1"),
+        (b"", "version 1"),
+    ],
+)
+def test_binvox_files_of_strangers(content: bytes, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse_binvox(content)
+
+
+def test_archives_of_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One short message each."""
+
+    def refused(told: str) -> None:
+        with pytest.raises(SettingError, match=told) as caught:
+            load(tmp_path / "set.npz")
+        assert len(str(caught.value).splitlines()) <= 2
+        assert len(str(caught.value)) < 600
+
+    good = packed(shapes(4))
+    path = tmp_path / "set.npz"
+    path.write_bytes(b"PK\3\4 no zip")
+    refused("cannot be read")
+    np.savez(path, x_train=good, y_train=np.arange(4))
+    refused("classes.txt")
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    refused("y_train does not name a class")
+    np.savez(path, x_train=good, y_train=np.arange(4) % 2)
+    refused("no array 'x_test'")
+    np.savez(path, chair=np.array([Bomb()], dtype=object))
+    refused("object and not numbers")
+    np.savez(path, chair=np.ones((3, 7), np.uint8))
+    refused("no set of cubes")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("chair.npy", bytes(2**20))
+    monkeypatch.setattr(voxel_files, "MOST_TOTAL", 2**19)
+    refused("it has 1 MB, more than 0")
+
+
+def test_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for root, told in (
+        (tmp_path / "empty", "no voxels there"),
+        (tmp_path / "no", "no such folder"),
+    ):
+        with pytest.raises(SettingError, match=told):
+            load(root)
