@@ -78,7 +78,12 @@ def _draw(
     # Twice by boxes of 3, since once by one of 5 would leave no slope beside a thin plate.
     soft = F.avg_pool3d(F.pad(solid[:, None].float(), [3] * 6), 3, 1)
     soft = F.avg_pool3d(soft, 3, 1)[:, 0]  # as large as `around`
-    buffer = torch.full((n * side * side,), EMPTY, device=device)
+    # With a margin of one pixel, for what lies beyond the picture.
+    buffer = torch.full((n * (side + 2) ** 2,), EMPTY, device=device)
+    # From space to columns, rows, and a whole number that grows with the depth.
+    unit = torch.tensor([side / 2 / FRAME, side / 2 / FRAME, 2.0**20], device=device)
+    origin = torch.tensor([side / 2 + 1, side / 2 + 1, 2.0**21], device=device)
+    screen = axes.mT * unit  # (n, 3, 3)
     for axis in range(3):
         # Of one voxel's face: points across it, in units of a voxel, from its middle.
         width = 2 / sizes[[i for i in range(3) if i != axis]].min()
@@ -96,17 +101,21 @@ def _draw(
             own = torch.zeros(3, device=device)
             own[axis] = sign
             shade = _shade(soft, which, voxel, own, light)
-            centre = torch.stack(voxel, -1) + 0.5
-            points = (centre[:, None] + patch) * (2 / sizes) - 1  # (m, k k, 3)
-            right, down, depth = (points @ axes[which].mT).unbind(-1)
-            column, row = (((p / FRAME + 1) * (side / 2)).long() for p in (right, down))
-            inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
-            place = (which[:, None] * side + row) * side + column
+            # The middles of faces and the patch are projected apart: there are few of these.
+            centre = (torch.stack(voxel, -1) + 0.5) * (2 / sizes) - 1
+            centre = (centre[:, None] @ screen[which])[:, 0] + origin
+            around_it = (patch * (2 / sizes)) @ screen  # (n, k k, 3)
+            column, row, depth = (
+                (centre[:, i, None] + around_it[which, :, i]).long() for i in range(3)
+            )
+            place = row.clamp_(0, side + 1) * (side + 2) + column.clamp_(0, side + 1)
+            place += which[:, None] * (side + 2) ** 2
             # Depth before shade in one number, so that the nearest point brings its shade along.
-            key = ((depth + 2) * 2**20).long() * 256 + shade[:, None]
-            buffer.scatter_reduce_(0, place[inside], key[inside], "amin")
+            key = depth * 256 + shade[:, None]
+            buffer.scatter_reduce_(0, place.flatten(), key.flatten(), "amin")
     level = torch.where(buffer == EMPTY, 255, buffer % 256)
-    return F.avg_pool2d(level.view(n, 1, side, side).float(), FINE) / 127.5 - 1
+    level = level.view(n, 1, side + 2, side + 2)[..., 1:-1, 1:-1]
+    return F.avg_pool2d(level.float(), FINE) / 127.5 - 1
 
 
 def _shade(soft: Tensor, which: Tensor, voxel: list[Tensor], own: Tensor, light: Tensor) -> Tensor:
