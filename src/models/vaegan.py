@@ -10,10 +10,10 @@
     x' beside G(z'). D and G may rest, E never does.
 
 A VAE's squared error of pixels blurs, since it has no notion of a shift; D's features have. And the
-encoder gives a GAN what it lacks, the code of a given image. The adversary's term does not reach E,
-and R does not reach D: D would make the features of x and x' alike. As in the authors' code
-(arXiv:1512.09300, algorithm 1) R and G's term are of one forward pass of G; the paper's algorithm
-has D judge x' too, their code does not.
+encoder gives a GAN what it lacks, the code of a given image. The adversary's term does not reach
+E, and R does not reach D, which would make the features of all samples alike. As in the paper's
+algorithm 1 (arXiv:1512.09300) R is computed once, for E and G; unlike there, D's step comes first,
+as in `gan.py`. The paper lets D judge x' too, the authors' code does not.
 """
 
 from collections.abc import Callable

@@ -63,6 +63,12 @@ def test_the_stage_is_named(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> N
         assert shown.rindex("layer 1 of 1: ") < shown.index("fine-tuning: loss/mean ")
 
 
+def test_the_share_of_rests_is_shown() -> None:
+    bar, model = Progress(), Staged(POINTS)
+    bar.shared.terms = {"loss/d": 1.25, "d_real": 0.5, "rests/d": 0.75}
+    assert bar._numbers(model).endswith("loss/d 1.25 rests/d 0.75")
+
+
 def test_rare_refreshes(fit: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
