@@ -55,7 +55,7 @@ def read_npz(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             for name in names:
                 content = read_member(archive, name, MOST_BYTES)
                 yield name.removesuffix(".npy"), parse_npy(content)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(f"it is no readable .npz ({error})") from error
 
 
@@ -66,18 +66,21 @@ def parse_npy(content: bytes) -> np.ndarray:
         ValueError: if it is none, has another length than its header states, or holds objects.
     """
     file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
-    if version not in readers:
-        raise ValueError(f"it is of version {version[0]}.{version[1]} of NumPy's format")
-    shape, fortran, dtype = readers[version](file)
+    try:
+        shape, fortran, dtype = readers[np.lib.format.read_magic(file)](file)
+    except MemoryError:
+        raise
+    # Of a damaged header, NumPy's readers raise TypeError, SyntaxError, TokenError and others.
+    except Exception as error:
+        raise ValueError("it is no array in NumPy's format of version 1 or 2") from error
     if dtype.hasobject or dtype.kind not in "biuf":
         raise ValueError(f"it holds {dtype} and not numbers")
     stated, there = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
-    if stated != there:
+    if stated != there or min(shape, default=0) < 0:
         raise ValueError(f"its header states {stated:,} bytes, and there are {there:,}")
     array = np.frombuffer(content, dtype, offset=file.tell())
     return array.reshape(shape, order="F" if fortran else "C")

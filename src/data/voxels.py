@@ -116,12 +116,12 @@ class Voxels(DataModule):
         )
         if info["broken"]:
             print(_left_out(info["broken"], len(info["names"]) + len(info["broken"])))
-        # A name begins with its split and class, which the folders or arrays tell.
+        # A name begins with its split and the number of its class.
         parts = [name.split("/", 2) for name in info["names"]]
         x = torch.from_numpy(x).view(torch.bool)
         sizes = {split: sum(part[0] == split for part in parts) for split in SPLITS}
-        index = {kind: i for i, kind in enumerate(self.spec.classes)}
-        y = torch.tensor([index[part[1]] for part in parts]) if index else None
+        classes = list(self.spec.classes)
+        y = torch.tensor([int(part[1]) for part in parts]) if classes else None
         splits, start = {}, 0
         for split, size in sizes.items():
             if size:
@@ -131,7 +131,7 @@ class Voxels(DataModule):
         if "train" not in splits:
             raise SettingError(f"data.root={self.root}: there is no shape to train on.")
         labels = np.empty(0) if y is None else y.numpy()
-        content = fingerprint(info["hash"], list(sizes.values()), labels, list(index))
+        content = fingerprint(info["hash"], list(sizes.values()), labels, classes)
         made_by = {"axes": self.axes, "min_piece": self.min_piece, "broken": len(info["broken"])}
         return splits, identity(self.name, "real", splits, content, **made_by)
 
@@ -175,12 +175,13 @@ class Voxels(DataModule):
     def _produce(self, grids: Iterator[_Grid], write: Write) -> dict[str, Any]:
         names: list[str] = []
         broken: dict[str, str] = {}
+        index = {kind: i for i, kind in enumerate(self.spec.classes)}
         for grid in tqdm(grids, desc=f"reading {line(self.name, 40)}", delay=1.5, disable=None):
             solid = self._cube(grid.numbers)
             if isinstance(solid, str):
                 broken[grid.name] = solid
             else:
-                names.append(f"{grid.split}/{grid.kind}/{grid.name}")
+                names.append(f"{grid.split}/{index.get(grid.kind, 0)}/{grid.name}")
                 write(solid[None, None])
         total = len(names) + len(broken)
         if len(broken) > self.max_broken * total:
