@@ -12,6 +12,7 @@ from src.errors import SettingError
 Norm = Literal["none", "batch", "layer", "instance", "spectral"]
 Module = TypeVar("Module", bound=nn.Module)
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}  # by the dimensions of space
+INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 # Their weight is what spectral norm divides.
@@ -109,7 +110,7 @@ def norm_layer(norm: Norm, channels: int, classes: int = 0, dims: int = 2) -> nn
     if norm == "layer":
         return nn.GroupNorm(1, channels)
     if norm == "instance":
-        return nn.InstanceNorm2d(channels, affine=True)
+        return INSTANCE_NORM[dims](channels, affine=True)
     return nn.Identity()
 
 

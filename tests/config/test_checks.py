@@ -93,6 +93,7 @@ def test_every_part_composes(group: str) -> None:
     assert host, f"no preset has the slot {group}"
     for path in (CONF / group).glob("*.yaml"):
         words = ["data/degradation=noise"] if host == "srgan" else []
+        words += ["data=solids"] if path.stem.startswith("voxel") else []
         composed(f"model={host}", f"{_slots(host)[slot]}={path.stem}", *words)
 
 

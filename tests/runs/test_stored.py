@@ -78,10 +78,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_yaml_that_is_refused(name: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ValueError) as caught:
         parse_yaml(REFUSED[name])
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert len(str(caught.value)) < 200
 
 
@@ -104,10 +104,10 @@ def test_yaml_that_is_refused(name: str) -> None:
     ids=lambda text: repr(text[:12]),
 )
 def test_json_that_is_refused(text: str | bytes) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ValueError) as caught:
         parse_json(text)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert len(str(caught.value)) < 200
 
 
