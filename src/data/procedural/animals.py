@@ -271,7 +271,7 @@ class _Animals(Canvas):
         self.hide(w, d, (u + v * lean) * STRIPES)
 
     def poll(self) -> tuple[Tensor, Tensor]:
-        """Where the neck ends, by its pose."""
+        """The end of the neck, by its pose."""
         return lerp(self.f["neck"], 0.62, 0.8), lerp(self.f["neck"], -0.68, -0.46)
 
     def neck(self) -> None:

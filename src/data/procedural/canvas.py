@@ -1,4 +1,4 @@
-"""What all drawn scenes are made with: checked resolutions, batches, and a canvas to paint on."""
+"""Tools of all drawn scenes: a check of the resolution, batches, and a canvas to paint on."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -40,7 +40,7 @@ Draw = Callable[[int, int, int, Progress], Iterator[Tensor]]
 
 
 class Change(NamedTuple):
-    """What differs between two domains.
+    """The two pictures of a scene.
 
     Attributes:
         scene: what is drawn: name of the data in records.

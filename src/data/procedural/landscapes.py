@@ -199,7 +199,7 @@ class _Landscapes(Canvas):
         w.fill(torch.maximum(d, y - w.v), c["path"], self.at_home())
 
     def at_home(self) -> Tensor:
-        """Whether there is a house, (n,)."""
+        """1 where there is a house, 0 elsewhere, (n,)."""
         return (self.f["house"] < 0.8).float()
 
     def house_place(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Where a VAE-GAN compares a reconstruction with its sample: the observation model, a slot.
+"""Observation model of a VAE-GAN, a slot: how a reconstruction is compared with its sample.
 
     features    -log N(f(x); f(x'), v I)    f: D's last hidden layer     Larsen et al. 2016, eq. 7
     data        -log N(x; x', v I)          of pixels in [0, 1], or coordinates
