@@ -48,4 +48,5 @@ class Backwards(DataModule):
             splits,
             fingerprint(known, "backwards"),
         )
-        return splits, known | own | {"direction": "backwards"}
+        turned = {"sources": known["name"]} if "sources" in known else {}
+        return splits, known | own | turned | {"direction": "backwards"}

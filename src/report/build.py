@@ -48,6 +48,11 @@ class Scored(NamedTuple):
         return _number(self.record, self.metric)
 
     @property
+    def data(self) -> Mapping[str, Any]:
+        """The data that it was measured on: a translation back has other samples than the run."""
+        return self.protocol.get("data_id") or _data(self.record)
+
+    @property
     def lower_is_better(self) -> bool | None:
         return metrics.lower_is_better(self.bare, self.protocol)
 
@@ -244,7 +249,7 @@ def _table(
     )
     built = Table(
         id=table,
-        data=describe(_data(main.record)),
+        data=describe(main.data),
         metric=main.metric,
         lower_is_better=bool(main.lower_is_better),
         real=reals[0] if agreed and math.isfinite(reals[0]) else None,

@@ -300,6 +300,13 @@ function pictures(table, host) {
   host.hidden = !films.length;
   host.querySelector(".frames").append(...films.map(({ figure }) => figure));
   slider.max = slider.value = last;
+  films.forEach(({ image }) => image.addEventListener("load", scale));
+
+  // Pictures of few columns are as much narrower: an image has one size in all of them.
+  function scale() {
+    const widest = Math.max(...films.map(({ image }) => image.naturalWidth));
+    for (const { image } of films) image.style.width = `${100 * image.naturalWidth / widest}%`;
+  }
 
   function draw() {
     const time = times[slider.value];

@@ -175,6 +175,14 @@ def test_a_table_says_what_its_sources_are(tmp_path: Path) -> None:
     assert small.count(", Mosaic size=4, hash") == large.count(", Mosaic size=8, hash") == 1
 
 
+def test_a_table_of_the_way_back_describes_its_own_samples(tmp_path: Path) -> None:
+    there, back = DATA | {"hash": "aaaaaa"}, DATA | {"hash": "bbbbbb", "direction": "backwards"}
+    folder = write_run(tmp_path, "dcgan", measured={"data_id": there})
+    with_number(folder, "fid500_faces_back", 3.0, metric="fid", data_id=back)
+    (table,) = compared(tmp_path, metric="fid500_faces_back").tables
+    assert "direction backwards, hash bbbbbb" in table.data
+
+
 def test_what_real_data_get_splits_no_table(tmp_path: Path) -> None:
     write_run(tmp_path, "dcgan", measured={"real": 1.18})
     write_run(tmp_path, "vae", measured={"real": 1.1800001})
