@@ -1,5 +1,6 @@
 """Scores with their protocols, the bases of all scorers, and the choice of samples and images."""
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ Sampler = Callable[[int, int], Tensor]
 
 # Sources and labels to targets, all on any device; None where that cannot be.
 Translate = Callable[[Tensor, Tensor | None], Tensor | None]
+KEPT = 2**28  # bytes of translations that the scorers of one scoring share
 MOST_PIXELS = 2**17  # of the targets that are translated at once: SSIM takes 1.3 kB for each
 
 # Fakes are drawn in portions of this size whatever a scorer's batch size is, so that it cannot
@@ -142,7 +144,7 @@ def score_all(
     Raises:
         StoppedError: once `stop` returns True.
     """
-    scores, outer = Scores({}, {}), _stop.set(stop)
+    scores, outer, without = Scores({}, {}), _stop.set(stop), _made.set({})
     try:
         for scorer in scorers:
             stop_if_asked()
@@ -151,10 +153,12 @@ def score_all(
             scores.protocols.update(part.protocols)
     finally:
         _stop.reset(outer)
+        _made.reset(without)
     return scores
 
 
 _stop: ContextVar[Callable[[], bool]] = ContextVar("stop", default=lambda: False)
+_made: ContextVar[dict[tuple[bool, bytes], Tensor] | None] = ContextVar("made", default=None)
 
 
 def stop_if_asked() -> None:
@@ -192,17 +196,41 @@ def _sampler(model: GenerativeModel, data: DataModule) -> Sampler:
 def _score_translations(scorer: SampleScorer, model: Translates) -> Scores:
     """Score translations of held-out sources, and once the sources themselves as translations."""
     data = scorer.data
-    translate = model.translate_back if data.backwards else model.translate
     name, _ = held_out(data, 1)
     if scorer.inputs is None:
         shape, scorer.inputs = data.spec.shape, {}
         if as_target(data.source_of(name, torch.zeros(1).long()), shape) is not None:
             untouched = translations(data, lambda source, _: as_target(source, shape), scorer.n)
             scorer.inputs = scorer.score(untouched).values
-    part = scorer.score(translations(data, translate, scorer.n))
+    part = scorer.score(translations(data, translating(model, data), scorer.n))
     for key, record in part.protocols.items():
         record.update(fakes=f"translations of the {name} split", input=scorer.inputs.get(key))
     return part
+
+
+def translating(model: Translates, data: DataModule) -> Translate:
+    """The model's translation of these data's sources.
+
+    During `score_all`, of one model, each batch is translated once for all scorers.
+    """
+    translate = model.translate_back if data.backwards else model.translate
+
+    def once(source: Tensor, y: Tensor | None) -> Tensor:
+        made = _made.get()
+        if made is None:
+            return translate(source, y)
+        content = hashlib.blake2b(source.cpu().numpy().tobytes())
+        if y is not None:
+            content.update(y.cpu().numpy().tobytes())
+        key = (data.backwards, content.digest())
+        if key in made:
+            return made[key]
+        result = translate(source, y)
+        if result.nbytes + sum(kept.nbytes for kept in made.values()) <= KEPT:
+            made[key] = result
+        return result
+
+    return once
 
 
 def natural_labels(data: DataModule, n: int, seed: int) -> Tensor:

@@ -34,7 +34,7 @@ from src.data.cache import file_name
 from src.data.stacked_mnist import StackedMNIST
 from src.errors import SettingError
 from src.metrics.backwards import Backwards
-from src.metrics.base import Scorer, held_out_size
+from src.metrics.base import Scorer, held_out_size, translating
 from src.metrics.classification import ClassificationScorer
 from src.metrics.codes import CodeScorer
 from src.metrics.control import ControlScorer, has_control
@@ -160,7 +160,7 @@ def _of_cycles(
     back = replace(settings, n=min(most, held_out_size(other)))
     scorers = _of_images(back, other, extractor)
     if data.spec.paired:
-        scorers.append(TranslationScorer(other, model.translate_back, back.n))
+        scorers.append(TranslationScorer(other, translating(model, other), back.n))
     scorers += [CycleScorer(other, model, back.n), CycleScorer(data, model, settings.n)]
     for scorer in scorers:
         if scorer.data is other:
@@ -173,7 +173,7 @@ def _of_encoders(settings: Settings, data: DataModule, model: GenerativeModel) -
     n, seed = settings.n, settings.seed
     scorers: list[Scorer] = []
     if isinstance(model, Translates) and data.spec.paired:
-        scorers.append(TranslationScorer(data, model.translate, n))
+        scorers.append(TranslationScorer(data, translating(model, data), n))
     if isinstance(model, Reconstructs):
         told = model.conditional
         scorers.append(ReconstructionScorer(data, model.reconstruct, settings.batch_size, told))

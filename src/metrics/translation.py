@@ -27,6 +27,7 @@ from src.metrics.base import (
     held_out,
     held_out_pairs,
     held_out_size,
+    translating,
 )
 from src.models.capabilities import TranslatesBack
 from src.transforms.degradations import as_target, luminance
@@ -105,12 +106,11 @@ class CycleScorer(ModelScorer):
 
     def score(self) -> Scores:
         """Translate the images to and fro."""
-        there, back = self.model.translate, self.model.translate_back
-        if self.data.backwards:
-            there, back = back, there
+        there = translating(self.model, self.data)
+        back = self.model.translate if self.data.backwards else self.model.translate_back
         errors = []
-        for _, source, _ in held_out_pairs(self.data, self.n):
-            errors.append(absolute_error(back(there(source)).cpu(), source))
+        for _, source, y in held_out_pairs(self.data, self.n):
+            errors.append(absolute_error(back(there(source, y)).cpu(), source))
         return self.report({"cycle": float(torch.cat(errors).mean())})
 
     def protocol(self, metric: str) -> dict[str, Any]:

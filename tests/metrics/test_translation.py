@@ -206,6 +206,29 @@ def test_both_directions_are_scored_and_the_cycle() -> None:
     assert scores["sharpness9_train"] == pytest.approx(scores["sharpness9_train_back"], rel=0.2)
 
 
+def test_scorers_share_translations_within_one_scoring() -> None:
+    """Sources and targets are translated once, and what they became once more, for the cycles."""
+    data, asked = Unpaired(paired=True), []
+
+    class Counted(Lighter):
+        def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
+            asked.append("there")
+            return super().translate(source, labels)
+
+        def translate_back(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+            asked.append("back")
+            return super().translate_back(x, labels)
+
+    model = Counted(data)
+    scorers = make_scorers(SETTINGS, data, model)
+    before = score_all(scorers, model).values
+    assert sorted(asked) == ["back", "back", "there", "there"]
+    model.there += 0.2
+    after = score_all(scorers, model).values
+    assert len(asked) == 8
+    assert before["mae9_test"] != after["mae9_test"]
+
+
 def test_without_pairs_there_is_no_truth_and_each_direction_has_its_own_size() -> None:
     """9 sources and 5 targets."""
     data = Unpaired()
