@@ -31,6 +31,8 @@ def sample(config: DictConfig, _: Path) -> None:
         write_progress(run, out)
     elif config.what == "neighbours":
         write_neighbours(config, run, out)
+    elif config.what == "worst":
+        write_worst(config, run, out)
     else:
         draw_samples(config, run, out)
     print(terminal(f"Wrote {out}"))
@@ -67,6 +69,26 @@ def write_neighbours(config: DictConfig, run: Run, out: Path) -> None:
     data = load_data(run, model.spec, config.data.root, config.data.cache)
     x = model.sample(config.n, choose_labels(config, run, model), config.seed)
     grids.save(out, neighbours.picture(x, data.reals("train").x, flip=data.flip))
+
+
+def write_worst(config: DictConfig, run: Run, out: Path) -> None:
+    """The held-out images that a translator translates worst."""
+    from src.callbacks.samples import worst
+    from src.models.capabilities import Translates
+    from src.pictures import grids
+    from src.training.trained import load_data, load_model
+    from src.training.trainer import choose_device
+
+    model = load_model(run).to(choose_device(config.device))
+    spec = model.spec
+    if not isinstance(model, Translates) or spec.kind != "images" or not spec.paired:
+        raise SettingError(
+            f"what=worst compares translations of images with the truth; {run.folder} has none."
+        )
+    if out.suffix != ".png":
+        raise SettingError(f"out={out}: what=worst makes a .png.")
+    data = load_data(run, spec, config.data.root, config.data.cache)
+    grids.save(out, worst(model, data, config.n))
 
 
 def draw_samples(config: DictConfig, run: Run, out: Path) -> None:

@@ -10,11 +10,15 @@ import pytest
 from PIL import Image
 
 from src.config import checks, composition
+from src.data.spec import to_uint8
 from src.errors import SettingError
+from src.metrics.base import held_out_pairs, held_out_size
+from src.metrics.translation import compare
 from src.runs.run import Run
 from src.sample import sample
 from src.training.fit import train
 from src.training.summary import report
+from src.training.trained import load_data, load_model
 from src.translate import translate
 from tests.conftest import UNDRAWN, composed
 from tests.data.conftest import picture
@@ -228,6 +232,25 @@ def test_a_translator_draws_nothing(run_of: Callable, tmp_path: Path) -> None:
         words = [f"run='{run_of('restore').folder}'", f"out='{tmp_path}/x.png'", f"what={what}"]
         with pytest.raises(SettingError, match=r"draws nothing(?s:.*)src\.translate run="):
             sample(composition.compose("sample", words), Path())
+
+
+def test_the_worst_translations_are_drawn_from_the_top(run_of: Callable, tmp_path: Path) -> None:
+    """Sources, translations and targets of 32 px, enlarged twice, with two pixels between them."""
+    run = run_of("restore")
+    words = [f"run='{run.folder}'", "what=worst", "n=2", f"out='{tmp_path}/worst.png'"]
+    sample(composition.compose("sample", words), Path())
+    model = load_model(run)
+    data = load_data(run, model.spec, None, str(tmp_path))
+    (pairs,) = held_out_pairs(data, held_out_size(data))
+    values = compare(model.translate(pairs[1]), pairs[0])["ssim"]
+    assert len(values) >= 2
+    drawn = pixels(tmp_path / "worst.png")
+    for row, i in enumerate(values.argsort()[:2]):
+        tile = drawn[2 + 66 * row :, 2 + 66 * 2 :][:64:2, :64:2]
+        assert np.array_equal(tile, to_uint8(pairs[0][i]).permute(1, 2, 0).numpy())
+    other = composition.compose("sample", [f"run='{run_of('gan').folder}'", *words[1:]])
+    with pytest.raises(SettingError, match="with the truth"):
+        sample(other, Path())
 
 
 def test_refused(run_of: Callable, photo: Path, tmp_path: Path) -> None:

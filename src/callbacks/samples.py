@@ -24,6 +24,7 @@ from src.config.ranges import NotNegativeInt, PositiveInt
 from src.data.base import DataModule
 from src.data.spec import Split, to_model
 from src.metrics.base import held_out_pairs, held_out_size
+from src.metrics.translation import compare
 from src.models.base import GenerativeModel
 from src.models.capabilities import Judges, Reconstructs, Translates, TranslatesBack
 from src.pictures import grids
@@ -165,17 +166,42 @@ def translated(model: Translates, data: DataModule, n: int) -> Image.Image:
     Of a model that translates both ways: the source, its translation, that back again, and the same
     of the target.
     """
-    rows = []
-    for x, source, y in held_out_pairs(data, min(n, held_out_size(data))):
+    rows = [
+        _row(model, x, source, model.translate(source, y))
+        for x, source, y in held_out_pairs(data, min(n, held_out_size(data)))
+    ]
+    return _sheet(torch.cat(rows))
+
+
+def worst(model: Translates, data: DataModule, n: int) -> Image.Image:
+    """The same rows of the n held-out images whose translations have the lowest SSIM, from the top.
+
+    Args:
+        data: with pairs, of images.
+    """
+    found: list[tuple[float, Tensor]] = []
+    for x, source, y in held_out_pairs(data, held_out_size(data)):
         there = model.translate(source, y)
-        parts = [shown(source, x.shape[2:]), there.cpu(), x]
-        if isinstance(model, TranslatesBack):
-            back = model.translate_back(x)
-            parts.insert(2, model.translate_back(there).cpu())
-            parts += [back.cpu(), model.translate(back).cpu()]
-        channels = max(part.shape[1] for part in parts)
-        rows.append(torch.stack([part.expand(-1, channels, -1, -1) for part in parts], 1))
-    return grids.grid(torch.cat(rows).flatten(0, 1), len(parts) * max(1, math.ceil(n / 8)))
+        ssim = compare(there.cpu(), x)["ssim"].nan_to_num(nan=-1.0).tolist()
+        found += zip(ssim, _row(model, x, source, there), strict=True)
+        found = sorted(found, key=lambda row: row[0])[:n]
+    return _sheet(torch.stack([row for _, row in found]))
+
+
+def _row(model: Translates, x: Tensor, source: Tensor, there: Tensor) -> Tensor:
+    """What `translated` shows of targets, sources and translations: (n, columns, c, h, w)."""
+    parts = [shown(source, x.shape[2:]), there.cpu(), x]
+    if isinstance(model, TranslatesBack):
+        back = model.translate_back(x)
+        parts.insert(2, model.translate_back(there).cpu())
+        parts += [back.cpu(), model.translate(back).cpu()]
+    channels = max(part.shape[1] for part in parts)
+    return torch.stack([part.expand(-1, channels, -1, -1) for part in parts], 1)
+
+
+def _sheet(rows: Tensor) -> Image.Image:
+    """Rows (n, columns, c, h, w), eight below each other."""
+    return grids.grid(rows.flatten(0, 1), rows.shape[1] * math.ceil(len(rows) / 8))
 
 
 def shown(source: Tensor, size: Sequence[int]) -> Tensor:

@@ -67,19 +67,23 @@ class Sample:
 
     Attributes:
         run: the run folder; it says everything about the model.
-        what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine.
-        n: samples, or rows of an interpolation or of levels; of a traversal, rows of each
-            structured code (InfoGAN), or number of latent dimensions (autoencoders), if there are
-            as many.
+        what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine;
+            `worst` has the held-out images that a translator translates worst.
+        n: samples, or rows of `worst`, of an interpolation or of levels; of a traversal, rows of
+            each structured code (InfoGAN), or number of latent dimensions (autoencoders), if there
+            are as many.
         label: class of a conditional model, by name or index.
         seed: seed of the codes: the same seed gives the same picture.
-        data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours`.
+        data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours` and
+            `worst`.
         out: `.png` is a grid, `.gif` an animation, `.npz` an array, anything else a folder of PNGs.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
     run: str
-    what: Literal["samples", "neighbours", "interpolation", "traversal", "levels", "progress"]
+    what: Literal[
+        "samples", "neighbours", "interpolation", "traversal", "levels", "worst", "progress"
+    ]
     n: int
     label: str | int | None
     seed: NotNegativeInt
