@@ -6,7 +6,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MOD
 # Where this is set, every process would compile all of torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: train test test-all gpu-check lint format lock clean
+.PHONY: train test test-all gpu-check lint format docs lock clean
 
 train: .venv/ready  ## train the default model, DCGAN on MNIST, and score it
 	$(BIN)/python -m src.train
@@ -28,6 +28,9 @@ lint: .venv/ready  ## style, format and which part imports which
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/ready  ## the documentation as a site, docs/_build/README.html; a dead link is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . docs/_build
 
 .venv/ready: requirements.lock
 	$(PYTHON) -m venv .venv

@@ -88,6 +88,7 @@ TESTS = {"both": ours, "Tukey": tukey, "Games-Howell": games_howell, "Welch-Sida
 
 def main(count: int) -> None:
     """Print both tables in Markdown."""
+    print("# How often a verdict is wrong\n")
     print(f"False alarms in {count} tables, in percent (standard error at 5 %: "
           f"{100 * np.sqrt(0.05 * 0.95 / count):.1f})\n")  # fmt: skip
     print(f"| variants x seeds | standard deviations | {' | '.join(TESTS)} |")
