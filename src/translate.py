@@ -162,10 +162,8 @@ class PhotoTranslator:
         source = self.make_source(photo)
         _, h, w = source.shape
         network, scale = self.network, self.scale
-        if min(h, w) < max(network.multiple, 2):
-            raise ValueError(
-                f"has {w} x {h} pixels; at least {max(network.multiple, 2)} are needed"
-            )
+        if min(h, w) < (least := max(network.multiple, network.smallest)):
+            raise ValueError(f"has {w} x {h} pixels; at least {least} are needed")
         channels = self.spec.shape[0]
         if channels * scale**2 * h * w > MOST_BYTES:
             raise ValueError(f"would have {scale * w} x {scale * h} pixels, which are too many")
@@ -248,7 +246,7 @@ class PhotoTranslator:
         from PIL import Image
 
         format = Image.registered_extensions().get(target.suffix.lower())
-        if format is None:
+        if format not in Image.SAVE:  # of some Pillow can only read
             raise SettingError(f"out={target}: {target.suffix} is no format; .png keeps all.")
         if alpha is not None and format == "JPEG":
             raise SettingError(f"out={target}: a JPEG has no transparency; use .png.")

@@ -257,11 +257,16 @@ def test_refused(run_of: Callable, photo: Path, tmp_path: Path) -> None:
     out, run = tmp_path / "out.png", run_of("restore")
     assert "translates nothing" in error_of(run_of("gan"), photo, out)
     assert "no such file" in error_of(run, tmp_path / "none.png", out)
-    assert "no format" in error_of(run, photo, tmp_path / "out.xyz")
+    for ending in ("xyz", "psd"):  # Pillow reads the latter, and does not write it
+        assert "no format" in error_of(run, photo, tmp_path / f"out.{ending}")
     (tmp_path / "empty").mkdir()
     assert "no images" in error_of(run, tmp_path / "empty", out)
     picture(1, (2, 2)).save(tmp_path / "dot.png")
     assert "2 x 2 pixels" in error_of(run, tmp_path / "dot.png", out)
+    picture(1, (40, 4)).save(tmp_path / "strip.png")
+    for way in ("forward", "back"):
+        told = error_of(run_of("both"), tmp_path / "strip.png", out, f"direction={way}")
+        assert "40 x 4 pixels; at least 5" in told
     Image.new("I;16", (20, 20)).save(tmp_path / "deep.png")
     assert "8 bits" in error_of(run, tmp_path / "deep.png", out)
     assert "makes a mask of its own" in error_of(run, photo, out, "degrade=true", "mask=m.png")
