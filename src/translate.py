@@ -65,7 +65,10 @@ def name_results(names: list[str]) -> dict[str, str]:
     """Names of the results; where `a.jpg` lies beside `a.png` both keep their endings."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     count = Counter(stems.values())
-    return {name: f"{name if count[stem] > 1 else stem}.png" for name, stem in stems.items()}
+    results = {name: f"{name if count[stem] > 1 else stem}.png" for name, stem in stems.items()}
+    if len({*results.values()}) < len(results):  # `a.jpg.png` lies there too
+        return {name: f"{name}.png" for name in names}
+    return results
 
 
 def find(given: Path) -> list[tuple[str, Any]]:

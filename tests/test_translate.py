@@ -19,7 +19,7 @@ from src.sample import sample
 from src.training.fit import train
 from src.training.summary import report
 from src.training.trained import load_data, load_model
-from src.translate import translate
+from src.translate import name_results, translate
 from tests.conftest import UNDRAWN, composed
 from tests.data.conftest import picture
 
@@ -216,6 +216,12 @@ def test_folders_and_zips(run_of: Callable, tmp_path: Path, capsys: pytest.Captu
     call(run_of("restore"), folder, tmp_path / "both")
     assert {p.name for p in (tmp_path / "both").glob("*")} == {"a.png.png", "a.jpg.png", "deep"}
     assert "need a folder" in error_of(run_of("restore"), folder, tmp_path / "one.png")
+
+
+def test_no_result_takes_the_place_of_another() -> None:
+    assert name_results(["a.jpg", "b/a.jpg"]) == {"a.jpg": "a.png", "b/a.jpg": "b/a.png"}
+    names = ["a.jpg", "a.png", "a.jpg.png"]
+    assert name_results(names) == {name: f"{name}.png" for name in names}
 
 
 @pytest.mark.parametrize(("name", "command"), [("restore", "translate"), ("gan", "sample")])
