@@ -84,12 +84,12 @@ def test_without_a_test_split_every_tenth_image_is_held_out(tmp_path: Path) -> N
 
 
 def test_many_images_are_arranged_at_once() -> None:
-    """Each was compared with every one that is held out: 40,000 took 4 seconds."""
-    names = [f"trainA/{i:05}.jpg" for i in range(40_000)]
+    """Not each compared with every one that is held out: 80,000 took 7 seconds."""
+    names = [f"trainA/{i:05}.jpg" for i in range(80_000)]
     start = time.process_time()
     groups = arrange_domain(names, "A", "root")
-    assert time.process_time() - start < 2
-    assert {split: len(own) for split, own in groups.items()} == {"train": 36_000, "test": 4_000}
+    assert time.process_time() - start < 3
+    assert {split: len(own) for split, own in groups.items()} == {"train": 72_000, "test": 8_000}
 
 
 def test_training_shows_each_domain_in_its_own_order(tmp_path: Path) -> None:
