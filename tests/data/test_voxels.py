@@ -160,6 +160,7 @@ def test_resolutions() -> None:
         (np.ones((16, 16, 8)), "no cube, but 16 x 16 x 8"),
         (np.full((16, 16, 16), np.nan), "not finite"),
         (np.ones((1, 2, 3, 4, 5)), "no cube"),
+        (np.ones(64), "no cube, but 64"),  # packed bits are bytes
     ):
         with pytest.raises(ValueError, match=told):
             as_cube(grid, "dhw", 16)
