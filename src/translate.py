@@ -173,7 +173,7 @@ class PhotoTranslator:
         about = {"desc": line(name, 30), "unit": "px", "unit_scale": True}
         with tqdm(total=h * w, delay=2, leave=False, disable=None, **about) as bar:
             result = translate_tiles(
-                lambda part: self.translate(part, self.labels),
+                self.translate_part,
                 source, channels, scale, self.config.tile, network.margin, network.multiple,
                 bar.update,
             )  # fmt: skip
@@ -181,6 +181,17 @@ class PhotoTranslator:
         if not self.config.degrade:
             return ""
         return self.compare(result, source, photo[:, : result.shape[1], : result.shape[2]])
+
+    def translate_part(self, part: Any) -> Any:
+        """Targets (1, c, h, w) of sources (1, c', h', w').
+
+        Raises:
+            ValueError: if they are not finite.
+        """
+        result = self.translate(part, self.labels)
+        if not result.isfinite().all():
+            raise ValueError("the model's translation is not finite: nothing is written")
+        return result
 
     def read(self, content: bytes) -> tuple[Any, Any]:
         """A photo's pixels (c, h, w) as uint8, as they are to be seen, and its opacity or None."""

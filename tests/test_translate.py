@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from src.config import checks, composition
@@ -14,6 +15,7 @@ from src.data.spec import to_uint8
 from src.errors import SettingError
 from src.metrics.base import held_out_pairs, held_out_size
 from src.metrics.translation import compare
+from src.models.paired import PairedTranslation
 from src.runs.run import Run
 from src.sample import sample
 from src.training.fit import train
@@ -257,6 +259,15 @@ def test_the_worst_translations_are_drawn_from_the_top(run_of: Callable, tmp_pat
     other = composition.compose("sample", [f"run='{run_of('gan').folder}'", *words[1:]])
     with pytest.raises(SettingError, match="with the truth"):
         sample(other, Path())
+
+
+def test_what_is_not_finite_is_not_written(
+    run_of: Callable, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be a black picture."""
+    monkeypatch.setattr(PairedTranslation, "translate", lambda _, source, __: source * torch.nan)
+    assert "not finite" in error_of(run_of("restore"), photo, tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_refused(run_of: Callable, photo: Path, tmp_path: Path) -> None:
