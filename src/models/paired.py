@@ -117,6 +117,7 @@ class PairedTranslation(GenerativeModel):
             self.stages = [
                 Stage("pixels alone", "g", self.alone), Stage("all terms", "g", 1 - self.alone)
             ]  # fmt: skip
+        self._content: object = None  # identity of the content's network in a checkpoint
         self._all_terms = False  # an iteration of the second stage has been done
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -162,6 +163,11 @@ class PairedTranslation(GenerativeModel):
         super().on_fit_start()
         if self.content.weight:
             self.content.prepare(self.device)
+            if self._content not in (None, self.content.identity):
+                raise SettingError(
+                    "model.content: the checkpoint was trained with another network than these "
+                    "weights are.\nGive the same file, or begin anew with existing=restart."
+                )
 
     def iterate(self, draw: Draw) -> None:
         batch = draw()
@@ -237,4 +243,5 @@ class PairedTranslation(GenerativeModel):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         super().on_load_checkpoint(checkpoint)
+        self._content = checkpoint["sparring"].get("content")
         self._all_terms = checkpoint["sparring"].get("all_terms", self.updates["d"] > 0) is True

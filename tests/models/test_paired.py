@@ -84,6 +84,21 @@ def test_all_terms_stay_if_the_budget_grows(judge: tuple[str, ...]) -> None:
         assert (one.stage_number, one.stage_progress) == (2, 0.0)  # and never below
 
 
+def test_a_resume_goes_on_with_the_same_content() -> None:
+    """The path of its weights is the same, and what lies there is not."""
+    words, checkpoint = ("budget=32", "model.alone=0"), {}
+    model = srgan(*words)
+    model.on_fit_start()
+    model.on_save_checkpoint(checkpoint)
+    resumed = srgan(*words)
+    resumed.on_load_checkpoint(checkpoint)
+    resumed.on_fit_start()
+    checkpoint["sparring"]["content"]["hash"] = "0" * 64
+    resumed.on_load_checkpoint(checkpoint)
+    with pytest.raises(SettingError, match="another network"):
+        resumed.on_fit_start()
+
+
 def test_the_terms() -> None:
     """Weights on each, as the box at the top of the file says."""
     model = srgan("model.alone=0", "model.pixels.weight=3", "model.adversarial=0.25")
