@@ -65,7 +65,10 @@ def name_results(names: list[str]) -> dict[str, str]:
     """Names of the results; where `a.jpg` lies beside `a.png` both keep their endings."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     count = Counter(stems.values())
-    return {name: f"{name if count[stem] > 1 else stem}.png" for name, stem in stems.items()}
+    results = {name: f"{name if count[stem] > 1 else stem}.png" for name, stem in stems.items()}
+    if len({*results.values()}) < len(results):  # `a.jpg.png` lies there too
+        return {name: f"{name}.png" for name in names}
+    return results
 
 
 def find(given: Path) -> list[tuple[str, Any]]:
@@ -162,17 +165,15 @@ class PhotoTranslator:
         source = self.make_source(photo)
         _, h, w = source.shape
         network, scale = self.network, self.scale
-        if min(h, w) < max(network.multiple, 2):
-            raise ValueError(
-                f"has {w} x {h} pixels; at least {max(network.multiple, 2)} are needed"
-            )
+        if min(h, w) < (least := max(network.multiple, network.smallest)):
+            raise ValueError(f"has {w} x {h} pixels; at least {least} are needed")
         channels = self.spec.shape[0]
         if channels * scale**2 * h * w > MOST_BYTES:
             raise ValueError(f"would have {scale * w} x {scale * h} pixels, which are too many")
         about = {"desc": line(name, 30), "unit": "px", "unit_scale": True}
         with tqdm(total=h * w, delay=2, leave=False, disable=None, **about) as bar:
             result = translate_tiles(
-                lambda part: self.translate(part, self.labels),
+                self.translate_part,
                 source, channels, scale, self.config.tile, network.margin, network.multiple,
                 bar.update,
             )  # fmt: skip
@@ -180,6 +181,17 @@ class PhotoTranslator:
         if not self.config.degrade:
             return ""
         return self.compare(result, source, photo[:, : result.shape[1], : result.shape[2]])
+
+    def translate_part(self, part: Any) -> Any:
+        """Targets (1, c, h, w) of sources (1, c', h', w').
+
+        Raises:
+            ValueError: if they are not finite.
+        """
+        result = self.translate(part, self.labels)
+        if not result.isfinite().all():
+            raise ValueError("the model's translation is not finite: nothing is written")
+        return result
 
     def read(self, content: bytes) -> tuple[Any, Any]:
         """A photo's pixels (c, h, w) as uint8, as they are to be seen, and its opacity or None."""
@@ -248,7 +260,7 @@ class PhotoTranslator:
         from PIL import Image
 
         format = Image.registered_extensions().get(target.suffix.lower())
-        if format is None:
+        if format not in Image.SAVE:  # of some Pillow can only read
             raise SettingError(f"out={target}: {target.suffix} is no format; .png keeps all.")
         if alpha is not None and format == "JPEG":
             raise SettingError(f"out={target}: a JPEG has no transparency; use .png.")

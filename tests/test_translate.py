@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from src.config import checks, composition
@@ -14,12 +15,13 @@ from src.data.spec import to_uint8
 from src.errors import SettingError
 from src.metrics.base import held_out_pairs, held_out_size
 from src.metrics.translation import compare
+from src.models.paired import PairedTranslation
 from src.runs.run import Run
 from src.sample import sample
 from src.training.fit import train
 from src.training.summary import report
 from src.training.trained import load_data, load_model
-from src.translate import translate
+from src.translate import name_results, translate
 from tests.conftest import UNDRAWN, composed
 from tests.data.conftest import picture
 
@@ -218,6 +220,12 @@ def test_folders_and_zips(run_of: Callable, tmp_path: Path, capsys: pytest.Captu
     assert "need a folder" in error_of(run_of("restore"), folder, tmp_path / "one.png")
 
 
+def test_no_result_takes_the_place_of_another() -> None:
+    assert name_results(["a.jpg", "b/a.jpg"]) == {"a.jpg": "a.png", "b/a.jpg": "b/a.png"}
+    names = ["a.jpg", "a.png", "a.jpg.png"]
+    assert name_results(names) == {name: f"{name}.png" for name in names}
+
+
 @pytest.mark.parametrize(("name", "command"), [("restore", "translate"), ("gan", "sample")])
 def test_a_finished_run_names_the_command_that_uses_it(
     name: str, command: str, run_of: Callable, capsys: pytest.CaptureFixture
@@ -253,15 +261,29 @@ def test_the_worst_translations_are_drawn_from_the_top(run_of: Callable, tmp_pat
         sample(other, Path())
 
 
+def test_what_is_not_finite_is_not_written(
+    run_of: Callable, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be a black picture."""
+    monkeypatch.setattr(PairedTranslation, "translate", lambda _, source, __: source * torch.nan)
+    assert "not finite" in error_of(run_of("restore"), photo, tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_refused(run_of: Callable, photo: Path, tmp_path: Path) -> None:
     out, run = tmp_path / "out.png", run_of("restore")
     assert "translates nothing" in error_of(run_of("gan"), photo, out)
     assert "no such file" in error_of(run, tmp_path / "none.png", out)
-    assert "no format" in error_of(run, photo, tmp_path / "out.xyz")
+    for ending in ("xyz", "psd"):  # Pillow reads the latter, and does not write it
+        assert "no format" in error_of(run, photo, tmp_path / f"out.{ending}")
     (tmp_path / "empty").mkdir()
     assert "no images" in error_of(run, tmp_path / "empty", out)
     picture(1, (2, 2)).save(tmp_path / "dot.png")
     assert "2 x 2 pixels" in error_of(run, tmp_path / "dot.png", out)
+    picture(1, (40, 4)).save(tmp_path / "strip.png")
+    for way in ("forward", "back"):
+        told = error_of(run_of("both"), tmp_path / "strip.png", out, f"direction={way}")
+        assert "40 x 4 pixels; at least 5" in told
     Image.new("I;16", (20, 20)).save(tmp_path / "deep.png")
     assert "8 bits" in error_of(run, tmp_path / "deep.png", out)
     assert "makes a mask of its own" in error_of(run, photo, out, "degrade=true", "mask=m.png")

@@ -16,8 +16,6 @@ from src.distributed.noise import SampleDraws
 from src.errors import SettingError
 from src.transforms.degradations import Degradation, NoDegradation
 
-FIXED = 2**32  # added to an image's number: the seed of what is random in its source
-
 
 class DataModule(L.LightningDataModule, ABC):
     """Base of all data sets: splits in memory, an endless training stream, an identity.
@@ -137,7 +135,7 @@ class DataModule(L.LightningDataModule, ABC):
             return to_model(self.sources[split][index])
         if not self.degradation:
             raise SettingError(NO_SOURCE)
-        draws = SampleDraws([FIXED + i for i in index.tolist()])
+        draws = SampleDraws(index.tolist())  # by the image's number, see `Stream` for the others
         return degrade(self.degradation, to_model(self.splits[split].x[index]), draws)
 
 

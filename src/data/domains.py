@@ -185,4 +185,5 @@ def arrange_domain(names: list[str], side: Literal["A", "B"], root: object) -> d
             f"Add images, or a folder test{side}."
         )
     held_out = train[9::10] or train[-1:]
-    return {"train": [name for name in train if name not in held_out], "test": held_out}
+    left = set(held_out)
+    return {"train": [name for name in train if name not in left], "test": held_out}

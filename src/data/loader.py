@@ -108,8 +108,9 @@ class Stream:
             )
         x = to_model(x)
         if self.degradation:
-            # Positions differ, so no two batches of a run share their draws.
-            seed = (self.seed * 0x9E3779B97F4A7C15 + position) % 2**63
+            # Positions differ, so no two batches of a run share their draws, and with bit 31 none
+            # has those of a fixed source. A CPU's generator takes no more than 32 bits.
+            seed = 2**31 + (self.seed * 0x9E3779B97F4A7C15 + position) % 2**31
             draws = BatchDraws(self.batch_size, seed, self.device, self.part)
             whole = x if self.paired else to_model(source)
             return Batch(x, y, degrade(self.degradation, whole, draws))

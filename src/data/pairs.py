@@ -153,14 +153,19 @@ def arrange_pairs(names: list[str], root: Path) -> tuple[dict[str, list[Pair]], 
         root: for messages.
 
     Raises:
-        SettingError: if an image has no counterpart.
+        SettingError: if an image has no counterpart, or several.
     """
     sides: dict[tuple[str, str], dict[str, str]] = {}
     for name in names:
         folder, stem = PurePosixPath(name).parent.name, PurePosixPath(name).stem
         for split in ("train", "test", "val"):
             if folder in (f"{split}A", f"{split}B"):
-                sides.setdefault((split, folder[-1]), {})[stem] = name
+                other = sides.setdefault((split, folder[-1]), {}).setdefault(stem, name)
+                if other != name:
+                    raise SettingError(
+                        f"data.root={root}: {other} and {name} are both {stem} of {folder}.\n"
+                        "Remove one of them, or set data.root to the folder of one set of pairs."
+                    )
     if not sides:
         splits, _ = arrange(names)
         return {split: [(name, name) for name in own] for split, own in splits.items()}, True

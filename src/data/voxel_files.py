@@ -138,7 +138,7 @@ def as_cube(grid: np.ndarray, axes: Axes, resolution: int) -> np.ndarray:
     Raises:
         ValueError: if it is no such grid, or has numbers that are not finite.
     """
-    if grid.ndim == 1:
+    if grid.ndim == 1 and grid.dtype == np.uint8:
         side = round((8 * grid.size) ** (1 / 3))
         grid = np.unpackbits(grid).reshape(side, side, side)
     if grid.ndim == 4 and grid.shape[0] == 1:

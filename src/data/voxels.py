@@ -177,7 +177,7 @@ class Voxels(DataModule):
         broken: dict[str, str] = {}
         index = {kind: i for i, kind in enumerate(self.spec.classes)}
         for grid in tqdm(grids, desc=f"reading {line(self.name, 40)}", delay=1.5, disable=None):
-            solid = self._cube(grid.numbers)
+            solid = self._cube(grid)
             if isinstance(solid, str):
                 broken[grid.name] = solid
             else:
@@ -191,12 +191,14 @@ class Voxels(DataModule):
             )
         return {"names": names, "broken": broken}
 
-    def _cube(self, numbers: np.ndarray | str) -> np.ndarray | str:
+    def _cube(self, grid: _Grid) -> np.ndarray | str:
         """Voxels (d, h, w), or what is wrong with them."""
-        if isinstance(numbers, str):
-            return numbers
+        if isinstance(grid.numbers, str):
+            return grid.numbers
+        # The axes of .binvox are those of its format, and it is read as they say.
+        axes = "dhw" if grid.name.lower().endswith(".binvox") else self.axes
         try:
-            solid = as_cube(numbers, self.axes, self.spec.shape[-1])
+            solid = as_cube(grid.numbers, axes, self.spec.shape[-1])
         except ValueError as error:
             return str(error)
         pieces, count = label(solid, TOUCHING)

@@ -117,6 +117,8 @@ class PairedTranslation(GenerativeModel):
             self.stages = [
                 Stage("pixels alone", "g", self.alone), Stage("all terms", "g", 1 - self.alone)
             ]  # fmt: skip
+        self._content: object = None  # identity of the content's network in a checkpoint
+        self._all_terms = False  # an iteration of the second stage has been done
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials
@@ -138,12 +140,15 @@ class PairedTranslation(GenerativeModel):
 
     @property
     def is_alone(self) -> bool:
-        """True while the distance of pixels alone counts; D stays if the budget grows."""
-        return self.progress + 1e-9 < self.alone and not self.updates["d"]
+        """True if the distance of pixels alone counts in the coming iteration.
+
+        It never comes back, even if the budget grows.
+        """
+        return self.progress + 1e-9 < self.alone and not self._all_terms
 
     @property
     def stage(self) -> Stage | None:
-        return self.stages[0 if self.is_alone else 1] if self.stages else None
+        return self.stages[self._all_terms] if self.stages else None
 
     @property
     def stage_progress(self) -> float:
@@ -158,6 +163,11 @@ class PairedTranslation(GenerativeModel):
         super().on_fit_start()
         if self.content.weight:
             self.content.prepare(self.device)
+            if self._content not in (None, self.content.identity):
+                raise SettingError(
+                    "model.content: the checkpoint was trained with another network than these "
+                    "weights are.\nGive the same file, or begin anew with existing=restart."
+                )
 
     def iterate(self, draw: Draw) -> None:
         batch = draw()
@@ -167,6 +177,7 @@ class PairedTranslation(GenerativeModel):
         if self.is_alone:
             self.update("g", self.total({"pixels": self.pixels(output, x)}))
         else:
+            self._all_terms = True
             self.adversarial_step(output, Batch(x, y, source))
         self.advance(x)
         if self.ema:
@@ -226,5 +237,11 @@ class PairedTranslation(GenerativeModel):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         super().on_save_checkpoint(checkpoint)
+        checkpoint["sparring"]["all_terms"] = self._all_terms
         if identity := self.content.identity:
             checkpoint["sparring"]["content"] = dict(identity)
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._content = checkpoint["sparring"].get("content")
+        self._all_terms = checkpoint["sparring"].get("all_terms", self.updates["d"] > 0) is True

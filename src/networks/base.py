@@ -75,11 +75,13 @@ class Translator(nn.Module, ABC):
 
     Attributes:
         multiple: sides of a source must be multiples of it.
+        smallest: sides of a source must have as many pixels, before they are filled up to one.
         margin: pixels of the source by which what lies around a place can bear on it; None if it is
             the whole image, through a norm or for lack of a bound.
     """
 
     multiple: int = 1
+    smallest: int = 2
     margin: int | None = None
 
     def __init__(

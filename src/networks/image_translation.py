@@ -201,6 +201,7 @@ class ResNetTranslator(SameSize):
     ) -> None:
         super().__init__(source, shape, residual, classes)
         self.multiple = max(1, 4 // self.scale)
+        self.smallest = self.multiple + 1  # a single pixel in the middle has no mirror image
         if any(side % 4 or side < 8 for side in shape[1:]):
             raise SettingError(
                 f"model.translator: images of {' x '.join(map(str, shape[1:]))} pixels cannot be "

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from src.data.base import DataModule
 from src.data.loader import Reading, Stream
 from src.data.spec import Batch, DataSpec, Split, to_bool, to_model, to_uint8
-from src.distributed.noise import BatchDraws
+from src.distributed.noise import BatchDraws, Draws
 from src.errors import SettingError
 from src.transforms.degradations import Degradation, GaussianNoise, Mosaic, NoDegradation
 
@@ -213,6 +213,22 @@ def test_test_sources_are_fixed() -> None:
     assert not (whole - x)[0].equal((whole - x)[1])
     with pytest.raises(SettingError, match="no source to translate from"):
         Shaded(NoDegradation()).source_of("test", torch.arange(2))
+
+
+class Drawn(Degradation):
+    """Sources that are random numbers and nothing else."""
+
+    def __call__(self, x: torch.Tensor, draws: Draws) -> torch.Tensor:
+        return 2 * draws.uniform(*x.shape[1:]).to(x) - 1
+
+
+def test_no_training_batch_has_the_draws_of_a_fixed_source() -> None:
+    """The seeds of both count from 0, and a CPU's generator takes 32 bits of each."""
+    data = Shaded(Drawn())
+    fixed = data.source_of("train", torch.arange(len(data.splits["train"].x)))
+    stream = data.train_dataloader()
+    seen = torch.cat([next(stream).source for _ in range(8)])
+    assert len(torch.cat([fixed, seen]).unique(dim=0)) == len(fixed) + len(seen)
 
 
 def test_unpaired_sources_have_an_order_of_their_own() -> None:

@@ -122,6 +122,11 @@ def test_what_is_no_pair(tmp_path: Path) -> None:
     shade(root / "trainB" / "7.bmp", 7, (20, 10))
     with pytest.raises(SettingError, match=r"7\.png has 20 x 20 and trainB/7\.bmp has 20 x 10"):
         load(root, tmp_path)
+    for twin in ("trainA/7.bmp", "more/trainA/7.png"):  # one would take the place of the other
+        shade(root / twin, 7)
+        with pytest.raises(SettingError, match=r"7\.\w+ are both 7 of trainA"):
+            load(root, tmp_path)
+        (root / twin).unlink()
     with pytest.raises(SettingError, match="no pairs in trainA"):
         load(folders(tmp_path / "other", 0, 3), tmp_path)
     with pytest.raises(SettingError, match="trainA/ and trainB/"):

@@ -116,28 +116,31 @@ def test_a_set_with_an_array_for_each_class(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_of_all_formats(tmp_path: Path) -> None:
+@pytest.mark.parametrize("axes", ["dhw", "xyz"])
+def test_a_folder_of_all_formats(axes: str, tmp_path: Path) -> None:
+    """`axes` are those of arrays; a .binvox file has its own."""
     grids, root = shapes(20), tmp_path / "own"
+    arrays = grids if axes == "dhw" else to_xyz(grids)
     for i, grid in enumerate(grids):
         folder = root / ("chair" if i < 10 else "mug")
         folder.mkdir(parents=True, exist_ok=True)
         name = folder / f"{i:02d}"
         if i % 3 == 0:
-            np.save(name.with_suffix(".npy"), grid.astype(np.float32))
+            np.save(name.with_suffix(".npy"), arrays[i].astype(np.float32))
         elif i % 3 == 1:
-            np.savez_compressed(name.with_suffix(".npz"), grid.astype(np.int64))
+            np.savez_compressed(name.with_suffix(".npz"), arrays[i].astype(np.int64))
         else:
             name.with_suffix(".binvox").write_bytes(binvox(grid))
     (root / "mug" / "readme.txt").write_text("no grid")
-    data = load(root)
+    data = load(root, f"data.axes={axes}")
     assert data.spec.classes == ("chair", "mug")
     held = [9, 19]
     assert torch.equal(data.splits["test"].x[:, 0], torch.from_numpy(grids[held]))
     assert torch.equal(data.splits["train"].x[:, 0], torch.from_numpy(np.delete(grids, held, 0)))
-    again = load(root)
+    again = load(root, f"data.axes={axes}")
     assert again.data_id == data.data_id
     np.save(root / "chair" / "00.npy", grids[1])
-    assert load(root).data_id["hash"] != data.data_id["hash"]
+    assert load(root, f"data.axes={axes}").data_id["hash"] != data.data_id["hash"]
 
 
 def test_samples_that_are_written_can_be_read(tmp_path: Path) -> None:
@@ -160,6 +163,7 @@ def test_resolutions() -> None:
         (np.ones((16, 16, 8)), "no cube, but 16 x 16 x 8"),
         (np.full((16, 16, 16), np.nan), "not finite"),
         (np.ones((1, 2, 3, 4, 5)), "no cube"),
+        (np.ones(64), "no cube, but 64"),  # packed bits are bytes
     ):
         with pytest.raises(ValueError, match=told):
             as_cube(grid, "dhw", 16)

@@ -40,8 +40,8 @@ def test_the_two_stages() -> None:
     model = srgan("budget=64", "model.alone=0.5", "model/schedule=linear", "model.batch_size=8")
     seen, rates, recorded = [], [], []
     for _ in range(8):
-        seen.append(model.stage_number or 0)
         steps(model, 1)
+        seen.append(model.stage_number or 0)
         rates.append(model._optimizers["g"].param_groups[0]["lr"])
         recorded.append(set(model.terms.fetch()))
         assert model.updates["d"] == max(0, model.iteration - 4)
@@ -65,14 +65,38 @@ def test_the_first_stage_is_srresnet() -> None:
     assert not all(start[k].equal(v) for k, v in state(alone).items())
 
 
-def test_the_adversary_stays_if_the_budget_grows() -> None:
-    model = srgan("budget=32", "model.alone=0.5")
+@pytest.mark.parametrize("judge", [(), ("model.adversarial=0",)])
+def test_all_terms_stay_if_the_budget_grows(judge: tuple[str, ...]) -> None:
+    """With an adversary or a content loss alone, and after a resume."""
+    words = ("budget=32", "model.alone=0.5", *judge)
+    model, resumed = srgan(*words), srgan(*words)
     steps(model, 3)
-    assert model.updates == {"g": 3, "d": 1}
-    model.budget = 1000
-    steps(model, 1)
-    assert model.updates == {"g": 4, "d": 2}
-    assert model.stage_progress == 0.0  # and never below
+    assert model.updates["d"] == (0 if judge else 1)
+    checkpoint = {}
+    model.on_save_checkpoint(checkpoint)
+    resumed.on_load_checkpoint(checkpoint)
+    for one in (model, resumed):
+        one.terms.fetch()
+        one.budget = 1000
+        steps(one, 1)
+        assert one.updates["d"] == (0 if judge else 2)
+        assert "loss/content" in one.terms.fetch()
+        assert (one.stage_number, one.stage_progress) == (2, 0.0)  # and never below
+
+
+def test_a_resume_goes_on_with_the_same_content() -> None:
+    """The path of its weights is the same, and what lies there is not."""
+    words, checkpoint = ("budget=32", "model.alone=0"), {}
+    model = srgan(*words)
+    model.on_fit_start()
+    model.on_save_checkpoint(checkpoint)
+    resumed = srgan(*words)
+    resumed.on_load_checkpoint(checkpoint)
+    resumed.on_fit_start()
+    checkpoint["sparring"]["content"]["hash"] = "0" * 64
+    resumed.on_load_checkpoint(checkpoint)
+    with pytest.raises(SettingError, match="another network"):
+        resumed.on_fit_start()
 
 
 def test_the_terms() -> None:

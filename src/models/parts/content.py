@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from src.config.ranges import NotNegativeFloat, PositiveInt
+from src.errors import SettingError
 from src.networks.classifier import fit_to
 from src.networks.features import ClassifierFeatures
 from src.networks.vgg import IMAGENET, load_vgg19
@@ -133,6 +134,10 @@ class ClassifierContent(Content):
         extractor = ClassifierFeatures(self.weights)
         self._identity = {"name": extractor.name, "hash": extractor.hash}
         network = extractor.network
+        if self.blocks > (most := len(network.body) // 3):
+            raise SettingError(
+                f"model.content.blocks={self.blocks}: {extractor.name} has {most} of them."
+            )
         return _Channels(network.channels, network.body[: 3 * self.blocks - 1])  # no last pooling
 
     @property

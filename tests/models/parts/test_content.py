@@ -109,6 +109,12 @@ def test_classifier(blocks: int) -> None:
     assert content.identity["name"] == "faces"
 
 
+def test_more_blocks_than_there_are() -> None:
+    ClassifierContent(0.1, blocks=4).load()
+    with pytest.raises(SettingError, match=r"blocks=5: faces has 4"):
+        ClassifierContent(0.1, blocks=5).load()
+
+
 def test_none() -> None:
     assert NoContent().weight == 0
     assert not NoContent().identity
