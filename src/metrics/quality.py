@@ -8,14 +8,16 @@
     density    balls of reals around a fake, over k          Naeem et al. 2020, arXiv:2002.09797
     coverage   share of reals with a fake inside their ball
 
-All statistics are in float64. The functions agree with torch-fidelity's on the same features,
-random subsets included. Reals are embedded once and kept by the content of data and weights.
+All statistics but KID's products are in float64. The functions agree with torch-fidelity's on the
+same features, random subsets included. Reals are embedded once and kept by the content of data and
+weights.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -45,17 +47,31 @@ ROWS = 1000  # of a distance matrix at a time
 FORMAT = 2  # of what is kept of the reals; a change makes all of it anew
 
 
-class Moments(NamedTuple):
-    """Mean and covariance of features, in float64.
+@dataclass
+class Moments:
+    """Mean and covariance S of features, in float64; one of the two forms of S is given.
 
     Attributes:
         mean: (d,).
-        factor: (r, d) with factor^T factor = covariance: its symmetric root if n > d, the centred
-            samples over sqrt(n - 1) if not, which is faster and more exact.
+        covariance: (d, d).
+        factor: (r, d) with factor^T factor = S: the centred samples over sqrt(n - 1) if n <= d,
+            which is faster and more exact.
     """
 
     mean: Tensor
-    factor: Tensor
+    covariance: Tensor | None = None
+    factor: Tensor | None = None
+
+    def factored(self) -> Tensor:
+        """`factor`, made of the covariance where it is missing, and kept.
+
+        It is Cholesky's, or the symmetric root if S is singular, for which Cholesky's algorithm
+        stops.
+        """
+        if self.factor is None:
+            factor, failed = torch.linalg.cholesky_ex(self.covariance, upper=True)
+            self.factor = symmetric_root(self.covariance) if failed else factor
+        return self.factor
 
 
 def moments(features: Tensor) -> Moments:
@@ -63,12 +79,22 @@ def moments(features: Tensor) -> Moments:
     n, d = features.shape
     mean = features.mean(0, dtype=torch.float64)
     if n <= d:
-        return Moments(mean, (features - mean) / max(n - 1, 1) ** 0.5)
+        return Moments(mean, factor=(features - mean) / max(n - 1, 1) ** 0.5)
     covariance = torch.zeros(d, d, dtype=torch.float64, device=features.device)
     for part in features.split(10_000):
-        centred = part - mean
-        covariance.addmm_(centred.T, centred)
-    return Moments(mean, symmetric_root(covariance / (n - 1)))
+        centred = (part - mean).T
+        covariance += product(centred, centred)
+    return Moments(mean, covariance / (n - 1))
+
+
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """x y^T of x (n, d) and y (m, d).
+
+    On the CPU by numpy, which leaves half of the work out where y is x; torch does all of it.
+    """
+    if x.device.type != "cpu":
+        return x @ y.T
+    return torch.from_numpy(x.numpy() @ y.numpy().T)
 
 
 def symmetric_root(matrix: Tensor) -> Tensor:
@@ -80,17 +106,19 @@ def symmetric_root(matrix: Tensor) -> Tensor:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Squared 2-Wasserstein distance of two Gaussians, the formula of FID.
 
-    With A^T A = S1 and B^T B = S2, tr (S1 S2)^.5 is the sum of the singular values of A B^T. If
-    both are square these are the roots of the eigenvalues of S1^.5 S2 S1^.5: symmetric, real, and
-    several times faster than the general eigenvalues of S1 S2.
+    With A^T A = S1, tr (S1 S2)^.5 is the sum of the roots of the eigenvalues of A S2 A^T, which is
+    symmetric: their computation takes a fraction of the time of the general eigenvalues of S1 S2,
+    and neither S2's root nor any vectors. If S2 is given as B^T B, it is the sum of the singular
+    values of A B^T.
     """
-    cross = a.factor @ b.factor.T
-    if a.factor.shape == b.factor.shape[::-1]:
-        singular = torch.linalg.eigvalsh(cross @ cross.T).clamp(min=0).sqrt()
+    root = a.factored()
+    if b.covariance is None:
+        shared = torch.linalg.svdvals(root @ b.factor.T).sum()
+        trace = b.factor.square().sum()
     else:
-        singular = torch.linalg.svdvals(cross)
-    traces = a.factor.square().sum() + b.factor.square().sum()
-    return float((a.mean - b.mean).square().sum() + traces - 2 * singular.sum())
+        shared = torch.linalg.eigvalsh(root @ b.covariance @ root.T).clamp(min=0).sqrt().sum()
+        trace = b.covariance.trace()
+    return float((a.mean - b.mean).square().sum() + root.square().sum() + trace - 2 * shared)
 
 
 def kernel_distance(
@@ -104,23 +132,32 @@ def kernel_distance(
         seed: seed of the subsets, drawn as torch-fidelity draws them.
         subsets: number of subsets.
         subset_size: samples of each side in a subset; smaller if there are fewer.
+
+    Products x.y have the precision of the features, as in torch-fidelity; the kernel and its sums
+    are in float64.
     """
-    size = min(subset_size, len(fake), len(real))
+    size, d = min(subset_size, len(fake), len(real)), fake.shape[1]
     generator = np.random.RandomState(seed)
-    fake, real = fake.double(), real.double()
+
+    def choose(features: Tensor) -> Tensor:
+        chosen = generator.choice(len(features), size, replace=False)
+        return features.index_select(0, torch.from_numpy(chosen).to(features.device))
+
+    def kernels(products: Tensor) -> float:
+        """Sum of the kernel over products x.y (n, ...), a few rows at a time: all stay in cache."""
+        total = 0.0
+        for part in products.split(128):
+            k = part.double().div(d).add_(1)
+            total += float((k * k).mul_(k).sum())
+        return total
+
     total = 0.0
     for _ in range(subsets):
-        x = fake[generator.choice(len(fake), size, replace=False)]
-        y = real[generator.choice(len(real), size, replace=False)]
-        xx, yy = _kernel(x, x), _kernel(y, y)
-        within = xx.sum() - xx.trace() + yy.sum() - yy.trace()
-        total += float(within / (size * (size - 1)) - 2 * _kernel(x, y).mean())
+        x, y = choose(fake), choose(real)
+        xx, yy = product(x, x), product(y, y)
+        within = kernels(xx) - kernels(xx.diag()) + kernels(yy) - kernels(yy.diag())
+        total += within / (size * (size - 1)) - 2 * kernels(product(x, y)) / size**2
     return total / subsets
-
-
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    k = (x @ y.T).div_(x.shape[1]).add_(1)
-    return k * k * k
 
 
 def inception_score(logits: Tensor, seed: int, splits: int = 10) -> float:
@@ -342,7 +379,7 @@ class QualityScorer(SampleScorer):
         reference = Reference(len(order), moments(features), features[:NEIGHBOURS], logits)
         tensors = {
             "mean": reference.moments.mean,
-            "factor": reference.moments.factor,
+            "factor": reference.moments.factored(),
             "features": reference.features.contiguous(),
             **({} if logits is None else {"logits": logits.contiguous()}),
         }
@@ -393,4 +430,4 @@ def _read(path: Path) -> Reference | None:
         expected += [(logits, (n, *logits.shape[-1:]), torch.float32)]
     if any(tensor.shape != shape or tensor.dtype != dtype for tensor, shape, dtype in expected):
         return None
-    return Reference(size, Moments(mean, factor), features, logits)
+    return Reference(size, Moments(mean, factor=factor), features, logits)
