@@ -48,7 +48,7 @@ class Quality(Scheduled):
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if not trainer.should_stop:  # the end is saved already
             self.shared.save()
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "scoring"):
             try:
                 latest = score_all(self.shared.scorers, model, self._interrupted)
             except StoppedError:  # the run that goes on scores here first

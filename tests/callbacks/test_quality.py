@@ -26,7 +26,7 @@ def test_four_times_and_the_end(fit: Callable, tmp_path: Path) -> None:
     }
     expected = model.sample(100, seed=3).std().item()
     assert quality.shared.headline == {"fid": pytest.approx(expected, rel=1e-6)}
-    assert quality.shared.outside > 0
+    assert quality.shared.wall.parts["scoring"] > 0
 
 
 def test_every(fit: Callable) -> None:

@@ -111,6 +111,14 @@ def test_kid_of_float32_features_is_that_of_float64() -> None:
     assert found == pytest.approx(exact, rel=1e-6)
 
 
+def test_kid_with_the_reals_part_kept() -> None:
+    fakes = [gaussian_features(90, 16, seed, shift=0.2) for seed in (0, 1)]
+    real, kept = gaussian_features(70, 16, 2), []
+    expected = [kernel_distance(fake, real, 3, 5, 40) for fake in fakes]
+    assert [kernel_distance(fake, real, 3, 5, 40, kept) for fake in fakes] == expected
+    assert len(kept) == 5
+
+
 def test_kid_equals_torchmetrics() -> None:
     fake, real = gaussian_features(90, 16, 0), gaussian_features(90, 16, 1, shift=0.2)
     expected = float(poly_mmd(fake, real))
