@@ -66,7 +66,7 @@ def test_the_model_and_the_random_state_are_left_alone(fit: Callable, tmp_path: 
         for name in ("plain", "scored")
     ]
     assert checkpoints[0]["state_dict"].keys() == checkpoints[1]["state_dict"].keys()
-    assert list(checkpoints[1]["callbacks"]) == ["Quality"]
+    assert list(checkpoints[1]["callbacks"]) == ["Checkpoint", "Quality"]
 
 
 def test_without_scorers_nothing_happens(fit: Callable, tmp_path: Path) -> None:
