@@ -287,11 +287,11 @@ class QualityScorer(SampleScorer):
         portions = []
         for x in draw_portions(sample, self.n, self.seed):
             if not x.isfinite().all():
-                return self.report(dict.fromkeys(self._chosen(), math.nan))
+                return self.report(dict.fromkeys(self._asked(self.n), math.nan))
             # Where the samples are is where the work is done.
             self.extractor.to(x.device)
             portions.append(self._embed(x))
-        return self.report(self._measure(_join(portions)))
+        return self.report(self._measure(_join(portions), self._asked(self.n)))
 
     def protocol(self, metric: str) -> dict[str, Any]:
         floor = self._floor
@@ -306,13 +306,13 @@ class QualityScorer(SampleScorer):
             "n_held_out": floor and floor["n"],
         }
 
-    def _chosen(self, fakes: int | None = None) -> list[str]:
-        """Metrics that this extractor, and so many fakes and reals, can give.
+    def _asked(self, fakes: int) -> list[str]:
+        """Metrics that are to be measured now."""
+        return list(self.headline) if self.brief else self._chosen(fakes)
 
-        Args:
-            fakes: number of fakes; None is `n`.
-        """
-        left_out = self.left_out(self.n if fakes is None else fakes)
+    def _chosen(self, fakes: int) -> list[str]:
+        """Metrics that this extractor, and so many fakes and reals, can give."""
+        left_out = self.left_out(fakes)
         if self._reals.logits is None:
             left_out.append("is")
         return [metric for metric in self.metrics if metric not in left_out]
@@ -324,10 +324,10 @@ class QualityScorer(SampleScorer):
             m for m in self.metrics if min(fakes, reals if m != "is" else fakes) < FEWEST.get(m, 0)
         ]
 
-    def _measure(self, fake: Features) -> dict[str, float]:
+    def _measure(self, fake: Features, chosen: Sequence[str]) -> dict[str, float]:
         """The chosen metrics of fakes, by their bare names."""
         values: dict[str, float] = {}
-        chosen, real = self._chosen(len(fake.features)), self._reals
+        real = self._reals
         if "fid" in chosen:
             values["fid"] = frechet_distance(real.moments, moments(fake.features))
         if "kid" in chosen:
@@ -353,13 +353,14 @@ class QualityScorer(SampleScorer):
         """
         if "test" not in self.data.splits:
             return None
-        asked = [self._chosen(), self.n, self.seed]
+        asked = [self._chosen(self.n), self.n, self.seed]
         path = self._path("floor", asked).with_suffix(".json")
         held_out = min(self.n, len(self.data.splits["test"].x))
-        if (kept := _read_floor(path, self._chosen(held_out))) is not None:
+        chosen = self._chosen(held_out)
+        if (kept := _read_floor(path, chosen)) is not None:
             return kept
         test = self._reference("test", limit=self.n)
-        values = self._measure(Features(test.features, test.logits))
+        values = self._measure(Features(test.features, test.logits), chosen)
         floor = {"n": len(test.features), "values": values}
         keep(path, json.dumps(floor).encode())
         return floor
