@@ -132,6 +132,12 @@ def test_a_headline_is_drawn_once() -> None:
     assert pictures.curves([row | {"kid": 3.0}]).width > pictures.curves([row]).width
 
 
+def test_one_value_is_no_curve_beside_others() -> None:
+    rows = [{"samples_seen": 10, "fid": 3.0}, {"samples_seen": 20, "fid": 2.0}]
+    more = [rows[0], rows[1] | {"kid": 1.0}]
+    assert pictures.curves(more).tobytes() == pictures.curves(rows).tobytes()
+
+
 def test_curves_survive_numbers_that_are_not_finite() -> None:
     rows = [{"samples_seen": k, "loss/d": float("nan")} for k in range(3)]
     assert pictures.curves(rows).width > 100
