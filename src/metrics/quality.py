@@ -184,8 +184,10 @@ def inception_score(logits: Tensor, seed: int, splits: int = 10) -> float:
     return sum(scores) / splits
 
 
-def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
+def manifold(fake: Tensor, real: Tensor, real_balls: Tensor | None = None) -> dict[str, float]:
     """Precision, recall (k = 3), density and coverage (k = 5) of features (n, d) and (m, d).
+
+    `real_balls` is what `radii` gives of the reals, where it is known.
 
     With k samples or fewer on a side there is no k-th neighbour: then numbers are left out, and all
     four if there are 3 or fewer.
@@ -195,18 +197,19 @@ def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
     if fewest <= k:
         return {}
     fake, real = fake.double(), real.double()
-    real_balls, fake_balls = _radii(real), _radii(fake)
+    real_balls = radii(real) if real_balls is None else real_balls
+    fake_balls = radii(fake)
     k_density = min(k_density, fewest - 1)  # only to be left out below
     precise = dense = 0
     nearest = real.new_full((len(real),), torch.inf)
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    for part, radii in zip(fake.split(ROWS), fake_balls[:, k].split(ROWS), strict=True):
+    for part, reach in zip(fake.split(ROWS), fake_balls[:, k].split(ROWS), strict=True):
         stop_if_asked()
         distance = torch.cdist(part, real)
         precise += int((distance <= real_balls[:, k]).any(1).sum())
         dense += int((distance < real_balls[:, k_density]).sum())
         nearest = torch.minimum(nearest, distance.amin(0))
-        recalled |= (distance <= radii[:, None]).any(0)
+        recalled |= (distance <= reach[:, None]).any(0)
     values = {
         "precision": precise / len(fake),
         "recall": float(recalled.double().mean()),
@@ -216,8 +219,12 @@ def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
     return {metric: value for metric, value in values.items() if fewest > MANIFOLD[metric]}
 
 
-def _radii(x: Tensor) -> Tensor:
-    """Distances (n, 6) of each sample to itself and to its five nearest neighbours, ascending."""
+def radii(x: Tensor) -> Tensor:
+    """Distances (n, 6) of each sample to itself and to its five nearest neighbours, ascending.
+
+    Fewer columns where there are fewer samples.
+    """
+    x = x.double()
     wanted = min(max(MANIFOLD.values()) + 1, len(x))
     rows = [torch.cdist(part, x).topk(wanted, largest=False).values for part in x.split(ROWS)]
     return torch.cat(rows)
@@ -338,12 +345,27 @@ class QualityScorer(SampleScorer):
         if "is" in chosen:
             values["is"] = inception_score(fake.logits, self.seed)
         if set(chosen) & set(MANIFOLD):
-            values |= manifold(fake.features[:NEIGHBOURS], real.features)
+            values |= manifold(fake.features[:NEIGHBOURS], real.features, self._balls)
         return {metric: values[metric] for metric in chosen}
 
     @cached_property
     def _reals(self) -> Reference:
         return self._reference("train", limit=None)
+
+    @cached_property
+    def _balls(self) -> Tensor:
+        """Distances of the reals' nearest neighbours, as `radii` gives them."""
+        x = self._reals.features
+        path = self._path("balls")
+        try:
+            balls = read_safetensors(path)[0]["radii"]
+        except (ValueError, KeyError):
+            balls = None
+        shape = (len(x), min(max(MANIFOLD.values()) + 1, len(x)))
+        if balls is None or balls.shape != shape or balls.dtype != torch.float64:
+            balls = radii(x)
+            keep(path, save({"radii": balls.contiguous()}))
+        return balls
 
     @cached_property
     def _floor(self) -> dict[str, Any] | None:
