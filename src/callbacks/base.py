@@ -8,15 +8,19 @@ in a configuration: a user's own callback, of any class of Lightning's, is calle
 so that its state is saved too. At the end of the training the order is the same.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 import lightning as L
+import torch
 
 from src.metrics.base import Scorer, Scores
+from src.models.base import GenerativeModel
+from src.runs.wall import WallTime
 
 
 class Kind(IntEnum):
@@ -40,7 +44,7 @@ class Shared:
         scores: values and protocols of the last scoring.
         history: `{"samples_seen": ..., name: value ...}` of each scoring, over all resumes.
         terms: means of the terms that the model recorded, as last fetched; a new dict each time.
-        outside: seconds spent outside the training steps, which the training clock leaves out.
+        wall: where the time goes; the training clock leaves out what is counted there.
         interrupted_by: name of the signal that ended the training, or None.
         stopped: reason why the training ended before its budget was spent, or None.
         save: saves a checkpoint, unless that was done in this iteration.
@@ -50,7 +54,7 @@ class Shared:
     scores: Scores = field(default_factory=lambda: Scores({}, {}))
     history: list[dict[str, float]] = field(default_factory=list)
     terms: dict[str, float] = field(default_factory=dict)
-    outside: float = 0.0
+    wall: WallTime = field(default_factory=WallTime)
     interrupted_by: str | None = None
     stopped: str | None = None
     save: Callable[[], None] = lambda: None
@@ -94,6 +98,19 @@ class Callback(L.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.shared = Shared()
+
+    @contextmanager
+    def off_the_clock(self, model: GenerativeModel, part: str) -> Iterator[None]:
+        """Leave the time of a `with` block out of the training clock.
+
+        Args:
+            model: is trained.
+            part: one of `src.runs.wall.PARTS`, to which the time is counted.
+        """
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # training steps still in the queue
+        with self.shared.wall.spent_on(part):
+            yield
 
 
 def arrange(callbacks: Iterable[L.Callback], shared: Shared) -> list[L.Callback]:

@@ -1,7 +1,8 @@
 """Ends the training when its budget of samples, or its time, is spent.
 
 The training clock, `model.seconds`, counts over all resumes and leaves out what happens outside the
-training steps: scoring and pictures. So `max_time` buys the same training whatever is measured.
+training steps: scoring, pictures, saving. So `max_time` buys the same training whatever is
+measured.
 """
 
 import time
@@ -29,6 +30,7 @@ class Budget(Callback):
         self._start = 0.0
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        self.shared.wall.lap("start")
         self._start = self._training_time() - model.seconds
         self._stop_if_spent(trainer, model)
 
@@ -39,7 +41,7 @@ class Budget(Callback):
         self._stop_if_spent(trainer, model)
 
     def _training_time(self) -> float:
-        return time.perf_counter() - self.shared.outside
+        return time.perf_counter() - self.shared.wall.parts.total()
 
     def _stop_if_spent(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if model.samples_seen >= model.budget or model.seconds >= self.max_seconds:

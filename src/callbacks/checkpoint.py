@@ -16,6 +16,8 @@ from src.callbacks.base import Callback, Kind
 from src.config.ranges import NotNegativeFloat
 from src.errors import TrainingError
 from src.models.base import GenerativeModel
+from src.runs.stored import expect, is_amount
+from src.runs.wall import PARTS
 
 
 class Checkpoint(Callback):
@@ -53,5 +55,13 @@ class Checkpoint(Callback):
             # A new one would hold no configuration, and be refused later.
             raise TrainingError(f"The run folder {folder} was removed while the run was training.")
         path = folder / "checkpoints" / "last.ckpt"
-        trainer.save_checkpoint(path, weights_only=False)  # optimisers and clock too
+        with self.off_the_clock(trainer.lightning_module, "saving"):
+            trainer.save_checkpoint(path, weights_only=False)  # optimisers and clock too
         self._last, self._saved = time.monotonic(), trainer.lightning_module.iteration
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"wall": self.shared.wall.sums()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        expect(state, {"wall": dict.fromkeys(PARTS, is_amount)}, "callbacks.checkpoint")
+        self.shared.wall.past = state["wall"]

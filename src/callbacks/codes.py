@@ -63,6 +63,10 @@ class Codes(Callback):
             return
         if model.spec.kind != "images" or not isinstance(model, Encodes):
             return
+        with self.off_the_clock(model, "pictures"):
+            self._draw(trainer, model)
+
+    def _draw(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         folder = Path(trainer.default_root_dir) / "samples"
         images = choose(trainer.datamodule.reals("test"), self.n)
         codes, labels = encode_split(model, images), images.y if model.spec.classes else None

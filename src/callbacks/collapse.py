@@ -67,7 +67,7 @@ class Collapse(Scheduled):
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if not isinstance(model, LatentVariableModel):
             return
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "scoring"):
             real = some_reals(trainer, "train", 2 * self.n)
             n = len(real.x) // 2
             if n < 2:

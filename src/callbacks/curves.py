@@ -19,4 +19,5 @@ class Curves(Callback):
         folder = Path(trainer.default_root_dir)
         metrics = folder / "metrics.csv"
         if metrics.exists() and not self.shared.interrupted_by:
-            grids.save(folder / "samples" / "curves.png", grids.curves(read_metrics(metrics)))
+            with self.off_the_clock(model, "pictures"):
+                grids.save(folder / "samples" / "curves.png", grids.curves(read_metrics(metrics)))

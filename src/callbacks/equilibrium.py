@@ -72,7 +72,7 @@ class Equilibrium(Scheduled):
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if not isinstance(model, Judges):
             return
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "scoring"):
             real = some_reals(trainer, "train", self.n)
             half = model.judge.loss.undecided
             distances = [

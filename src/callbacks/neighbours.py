@@ -39,9 +39,10 @@ class Neighbours(Callback):
         if not isinstance(model, LatentVariableModel):
             return
         data = trainer.datamodule
-        x = model.sample(self.n, seed=self.seed)
         path = Path(trainer.default_root_dir) / "samples" / "neighbours.png"
-        grids.save(path, picture(x, data.reals("train").x, self.k, data.flip))
+        with self.off_the_clock(model, "pictures"):
+            x = model.sample(self.n, seed=self.seed)
+            grids.save(path, picture(x, data.reals("train").x, self.k, data.flip))
         log_picture(trainer, "neighbours", path, model.samples_seen)
 
 

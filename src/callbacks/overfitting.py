@@ -48,7 +48,7 @@ class Overfitting(Scheduled):
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if not isinstance(model, Judges):
             return
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "scoring"):
             real = some_reals(trainer, "train", self.n)
             judged = {"train": real, "generated": imitate(model, real)}
             if "test" in trainer.datamodule.splits:

@@ -23,16 +23,18 @@ class Quality(Scheduled):
     Args:
         every: samples between two scorings; None is a quarter of the budget. The end is always
             scored.
+        complete: compute all numbers each time, and not only the headline numbers before the end.
     """
 
     kind = Kind.SCORE
 
-    def __init__(self, every: PositiveInt | None = None) -> None:
+    def __init__(self, every: PositiveInt | None = None, complete: bool = False) -> None:
         super().__init__()
-        self.every = every
+        self.every, self.complete = every, complete
 
     def points(self, budget: int) -> Sequence[int]:
-        if not self.shared.scorers:
+        scorers = self.shared.scorers
+        if not (scorers if self.complete else self.shared.short_names):
             return []
         points = regularly(budget, self.every, 4, "quality")
         # The end is scored after the last checkpoint: a kill then costs only the scores.
@@ -46,16 +48,22 @@ class Quality(Scheduled):
             self.act(trainer, model)
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        self._score(trainer, model, brief=not self.complete)
+
+    def _score(self, trainer: L.Trainer, model: GenerativeModel, brief: bool) -> None:
         if not trainer.should_stop:  # the end is saved already
             self.shared.save()
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "scoring"):
             try:
-                latest = score_all(self.shared.scorers, model, self._interrupted)
+                latest = score_all(self.shared.scorers, model, self._interrupted, brief)
             except StoppedError:  # the run that goes on scores here first
                 trainer.should_stop = True
                 return
         self.shared.scores = latest
-        self.shared.history.append({"samples_seen": model.samples_seen} | latest.values)
+        entry = {"samples_seen": model.samples_seen} | latest.values
+        # The last weights may have been scored in brief just before.
+        kept = [e for e in self.shared.history if e["samples_seen"] != model.samples_seen]
+        self.shared.history[:] = [*kept, entry]
         for logger in trainer.loggers:
             logger.log_metrics(latest.values | self.shared.headline, step=model.samples_seen)
 
@@ -65,8 +73,9 @@ class Quality(Scheduled):
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         shared = self.shared
         scored = shared.history[-1]["samples_seen"] if shared.scores.values else None
-        if shared.scorers and scored != model.samples_seen and not shared.interrupted_by:
-            self.act(trainer, model)
+        known = self.complete and scored == model.samples_seen
+        if shared.scorers and not known and not shared.interrupted_by:
+            self._score(trainer, model, brief=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.shared.history}

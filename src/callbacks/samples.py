@@ -67,7 +67,7 @@ class Samples(Scheduled):
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         super().on_train_start(trainer, model)
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "pictures"):
             self._reals = self._choose(trainer, "train", self._n(model)).x.to(model.device)
             path = _folder(trainer) / "reals.png"
             if not path.exists():
@@ -76,7 +76,7 @@ class Samples(Scheduled):
             self.act(trainer, model)
 
     def act(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "pictures"):
             picture = self._draw(trainer, model)
             self._write(trainer, model, _picture_path(trainer, model), picture, "samples")
             if isinstance(model, Reconstructs) and model.spec.kind == "images":
@@ -92,7 +92,7 @@ class Samples(Scheduled):
             return
         if not _picture_path(trainer, model).exists():
             self.act(trainer, model)
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "pictures"):
             folder = _folder(trainer)
             last = _picture_path(trainer, model)
             write_atomically(folder / "final.png", last.read_bytes())

@@ -7,15 +7,12 @@ these actions, so that what was due in an iteration is done when it is saved.
 """
 
 import math
-import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import lightning as L
-import torch
 
 from src.callbacks.base import Callback
 from src.errors import SettingError
@@ -75,14 +72,3 @@ class Scheduled(Callback):
         if self._next < len(self._points) and model.samples_seen >= self._points[self._next]:
             self._next = bisect_right(self._points, model.samples_seen)
             self.act(trainer, model)
-
-    @contextmanager
-    def off_the_clock(self, model: GenerativeModel) -> Iterator[None]:
-        """Leave the time of a `with` block out of the training clock."""
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)  # training steps still in the queue
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.shared.outside += time.perf_counter() - start

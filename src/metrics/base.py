@@ -57,11 +57,14 @@ class Scorer(ABC):
 
     Attributes:
         headline: full names of the numbers that dashboards show, by their short names.
+        brief: True if no more than the headline numbers are asked for; what others cost is saved
+            where it is much.
     """
 
     def __init__(self, data: DataModule, basis: str, seed: int | None = None) -> None:
         self.data, self.basis, self.seed = data, basis, seed
         self.headline: dict[str, str] = {}
+        self.brief = False
 
     @abstractmethod
     def size(self, metric: str) -> int:
@@ -130,7 +133,10 @@ class StoppedError(Exception):
 
 
 def score_all(
-    scorers: Iterable[Scorer], model: GenerativeModel, stop: Callable[[], bool] = lambda: False
+    scorers: Iterable[Scorer],
+    model: GenerativeModel,
+    stop: Callable[[], bool] = lambda: False,
+    brief: bool = False,
 ) -> Scores:
     """Score a model by several scorers, in their order.
 
@@ -140,6 +146,7 @@ def score_all(
             the shares of the training data: with others its samples would have another distribution
             than the data, however good they are.
         stop: is asked before each portion of samples or images.
+        brief: leave out scorers without a headline number, and what is costly and has none.
 
     Raises:
         StoppedError: once `stop` returns True.
@@ -148,6 +155,9 @@ def score_all(
     try:
         for scorer in scorers:
             stop_if_asked()
+            scorer.brief = brief
+            if brief and not scorer.headline:
+                continue
             part = _score(scorer, model)
             scores.values.update(part.values)
             scores.protocols.update(part.protocols)

@@ -57,13 +57,16 @@ class CodeScorer(ModelScorer):
     def score(self) -> Scores:
         """Encode images of both splits."""
         z = encode_split(self.model, self.images)
-        values = {"activation": float(z.abs().mean()), "jacobian": self._jacobian(z.shape[1])}
-        if z.shape[1] > 1:
+        values = {}
+        if not self.brief:
+            values |= {"activation": float(z.abs().mean()), "jacobian": self._jacobian(z.shape[1])}
+        if z.shape[1] > 1 and not self.brief:
             values["sparsity"] = float(hoyer_sparsity(z).mean())
         if self.labelled:
             train = spaced(self.data.splits["train"], FITTED)
             known = encode_split(self.model, train)
-            values["knn"] = agreement(self.images.y, nearest_class(z, known, train.y))
+            if not self.brief:
+                values["knn"] = agreement(self.images.y, nearest_class(z, known, train.y))
             values["probe"] = agreement(self.images.y, probe(z, known, train.y))
         return self.report(values)
 

@@ -8,14 +8,16 @@
     density    balls of reals around a fake, over k          Naeem et al. 2020, arXiv:2002.09797
     coverage   share of reals with a fake inside their ball
 
-All statistics are in float64. The functions agree with torch-fidelity's on the same features,
-random subsets included. Reals are embedded once and kept by the content of data and weights.
+All statistics but KID's products are in float64. The functions agree with torch-fidelity's on the
+same features, random subsets included. Reals are embedded once and kept by the content of data and
+weights.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -45,17 +47,31 @@ ROWS = 1000  # of a distance matrix at a time
 FORMAT = 2  # of what is kept of the reals; a change makes all of it anew
 
 
-class Moments(NamedTuple):
-    """Mean and covariance of features, in float64.
+@dataclass
+class Moments:
+    """Mean and covariance S of features, in float64; one of the two forms of S is given.
 
     Attributes:
         mean: (d,).
-        factor: (r, d) with factor^T factor = covariance: its symmetric root if n > d, the centred
-            samples over sqrt(n - 1) if not, which is faster and more exact.
+        covariance: (d, d).
+        factor: (r, d) with factor^T factor = S: the centred samples over sqrt(n - 1) if n <= d,
+            which is faster and more exact.
     """
 
     mean: Tensor
-    factor: Tensor
+    covariance: Tensor | None = None
+    factor: Tensor | None = None
+
+    def factored(self) -> Tensor:
+        """`factor`, made of the covariance where it is missing, and kept.
+
+        It is Cholesky's, or the symmetric root if S is singular, for which Cholesky's algorithm
+        stops.
+        """
+        if self.factor is None:
+            factor, failed = torch.linalg.cholesky_ex(self.covariance, upper=True)
+            self.factor = symmetric_root(self.covariance) if failed else factor
+        return self.factor
 
 
 def moments(features: Tensor) -> Moments:
@@ -63,12 +79,15 @@ def moments(features: Tensor) -> Moments:
     n, d = features.shape
     mean = features.mean(0, dtype=torch.float64)
     if n <= d:
-        return Moments(mean, (features - mean) / max(n - 1, 1) ** 0.5)
+        return Moments(mean, factor=(features - mean) / max(n - 1, 1) ** 0.5)
     covariance = torch.zeros(d, d, dtype=torch.float64, device=features.device)
     for part in features.split(10_000):
         centred = part - mean
-        covariance.addmm_(centred.T, centred)
-    return Moments(mean, symmetric_root(covariance / (n - 1)))
+        if centred.device.type == "cpu":  # by numpy, which leaves half of a symmetric product out
+            covariance += torch.from_numpy(centred.numpy().T @ centred.numpy())
+        else:
+            covariance.addmm_(centred.T, centred)
+    return Moments(mean, covariance / (n - 1))
 
 
 def symmetric_root(matrix: Tensor) -> Tensor:
@@ -80,23 +99,33 @@ def symmetric_root(matrix: Tensor) -> Tensor:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Squared 2-Wasserstein distance of two Gaussians, the formula of FID.
 
-    With A^T A = S1 and B^T B = S2, tr (S1 S2)^.5 is the sum of the singular values of A B^T. If
-    both are square these are the roots of the eigenvalues of S1^.5 S2 S1^.5: symmetric, real, and
-    several times faster than the general eigenvalues of S1 S2.
+    With A^T A = S1, tr (S1 S2)^.5 is the sum of the roots of the eigenvalues of A S2 A^T, which is
+    symmetric: their computation takes a fraction of the time of the general eigenvalues of S1 S2,
+    and neither S2's root nor any vectors. If S2 is given as B^T B, it is the sum of the singular
+    values of A B^T.
     """
-    cross = a.factor @ b.factor.T
-    if a.factor.shape == b.factor.shape[::-1]:
-        singular = torch.linalg.eigvalsh(cross @ cross.T).clamp(min=0).sqrt()
+    root = a.factored()
+    if b.covariance is None:
+        shared = torch.linalg.svdvals(root @ b.factor.T).sum()
+        trace = b.factor.square().sum()
     else:
-        singular = torch.linalg.svdvals(cross)
-    traces = a.factor.square().sum() + b.factor.square().sum()
-    return float((a.mean - b.mean).square().sum() + traces - 2 * singular.sum())
+        shared = torch.linalg.eigvalsh(root @ b.covariance @ root.T).clamp(min=0).sqrt().sum()
+        trace = b.covariance.trace()
+    return float((a.mean - b.mean).square().sum() + root.square().sum() + trace - 2 * shared)
 
 
 def kernel_distance(
-    fake: Tensor, real: Tensor, seed: int, subsets: int = 100, subset_size: int = 1000
+    fake: Tensor,
+    real: Tensor,
+    seed: int,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    kept: list[float] | None = None,
 ) -> float:
     """KID: the mean over random subsets of the unbiased MMD^2 with a cubic polynomial kernel.
+
+    Products x.y have the precision of the features, as in torch-fidelity; the kernel and its sums
+    are in float64. All is computed by numpy, which leaves half of a symmetric product out.
 
     Args:
         fake: features (n, d).
@@ -104,23 +133,36 @@ def kernel_distance(
         seed: seed of the subsets, drawn as torch-fidelity draws them.
         subsets: number of subsets.
         subset_size: samples of each side in a subset; smaller if there are fewer.
+        kept: the reals' part of each subset, a quarter of the work. An empty list is filled; give
+            it again with the same reals, as many fakes, and the same other arguments.
     """
-    size = min(subset_size, len(fake), len(real))
+    size, d = min(subset_size, len(fake), len(real)), fake.shape[1]
+    fake, real = fake.cpu().numpy(), real.cpu().numpy()
+
+    def kernels(products: np.ndarray) -> float:
+        """Sum of the kernel over products x.y, a few rows at a time, which stay in the cache."""
+        total = 0.0
+        for start in range(0, len(products), 50):
+            k = products[start : start + 50].astype(np.float64)
+            k /= d
+            k += 1
+            total += float(np.vdot(k, k * k))
+        return total
+
+    def within(x: np.ndarray) -> float:
+        products = x @ x.T
+        return (kernels(products) - kernels(products.diagonal())) / (size * (size - 1))
+
     generator = np.random.RandomState(seed)
-    fake, real = fake.double(), real.double()
+    kept = [] if kept is None else kept
     total = 0.0
-    for _ in range(subsets):
+    for k in range(subsets):
         x = fake[generator.choice(len(fake), size, replace=False)]
         y = real[generator.choice(len(real), size, replace=False)]
-        xx, yy = _kernel(x, x), _kernel(y, y)
-        within = xx.sum() - xx.trace() + yy.sum() - yy.trace()
-        total += float(within / (size * (size - 1)) - 2 * _kernel(x, y).mean())
+        if len(kept) == k:
+            kept.append(within(y))
+        total += within(x) + kept[k] - 2 * kernels(x @ y.T) / size**2
     return total / subsets
-
-
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    k = (x @ y.T).div_(x.shape[1]).add_(1)
-    return k * k * k
 
 
 def inception_score(logits: Tensor, seed: int, splits: int = 10) -> float:
@@ -142,8 +184,10 @@ def inception_score(logits: Tensor, seed: int, splits: int = 10) -> float:
     return sum(scores) / splits
 
 
-def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
+def manifold(fake: Tensor, real: Tensor, real_balls: Tensor | None = None) -> dict[str, float]:
     """Precision, recall (k = 3), density and coverage (k = 5) of features (n, d) and (m, d).
+
+    `real_balls` is what `radii` gives of the reals, where it is known.
 
     With k samples or fewer on a side there is no k-th neighbour: then numbers are left out, and all
     four if there are 3 or fewer.
@@ -153,18 +197,19 @@ def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
     if fewest <= k:
         return {}
     fake, real = fake.double(), real.double()
-    real_balls, fake_balls = _radii(real), _radii(fake)
+    real_balls = radii(real) if real_balls is None else real_balls
+    fake_balls = radii(fake)
     k_density = min(k_density, fewest - 1)  # only to be left out below
     precise = dense = 0
     nearest = real.new_full((len(real),), torch.inf)
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    for part, radii in zip(fake.split(ROWS), fake_balls[:, k].split(ROWS), strict=True):
+    for part, reach in zip(fake.split(ROWS), fake_balls[:, k].split(ROWS), strict=True):
         stop_if_asked()
         distance = torch.cdist(part, real)
         precise += int((distance <= real_balls[:, k]).any(1).sum())
         dense += int((distance < real_balls[:, k_density]).sum())
         nearest = torch.minimum(nearest, distance.amin(0))
-        recalled |= (distance <= radii[:, None]).any(0)
+        recalled |= (distance <= reach[:, None]).any(0)
     values = {
         "precision": precise / len(fake),
         "recall": float(recalled.double().mean()),
@@ -174,8 +219,12 @@ def manifold(fake: Tensor, real: Tensor) -> dict[str, float]:
     return {metric: value for metric, value in values.items() if fewest > MANIFOLD[metric]}
 
 
-def _radii(x: Tensor) -> Tensor:
-    """Distances (n, 6) of each sample to itself and to its five nearest neighbours, ascending."""
+def radii(x: Tensor) -> Tensor:
+    """Distances (n, 6) of each sample to itself and to its five nearest neighbours, ascending.
+
+    Fewer columns where there are fewer samples.
+    """
+    x = x.double()
     wanted = min(max(MANIFOLD.values()) + 1, len(x))
     rows = [torch.cdist(part, x).topk(wanted, largest=False).values for part in x.split(ROWS)]
     return torch.cat(rows)
@@ -232,6 +281,7 @@ class QualityScorer(SampleScorer):
         self.extractor, self.n, self.batch_size = extractor, n, batch_size
         self.metrics, self.cache = tuple(metrics), Path(cache).expanduser() / "features"
         self.headline = {"fid": self.name("fid")} if "fid" in metrics else {}
+        self._kept: dict[int, list[float]] = {}  # the reals' part of KID, by the number of fakes
 
     def size(self, metric: str) -> int:
         return min(self.n, NEIGHBOURS) if metric in MANIFOLD else self.n
@@ -244,11 +294,11 @@ class QualityScorer(SampleScorer):
         portions = []
         for x in draw_portions(sample, self.n, self.seed):
             if not x.isfinite().all():
-                return self.report(dict.fromkeys(self._chosen(), math.nan))
+                return self.report(dict.fromkeys(self._asked(self.n), math.nan))
             # Where the samples are is where the work is done.
             self.extractor.to(x.device)
             portions.append(self._embed(x))
-        return self.report(self._measure(_join(portions)))
+        return self.report(self._measure(_join(portions), self._asked(self.n)))
 
     def protocol(self, metric: str) -> dict[str, Any]:
         floor = self._floor
@@ -263,13 +313,13 @@ class QualityScorer(SampleScorer):
             "n_held_out": floor and floor["n"],
         }
 
-    def _chosen(self, fakes: int | None = None) -> list[str]:
-        """Metrics that this extractor, and so many fakes and reals, can give.
+    def _asked(self, fakes: int) -> list[str]:
+        """Metrics that are to be measured now."""
+        return list(self.headline) if self.brief else self._chosen(fakes)
 
-        Args:
-            fakes: number of fakes; None is `n`.
-        """
-        left_out = self.left_out(self.n if fakes is None else fakes)
+    def _chosen(self, fakes: int) -> list[str]:
+        """Metrics that this extractor, and so many fakes and reals, can give."""
+        left_out = self.left_out(fakes)
         if self._reals.logits is None:
             left_out.append("is")
         return [metric for metric in self.metrics if metric not in left_out]
@@ -281,24 +331,41 @@ class QualityScorer(SampleScorer):
             m for m in self.metrics if min(fakes, reals if m != "is" else fakes) < FEWEST.get(m, 0)
         ]
 
-    def _measure(self, fake: Features) -> dict[str, float]:
+    def _measure(self, fake: Features, chosen: Sequence[str]) -> dict[str, float]:
         """The chosen metrics of fakes, by their bare names."""
         values: dict[str, float] = {}
-        chosen, real = self._chosen(len(fake.features)), self._reals
+        real = self._reals
         if "fid" in chosen:
             values["fid"] = frechet_distance(real.moments, moments(fake.features))
         if "kid" in chosen:
             size = real.features.square().mean().sqrt() if self.extractor.kid_unit else 1.0
-            values["kid"] = kernel_distance(fake.features / size, real.features / size, self.seed)
+            both = fake.features / size, real.features / size
+            kept = self._kept.setdefault(len(fake.features), [])
+            values["kid"] = kernel_distance(*both, self.seed, kept=kept)
         if "is" in chosen:
             values["is"] = inception_score(fake.logits, self.seed)
         if set(chosen) & set(MANIFOLD):
-            values |= manifold(fake.features[:NEIGHBOURS], real.features)
+            values |= manifold(fake.features[:NEIGHBOURS], real.features, self._balls)
         return {metric: values[metric] for metric in chosen}
 
     @cached_property
     def _reals(self) -> Reference:
         return self._reference("train", limit=None)
+
+    @cached_property
+    def _balls(self) -> Tensor:
+        """Distances of the reals' nearest neighbours, as `radii` gives them."""
+        x = self._reals.features
+        path = self._path("balls")
+        try:
+            balls = read_safetensors(path)[0]["radii"]
+        except (ValueError, KeyError):
+            balls = None
+        shape = (len(x), min(max(MANIFOLD.values()) + 1, len(x)))
+        if balls is None or balls.shape != shape or balls.dtype != torch.float64:
+            balls = radii(x)
+            keep(path, save({"radii": balls.contiguous()}))
+        return balls
 
     @cached_property
     def _floor(self) -> dict[str, Any] | None:
@@ -308,13 +375,14 @@ class QualityScorer(SampleScorer):
         """
         if "test" not in self.data.splits:
             return None
-        asked = [self._chosen(), self.n, self.seed]
+        asked = [self._chosen(self.n), self.n, self.seed]
         path = self._path("floor", asked).with_suffix(".json")
         held_out = min(self.n, len(self.data.splits["test"].x))
-        if (kept := _read_floor(path, self._chosen(held_out))) is not None:
+        chosen = self._chosen(held_out)
+        if (kept := _read_floor(path, chosen)) is not None:
             return kept
         test = self._reference("test", limit=self.n)
-        values = self._measure(Features(test.features, test.logits))
+        values = self._measure(Features(test.features, test.logits), chosen)
         floor = {"n": len(test.features), "values": values}
         keep(path, json.dumps(floor).encode())
         return floor
@@ -342,7 +410,7 @@ class QualityScorer(SampleScorer):
         reference = Reference(len(order), moments(features), features[:NEIGHBOURS], logits)
         tensors = {
             "mean": reference.moments.mean,
-            "factor": reference.moments.factor,
+            "factor": reference.moments.factored(),
             "features": reference.features.contiguous(),
             **({} if logits is None else {"logits": logits.contiguous()}),
         }
@@ -393,4 +461,4 @@ def _read(path: Path) -> Reference | None:
         expected += [(logits, (n, *logits.shape[-1:]), torch.float32)]
     if any(tensor.shape != shape or tensor.dtype != dtype for tensor, shape, dtype in expected):
         return None
-    return Reference(size, Moments(mean, factor), features, logits)
+    return Reference(size, Moments(mean, factor=factor), features, logits)

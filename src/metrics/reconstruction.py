@@ -54,21 +54,26 @@ class ReconstructionScorer(ModelScorer):
         parts = batches(self.images, self.batch_size, self.conditional)
         generator = torch.Generator().manual_seed(0)  # the same pixels for every model
         compared = [self._compare(x, y, generator) for x, y in parts]
-        squared, masked, similar = map(torch.cat, zip(*compared, strict=True))
-        pixels = self.images.x[0].numel()
-        values = {
-            "mse": float(squared.mean()),
-            "psnr": float((-10 * (squared / pixels).log10()).mean()),
-            "ssim": float(similar.mean()),
-            "masked_mse": float(masked.mean()),
-        }
+        squared, *others = map(torch.cat, zip(*compared, strict=True))
+        values = {"mse": float(squared.mean())}
+        if others:
+            masked, similar = others
+            pixels = self.images.x[0].numel()
+            values |= {
+                "psnr": float((-10 * (squared / pixels).log10()).mean()),
+                "ssim": float(similar.mean()),
+                "masked_mse": float(masked.mean()),
+            }
         return self.report(values)
 
     @torch.no_grad()
     def _compare(
         self, x: Tensor, labels: Tensor | None, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Squared error, the same from masked images, and similarity; each (n,) in float64."""
+    ) -> tuple[Tensor, ...]:
+        """Squared error, and unless `brief` the same from masked images, and similarity.
+
+        Each is (n,) in float64.
+        """
 
         def reconstruct(x: Tensor) -> Tensor:
             y = self.reconstruct(x) if labels is None else self.reconstruct(x, labels)
@@ -78,6 +83,8 @@ class ReconstructionScorer(ModelScorer):
             return ((y - x).double() / 2).square().flatten(1).sum(1)
 
         y = reconstruct(x)
+        if self.brief:
+            return (squared_error(y),)
         masked = reconstruct(x.masked_fill(torch.rand(x.shape, generator=generator) < MASKED, -1.0))
         similar = structural_similarity_index_measure(
             (y + 1) / 2, (x + 1) / 2, data_range=1.0, reduction="none"

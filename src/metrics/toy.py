@@ -29,7 +29,7 @@ from torch import Tensor
 from src.data.base import DataModule
 from src.errors import SettingError
 from src.metrics.base import Sampler, SampleScorer, Scores, draw_portions
-from src.metrics.quality import Moments, frechet_distance, moments, symmetric_root
+from src.metrics.quality import Moments, frechet_distance, moments
 
 RADIUS = 3.0  # standard deviations
 DIRECTIONS = 128
@@ -87,13 +87,12 @@ def toy_metrics(data: DataModule, x: Tensor) -> dict[str, float]:
     x = x.double()
     finite = bool(x.isfinite().all())
     mean, cov = truth.mean.double(), truth.cov.double()
-    root = symmetric_root(cov)
-    sampled = moments(x) if finite else Moments(mean * torch.nan, root * torch.nan)
-    spread = sampled.factor.T @ sampled.factor
+    sampled = moments(x) if finite else Moments(mean * torch.nan, factor=cov * torch.nan)
+    root = sampled.factored()
     values = {
         "mean_error": float((sampled.mean - mean).norm()),
-        "cov_error": float((spread - cov).norm()),
-        "frechet": frechet_distance(Moments(mean, root), sampled) if finite else float("nan"),
+        "cov_error": float((root.T @ root - cov).norm()),
+        "frechet": frechet_distance(Moments(mean, cov), sampled) if finite else float("nan"),
     }
     if truth.pictures is not None:
         values |= picture_metrics(x, truth.pictures.double())

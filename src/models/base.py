@@ -249,14 +249,15 @@ class GenerativeModel(L.LightningModule, ABC):
     @contextmanager
     def scoring(self) -> Iterator[None]:
         """Eval mode, no gradients, no autocast, for the time of a `with` block."""
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
+        trained = [module for module in self.modules() if module.training]
+        for module in trained:
+            module.training = False
         try:
             with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
                 yield
         finally:
-            for module, training in modes.items():
-                module.training = training
+            for module in trained:
+                module.training = True
 
     def make_random_generator(self, seed: int | None) -> torch.Generator:
         """A random generator of its own, on the model's device."""

@@ -6,6 +6,7 @@ Matplotlib takes half a second to import and is used for plots only, without its
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -186,7 +187,8 @@ def scatter(
 def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
     """Metrics against samples seen, one panel for all names with the same beginning.
 
-    A headline such as `fid` is left out beside the number that it is short for, `fid10k_mnist`.
+    A headline such as `fid` is left out beside the number that it is short for, `fid10k_mnist`, and
+    so are numbers with one value, such as those of the end alone, unless there are no others.
 
     Args:
         rows: as `src.runs.metrics_file.read_metrics` gives them.
@@ -194,7 +196,8 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Image.Image:
     from matplotlib.ticker import EngFormatter
 
     hidden = {"samples_seen", "seconds", "samples_per_second"}
-    names = sorted({name for row in rows for name in row} - hidden)
+    often = Counter(name for row in rows for name in row if name not in hidden)
+    names = sorted(name for name, times in often.items() if times > 1) or sorted(often)
     # Only where digits begin, or many of them would be looked at from each.
     counts = {name: re.search(r"(?<!\d)\d+k?_", name) for name in names}
     protocols = {name[: count.start()] for name, count in counts.items() if count}

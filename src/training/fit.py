@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,15 +16,17 @@ from src.errors import SettingError, TrainingError
 from src.runs.escape import line
 from src.runs.provenance import provenance
 from src.runs.run import Run
+from src.runs.wall import WallTime
 from src.training.summary import report
 
 
-def train(config: DictConfig, folder: Path) -> dict[str, Any]:
+def train(config: DictConfig, folder: Path, begun: float | None = None) -> dict[str, Any]:
     """Train, score and record one run, in this process or on several ranks.
 
     Args:
         config: composed from `conf/train.yaml`, checked, its data source resolved.
         folder: run folder.
+        begun: `time.perf_counter()` when the command began; None is now.
 
     Returns:
         The summary, as in summary.json.
@@ -32,6 +35,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         SettingError: if the folder, the data or a setting forbid it.
         TrainingError: if the training diverged.
     """
+    begun = time.perf_counter() if begun is None else begun
     settings = plain(config)
     with closing(Run(folder)) as run:
         state = run.open(settings, settings["existing"])
@@ -39,8 +43,10 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
             resume = state == "interrupted"
             print(f"{'Resuming' if resume else 'Training'} in {line(str(folder), 400)}")
             _say_if_the_penalty_changes_d(config)
-            start = train_on_ranks if settings["trainer"]["devices"] > 1 else fit
-            start(settings, get_choices(config), run, resume)
+            if settings["trainer"]["devices"] > 1:
+                train_on_ranks(settings, get_choices(config), run, resume)
+            else:
+                fit(settings, get_choices(config), run, resume, begun)
         elif run.settings["data"]["root"] != settings["data"]["root"]:
             load_data(settings, run)  # refused if they are not the data that it was trained on
         report(run, repeated=state == "finished")
@@ -59,7 +65,13 @@ def _say_if_the_penalty_changes_d(config: DictConfig) -> None:
         )
 
 
-def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: bool) -> None:
+def fit(
+    settings: dict[str, Any],
+    choices: dict[str, str],
+    run: Run,
+    resume: bool,
+    begun: float | None = None,
+) -> None:
     """Train and score one run, from top to bottom: data, model, callbacks, loggers, trainer.
 
     On several ranks each of them is here, in a process of its own. Rank 0 leads: it alone scores,
@@ -70,12 +82,14 @@ def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: boo
         choices: names of its presets and parts, for the record.
         run: run folder, locked.
         resume: go on from its checkpoint.
+        begun: `time.perf_counter()` when this process began its work; None is now.
 
     Raises:
         SettingError: if data or model cannot be built or do not fit the run, which stays as it was.
         TrainingError: if the training diverged.
         SystemExit: after a signal, when the checkpoint is saved.
     """
+    wall = WallTime(begun)
     from lightning import Callback
 
     from src.callbacks.base import Shared, arrange
@@ -92,11 +106,14 @@ def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: boo
     leads = ranks.rank() == 0
 
     with ranks.in_turn():  # the first may have to fill the cache
+        wall.lap("start")
         data = load_data(settings, run)
+        wall.lap("data")
 
     model = build_model(settings, data.spec)
     if resume:
         restore_for_training(model, run.checkpoint)
+    before = model.seconds
 
     if leads:
         if resume:
@@ -111,7 +128,10 @@ def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: boo
         callbacks = [build(node, Callback, f"callbacks.{name}") for name, node in nodes.items()]
         if ranks.count() > 1:
             callbacks.append(Together())
-        shared = Shared(make_scorers(settings["metrics"], data, model) if leads else [])
+        wall.lap("start")
+        scorers = make_scorers(settings["metrics"], data, model) if leads else []
+        wall.lap("scoring")
+        shared = Shared(scorers, wall=wall)
 
         with build_loggers(settings, run.folder, leads) as loggers:
             trainer = build_trainer(
@@ -131,6 +151,7 @@ def fit(settings: dict[str, Any], choices: dict[str, str], run: Run, resume: boo
                 headline=list(shared.headline),
                 protocols=shared.scores.protocols,
                 scores=shared.history,
+                wall=wall.summary(before, model.seconds),
                 **cost(model, trainer),
             )
             for logger in loggers:

@@ -5,9 +5,11 @@ from src.runs.provenance import git_commit
 from src.runs.records import beside
 from src.runs.run import Run
 from src.runs.stored import expect, is_amount
+from src.runs.wall import PARTS
 
 PICTURES = ("final.png", "progress.gif", "curves.png", "neighbours.png", "codes.html", "reals.png")
 REPORTED = {"samples_seen": is_amount, "seconds": is_amount, "metrics": dict, "protocols": dict}
+REPORTED |= {"wall?": dict.fromkeys(PARTS, is_amount)}  # older runs have none
 
 
 def report(run: Run, repeated: bool) -> None:
@@ -25,6 +27,9 @@ def report(run: Run, repeated: bool) -> None:
             then = line(str(summary.get("git")))
             print(f"It was trained by the code of commit {then}; this is {now}.")
     print(f"\n{summary['samples_seen']:,} samples in {summary['seconds']:.0f} s of training")
+    if wall := summary.get("wall"):
+        parts = (f"{part} {seconds:.0f}" for part, seconds in wall.items() if seconds >= 0.5)
+        print(f"Wall time {sum(wall.values()):.0f} s: {', '.join(parts)}")
     metrics = summary["metrics"]
     protocols = {k: record for k, record in summary["protocols"].items() if k in metrics}
     width = max(map(len, protocols), default=0)

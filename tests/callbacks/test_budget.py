@@ -24,7 +24,7 @@ class Sleeper(Scheduled):
         return [10, 30, 50, 70]
 
     def act(self, trainer: L.Trainer, model: Tiny) -> None:
-        with self.off_the_clock(model):
+        with self.off_the_clock(model, "scoring"):
             time.sleep(0.05)
 
 
@@ -48,8 +48,8 @@ def test_the_training_clock_leaves_out_what_happens_beside(fit: Callable) -> Non
     start = time.perf_counter()
     _, model = fit(sleeper, model=Slow(POINTS))
     wall = time.perf_counter() - start
-    assert 0.2 <= sleeper.shared.outside <= 0.4
-    assert 0.15 <= model.seconds <= wall - sleeper.shared.outside
+    assert 0.2 <= sleeper.shared.wall.parts["scoring"] <= 0.4
+    assert 0.15 <= model.seconds <= wall - sleeper.shared.wall.parts["scoring"]
 
 
 def test_the_training_clock_goes_on_after_a_resume(fit: Callable) -> None:

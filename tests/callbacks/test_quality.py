@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from src.metrics.base import Sampler, Scores
 from src.runs.metrics_file import read_metrics
 from src.training.checkpoints import load_checkpoint
 from src.training.loggers import CSVMetrics
-from tests.callbacks.tiny import SignalAt, Spread
+from tests.callbacks.tiny import SignalAt, Spread, Tiny
 
 SCORERS = [Spread()]
 
@@ -26,13 +27,53 @@ def test_four_times_and_the_end(fit: Callable, tmp_path: Path) -> None:
     }
     expected = model.sample(100, seed=3).std().item()
     assert quality.shared.headline == {"fid": pytest.approx(expected, rel=1e-6)}
-    assert quality.shared.outside > 0
+    assert quality.shared.wall.parts["scoring"] > 0
 
 
 def test_every(fit: Callable) -> None:
     quality = Quality(every=50)
     fit(quality, scorers=SCORERS)
     assert [entry["samples_seen"] for entry in quality.shared.history] == [56, 105]
+
+
+class Both(Spread):
+    """Has a number beside the headline number, unless it is brief."""
+
+    def score(self, sample: Sampler) -> Scores:
+        found = super().score(sample)
+        return found if self.brief else Scores(found.values | {"more": 1.0}, found.protocols)
+
+
+@pytest.mark.parametrize(("complete", "times"), [(False, 1), (True, 4)])
+def test_all_numbers_at_the_end_or_each_time(fit: Callable, complete: bool, times: int) -> None:
+    quality = Quality(complete=complete)
+    fit(quality, scorers=[Both()])
+    history = quality.shared.history
+    assert [entry["samples_seen"] for entry in history] == [28, 56, 77, 105]
+    assert ["more" in entry for entry in history] == [False] * (4 - times) + [True] * times
+    assert all("fid100_tiny" in entry for entry in history)
+
+
+def test_without_headline_numbers_only_the_end_is_scored(fit: Callable) -> None:
+    scorer = Both()
+    scorer.headline = {}
+    quality = Quality()
+    fit(quality, scorers=[scorer])
+    assert [entry["samples_seen"] for entry in quality.shared.history] == [105]
+    assert quality.shared.history[0]["more"] == 1.0
+
+
+def test_the_last_weights_are_scored_in_full(fit: Callable) -> None:
+    """Even if they were in brief: the training ended, before its budget, where it was scored."""
+
+    class StopThere(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, model: Tiny, *_: object) -> None:
+            trainer.should_stop = trainer.should_stop or model.samples_seen == 56
+
+    quality = Quality()
+    fit(quality, StopThere(), scorers=[Both()])
+    assert [entry["samples_seen"] for entry in quality.shared.history] == [28, 56]
+    assert quality.shared.history[-1]["more"] == 1.0
 
 
 def test_the_end_is_scored_when_time_runs_out(fit: Callable) -> None:
@@ -66,7 +107,7 @@ def test_the_model_and_the_random_state_are_left_alone(fit: Callable, tmp_path: 
         for name in ("plain", "scored")
     ]
     assert checkpoints[0]["state_dict"].keys() == checkpoints[1]["state_dict"].keys()
-    assert list(checkpoints[1]["callbacks"]) == ["Quality"]
+    assert list(checkpoints[1]["callbacks"]) == ["Checkpoint", "Quality"]
 
 
 def test_without_scorers_nothing_happens(fit: Callable, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_files_and_times(fit: Callable, tmp_path: Path, spec: object) -> None:
     animation = Image.open(tmp_path / "samples" / "progress.gif")
     assert animation.n_frames == len(CLOCKS)
     assert animation.info["loop"] == 0
-    assert samples.shared.outside > 0
+    assert samples.shared.wall.parts["pictures"] > 0
     if spec is IMAGES:
         shown = Image.open(tmp_path / "samples" / "final.png")
         assert shown.tobytes() == pictures.grid(model.sample(64, seed=0)).tobytes()

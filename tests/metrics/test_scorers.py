@@ -310,3 +310,20 @@ def test_each_scorer_stops_at_the_next_portion(
         asked = itertools.count()
         with pytest.raises(StoppedError):  # it was asked before it began, and is once more
             score_all([scorer], model, lambda asked=asked: next(asked) > 0)
+
+
+@pytest.mark.parametrize("preset", ["vae", "ae"])
+def test_in_brief_the_headline_numbers_are_the_same(
+    preset: str, settings: dict, digit_data: InMemory
+) -> None:
+    config = plain(compose("train", [f"model={preset}", "data=mnist"]))
+    model = build_model(config, digit_data.spec)
+    scorers = make_scorers(settings, digit_data, model)
+    scores, brief = (score_all(scorers, model, brief=brief) for brief in (False, True))
+    headline = {name for scorer in scorers for name in scorer.headline.values()}
+    assert brief.values == {name: v for name, v in scores.values.items() if name in brief.values}
+    assert headline <= brief.values.keys()
+    costly = ("kid", "precision", "coverage", "sharpness", "ssim", "knn", "jacobian", "iw")
+    assert any(name.startswith(costly) for name in scores.values)
+    assert not any(name.startswith(costly) for name in brief.values)
+    assert brief.protocols == {name: scores.protocols[name] for name in brief.values}

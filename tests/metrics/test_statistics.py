@@ -18,7 +18,6 @@ from src.metrics.quality import (
     kernel_distance,
     manifold,
     moments,
-    symmetric_root,
 )
 
 
@@ -38,7 +37,7 @@ def test_frechet_distance_of_commuting_gaussians_has_a_closed_form() -> None:
     # For diagonal covariances: |m1 - m2|^2 + sum (s1 - s2)^2.
     s1, s2 = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([3.0, 0.1, 0.5]).double()
     m1, m2 = torch.tensor([0.0, 1.0, 2.0]).double(), torch.tensor([1.0, 1.0, 0.0]).double()
-    found = frechet_distance(Moments(m1, s1.diag()), Moments(m2, s2.diag()))
+    found = frechet_distance(Moments(m1, s1.square().diag()), Moments(m2, s2.square().diag()))
     assert found == pytest.approx(5.0 + float((s1 - s2).square().sum()), rel=1e-12)
 
 
@@ -60,11 +59,21 @@ def test_frechet_distance_equals_torch_fidelity(n: int, m: int, d: int) -> None:
     assert found == pytest.approx(fidelity_fid(a, b), rel=1e-9 if min(n, m) > d else 1e-6)
 
 
+def test_features_that_are_always_zero_do_not_bear_on_the_distance() -> None:
+    # Cholesky's algorithm stops at them.
+    a, b = gaussian_features(300, 16, 0), gaussian_features(200, 16, 1, shift=0.3)
+    dead = [torch.cat([x, torch.zeros(len(x), 4)], 1) for x in (a, b)]
+    found = frechet_distance(moments(dead[0]), moments(dead[1]))
+    assert found == pytest.approx(frechet_distance(moments(a), moments(b)), rel=1e-9)
+    with pytest.raises(torch.linalg.LinAlgError):
+        torch.linalg.cholesky(moments(dead[0]).covariance)
+
+
 def test_few_samples_give_the_same_distance_as_their_full_covariance() -> None:
     a, b = gaussian_features(300, 48, 0), gaussian_features(20, 48, 1)
     few = moments(b)
     assert few.factor.shape == (20, 48)
-    full = Moments(b.mean(0), symmetric_root(torch.cov(b.T)))
+    full = Moments(b.mean(0), torch.cov(b.T))
     assert frechet_distance(moments(a), few) == pytest.approx(
         frechet_distance(moments(a), full), rel=1e-6
     )
@@ -80,7 +89,7 @@ def test_moments_of_float32_features_are_those_of_float64() -> None:
     # A large mean is what a covariance in float32 fails at.
     x = (gaussian_features(2000, 8, 0) + 100).float()
     found = moments(x)
-    assert_close(found.factor.T @ found.factor, torch.cov(x.double().T), rtol=1e-10, atol=1e-12)
+    assert_close(found.covariance, torch.cov(x.double().T), rtol=1e-10, atol=1e-12)
     assert_close(found.mean, x.double().mean(0))
 
 
@@ -92,6 +101,22 @@ def test_kid_equals_torch_fidelity_with_the_same_subsets(seed: int) -> None:
     )
     found = kernel_distance(fake, real, seed, subsets=7, subset_size=50)
     assert found == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-9)
+
+
+def test_kid_of_float32_features_is_that_of_float64() -> None:
+    # As wide as Inception's, a tenth of the reals' size apart, and never negative.
+    fake, real = (gaussian_features(300, 2048, k).relu() * (1 + k / 10) for k in (0, 1))
+    exact = kernel_distance(fake, real, 0, subsets=2, subset_size=200)
+    found = kernel_distance(fake.float(), real.float(), 0, subsets=2, subset_size=200)
+    assert found == pytest.approx(exact, rel=1e-6)
+
+
+def test_kid_with_the_reals_part_kept() -> None:
+    fakes = [gaussian_features(90, 16, seed, shift=0.2) for seed in (0, 1)]
+    real, kept = gaussian_features(70, 16, 2), []
+    expected = [kernel_distance(fake, real, 3, 5, 40) for fake in fakes]
+    assert [kernel_distance(fake, real, 3, 5, 40, kept) for fake in fakes] == expected
+    assert len(kept) == 5
 
 
 def test_kid_equals_torchmetrics() -> None:

@@ -121,7 +121,8 @@ def test_beside() -> None:
 def test_curves_have_a_panel_per_kind() -> None:
     rows = [{"samples_seen": k, "seconds": k, "loss/d": 1.0, "loss/g": k} for k in range(10)]
     one = pictures.curves(rows)
-    rows[4] |= {"fid": 3.0, "fid10k_mnist": 3.0, "is10k_mnist": 2.0}
+    for k in (4, 9):
+        rows[k] |= {"fid": 3.0, "fid10k_mnist": 3.0, "is10k_mnist": 2.0}
     assert pictures.curves(rows).width == 3 * one.width
     assert pictures.curves([]).size == one.size
 
@@ -130,6 +131,12 @@ def test_a_headline_is_drawn_once() -> None:
     row = {"samples_seen": 10, "fid10k_mnist": 3.0}
     assert pictures.curves([row | {"fid": 3.0}]).tobytes() == pictures.curves([row]).tobytes()
     assert pictures.curves([row | {"kid": 3.0}]).width > pictures.curves([row]).width
+
+
+def test_one_value_is_no_curve_beside_others() -> None:
+    rows = [{"samples_seen": 10, "fid": 3.0}, {"samples_seen": 20, "fid": 2.0}]
+    more = [rows[0], rows[1] | {"kid": 1.0}]
+    assert pictures.curves(more).tobytes() == pictures.curves(rows).tobytes()
 
 
 def test_curves_survive_numbers_that_are_not_finite() -> None:

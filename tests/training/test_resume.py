@@ -129,7 +129,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], R
 def timeless(state: Any) -> Any:
     """A checkpoint's parts, or a summary's, without the times in them."""
     if isinstance(state, dict):
-        times = ("seconds", "samples_per_second")
+        times = ("seconds", "samples_per_second", "wall")
         return {key: timeless(value) for key, value in state.items() if key not in times}
     if isinstance(state, list | tuple):
         return [timeless(value) for value in state]
@@ -232,6 +232,21 @@ def test_killed_again_and_again(
         interrupt(family, tmp_path, at_iteration, saved, killed)
         assert Run(tmp_path).summary["status"] == "running"
     assert_same(run_of(family, tmp_path), expected)
+
+
+def test_the_wall_time_is_that_of_all_processes(
+    at_iteration: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    interrupt("vae", tmp_path, at_iteration, 6, 6)
+    kept = load_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["callbacks"]["Checkpoint"]
+    assert kept["wall"]["start"] > 0
+    begun = time.perf_counter()
+    summary = run_of("vae", tmp_path).summary
+    took, wall = time.perf_counter() - begun, summary["wall"]
+    assert all(wall[part] >= kept["wall"][part] for part in wall if part != "training")
+    assert wall["training"] == pytest.approx(summary["seconds"], abs=1e-3)
+    assert 0.5 * took < sum(wall.values()) - sum(kept["wall"].values()) < took + summary["seconds"]
+    assert "\nWall time " in capsys.readouterr().out
 
 
 @pytest.mark.slow
