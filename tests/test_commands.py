@@ -40,7 +40,7 @@ TINY = {
         *("model.latent.dim=4", "model.latent.continuous=1", "model.batch_size=50", "budget=200"),
     ),
     "pyramid": (
-        *("model=lapgan", "model.generator.width=2", "model.discriminator.width=2"),
+        *("model=lapgan", "model.generator.hidden=[4]", "model.discriminator.hidden=[4]"),
         *("model.level_generator.width=2", "model.level_discriminator.width=2"),
         *("model.conditional=true", "model.batch_size=50", "budget=100"),
     ),

@@ -58,8 +58,8 @@ FAMILIES = {
     ),
     # A level ends with iterations 5 and 10 of 16.
     "levels": (
-        *("model=lapgan", "model.levels=in_turn", "model.generator.width=2"),
-        *("model.discriminator.width=2", "model.latent.dim=6", "model.condition_noise=0.1"),
+        *("model=lapgan", "model.levels=in_turn", "model.generator.hidden=[4]"),
+        *("model.discriminator.hidden=[4]", "model.latent.dim=6", "model.condition_noise=0.1"),
         *("model.level_generator.width=2", "model.level_discriminator.width=2"),
     ),
     # The pools are full after the second iteration.
