@@ -86,6 +86,7 @@ def write_run(
             {"samples_seen": 1000} | values,
         ],
         "samples_seen": 1000, "seconds": 20.0, "iterations": 100, "updates": {"d": 100, "g": 100},
+        "wall": {"training": 20.0, "scoring": 1.0},
         "parameters": {"generator": 3000, "discriminator": 2000}, "peak_memory": 2**30,
         "rested": {}, "device": "cpu, 2 threads", "devices": 1, "precision": "32-true",
     } | dict(summary or {})  # fmt: skip
