@@ -196,7 +196,7 @@ class GenerativeModel(L.LightningModule, ABC):
         with torch.autocast(self.device.type, enabled=False):
             if self._hooked:
                 self.manual_backward(loss)
-            else:  # the same, without asking every callback: a tenth of a small network's step
+            else:  # the same, without asking every callback in every step
                 loss.backward()
         optimizer = self._optimizers[name]
         if ranks.count() > 1:
