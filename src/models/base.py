@@ -72,7 +72,7 @@ class GenerativeModel(L.LightningModule, ABC):
         self.clip: float | None = None
         self.conditional = False
         self._count_step = False
-        self._hooked = False  # callbacks want to know of each step back
+        self._hooked = False  # steps back are to call hooks of Lightning's
         self.terms = Means()
         self._slices: list[tuple[str, Tensor]] = []  # terms of this rank's samples, to be averaged
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -294,9 +294,10 @@ class GenerativeModel(L.LightningModule, ABC):
         self.terms.to(self.device)
 
     def on_train_start(self) -> None:
+        owners = [(self, L.LightningModule), *((c, L.Callback) for c in self.trainer.callbacks)]
         self._hooked = any(
-            getattr(type(callback), hook) is not getattr(L.Callback, hook)
-            for callback in self.trainer.callbacks
+            getattr(type(owner), hook) is not getattr(base, hook)
+            for owner, base in owners
             for hook in ("on_before_backward", "on_after_backward")
         )
 
