@@ -72,6 +72,7 @@ class GenerativeModel(L.LightningModule, ABC):
         self.clip: float | None = None
         self.conditional = False
         self._count_step = False
+        self._hooked = False  # steps back are to call hooks of Lightning's
         self.terms = Means()
         self._slices: list[tuple[str, Tensor]] = []  # terms of this rank's samples, to be averaged
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -193,12 +194,15 @@ class GenerativeModel(L.LightningModule, ABC):
         # Each step back is in the precision of its step forward; autocast would besides round the
         # second derivatives of penalties, which are float32.
         with torch.autocast(self.device.type, enabled=False):
-            self.manual_backward(loss)
+            if self._hooked:
+                self.manual_backward(loss)
+            else:  # the same, without asking every callback in every step
+                loss.backward()
         optimizer = self._optimizers[name]
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         if ranks.count() > 1:
-            self._average([weight.grad for weight in weights if weight.grad is not None])
+            self._average([w.grad for w in _weights(optimizer) if w.grad is not None])
         if self.watch_gradients or self.clip is not None:
+            weights = _weights(optimizer)
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
             if self.watch_gradients:
                 self.terms.add(f"gradient/{name}", norm)
@@ -238,7 +242,9 @@ class GenerativeModel(L.LightningModule, ABC):
         On several ranks they get there in the next update, which averages them.
         """
         for name, term in terms.items():
-            value = term.detach().float().mean()
+            value = term.detach()
+            if value.ndim or value.dtype != torch.float32:
+                value = value.float().mean()
             if ranks.count() > 1:
                 self._slices.append((name, value.clone()))
             else:
@@ -287,6 +293,14 @@ class GenerativeModel(L.LightningModule, ABC):
     def on_fit_start(self) -> None:
         self.terms.to(self.device)
 
+    def on_train_start(self) -> None:
+        owners = [(self, L.LightningModule), *((c, L.Callback) for c in self.trainer.callbacks)]
+        self._hooked = any(
+            getattr(type(owner), hook) is not getattr(base, hook)
+            for owner, base in owners
+            for hook in ("on_before_backward", "on_after_backward")
+        )
+
 
 class LatentVariableModel(GenerativeModel):
     """Base of the families that draw a latent from a prior and decode it to a sample."""
@@ -324,6 +338,10 @@ class LatentVariableModel(GenerativeModel):
     def classes_in_turn(self, n: int) -> Tensor:
         """(n,): what a conditional model draws where no class is asked for."""
         return torch.arange(n, device=self.device) % len(self.spec.classes)
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 def freeze(*networks: nn.Module) -> "_Frozen":

@@ -5,7 +5,6 @@ show is inside the page, as JSON. Its size is that of the pictures, which `frame
 Names are text nodes, and the page's policy names its script by a hash: no other one runs.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 from src.report.comparison import Comparison
@@ -19,4 +18,4 @@ def render(comparison: Comparison) -> str:
     """The page as HTML; numbers that are not finite are shown as missing."""
     page, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in PARTS)
     page = escape.pinned(page.replace("@SCRIPT@", "\n".join(scripts).strip(), 1))
-    return page.replace("@DATA@", escape.script_data(asdict(comparison)), 1)
+    return page.replace("@DATA@", escape.script_data(comparison), 1)

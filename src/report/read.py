@@ -105,7 +105,7 @@ def read_run(folder: Path) -> Record | LeftOut:
     try:
         settings, summary, clock = run.settings, run.summary, run.clock
         evaluations = run.read_json("evaluations.json", EVALUATIONS, [])
-        summary["status"] = run.status
+        summary["status"] = run.status_of(summary)
     except (SettingError, OSError) as error:
         reason = str(error).replace(f"{folder}/", "")
         return LeftOut(str(folder), "damaged", line(reason))

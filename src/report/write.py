@@ -5,7 +5,6 @@ of the runs, which strangers may have written: each format escapes them in its o
 """
 
 import csv
-import dataclasses
 import io
 import json
 import math
@@ -281,4 +280,4 @@ def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def as_json(comparison: Comparison) -> str:
     """All of it, pictures too; numbers that are not finite are null."""
-    return json.dumps(escape.plain(dataclasses.asdict(comparison)), default=str) + "\n"
+    return json.dumps(escape.plain(comparison), default=str) + "\n"

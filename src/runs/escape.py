@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 # Control characters but newline and tab; characters that reverse, join or hide text; halves of
@@ -121,7 +122,7 @@ def plain(value: Any, show: Callable[[str], str] = str) -> Any:
     """Nested values for JSON, which has no infinity and no NaN: None in their place.
 
     Args:
-        value: dicts, lists and what they hold.
+        value: dicts, lists, instances of data classes, and what they hold.
         show: is applied to all texts, keys too.
     """
     if isinstance(value, str):
@@ -132,6 +133,8 @@ def plain(value: Any, show: Callable[[str], str] = str) -> Any:
         return {show(str(key)): plain(inner, show) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner, show) for inner in value]
+    if is_dataclass(value):
+        return {each.name: plain(getattr(value, each.name), show) for each in fields(value)}
     return value
 
 

@@ -182,7 +182,11 @@ class Run:
 
         One that was killed had no time to say so: it is `interrupted` if no process trains here.
         """
-        status = self.summary.get("status") or "begun"
+        return self.status_of(self.summary)
+
+    def status_of(self, summary: Mapping[str, Any]) -> str:
+        """The status, where the summary was read already."""
+        status = summary.get("status") or "begun"
         return "interrupted" if status == "running" and not self.in_use else status
 
     @property

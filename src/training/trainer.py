@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -123,6 +124,9 @@ def build_trainer(
     precision = choose_precision(options.pop("precision"), spec.kind, device)
     if device.type == "cpu":
         keep_freed_memory()
+        if not torch.cuda.is_available():
+            # Each step of an optimiser asks for GPUs, and Lightning has the driver searched for.
+            os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return L.Trainer(
         **options,
         max_epochs=-1,  # the data stream is endless: the budget callback ends it

@@ -47,3 +47,20 @@ def test_a_users_callback_is_saved_and_can_end_the_training(fit: Callable, tmp_p
     checkpoint = load_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     assert checkpoint["sparring"]["samples_seen"] == 49
     assert checkpoint["callbacks"]["Counter"] == {"n": counter.n} == {"n": 7}
+
+
+class Backwards(L.Callback):
+    """Counts the steps back."""
+
+    steps = 0
+
+    def on_after_backward(self, trainer: L.Trainer, model: L.LightningModule) -> None:
+        self.steps += 1
+
+
+def test_callbacks_that_ask_for_it_see_each_step_back(fit: Callable) -> None:
+    watching = Backwards()
+    _, watched = fit(watching)
+    _, model = fit()
+    assert watching.steps == watched.iteration == 15
+    assert watched.mean.equal(model.mean)
