@@ -36,11 +36,12 @@ def translate(config: DictConfig, _: Path) -> None:
             f"run={run.folder} translates nothing: its model draws samples.\n"
             "Use python -m src.sample, or a run of a translator such as model=srgan."
         )
-    translator = PhotoTranslator(config, run, model)
+    shapes = model.spec.kind == "voxels"
+    translator = (ShapeTranslator if shapes else PhotoTranslator)(config, run, model)
     many = len(photos) > 1 or not given.is_file() or photos[0][0] != given.name
     if many and out.suffix:
         raise SettingError(f"out={out}: {len(photos):,} photos need a folder, without an ending.")
-    results = name_results([name for name, _ in photos])
+    results = name_results([name for name, _ in photos], ".glb" if shapes else ".png")
     broken = 0
     with tqdm(total=len(photos), desc="photos", delay=1, disable=None if many else True) as bar:
         for name, content in photos:
@@ -61,13 +62,13 @@ def translate(config: DictConfig, _: Path) -> None:
     print(terminal(f"Wrote {out}" + (f" without {broken:,} of the photos" if broken else "")))
 
 
-def name_results(names: list[str]) -> dict[str, str]:
+def name_results(names: list[str], ending: str) -> dict[str, str]:
     """Names of the results; where `a.jpg` lies beside `a.png` both keep their endings."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     count = Counter(stems.values())
-    results = {name: f"{name if count[stem] > 1 else stem}.png" for name, stem in stems.items()}
+    results = {name: f"{name if count[stem] > 1 else stem}{ending}" for name, stem in stems.items()}
     if len({*results.values()}) < len(results):  # `a.jpg.png` lies there too
-        return {name: f"{name}.png" for name in names}
+        return {name: f"{name}{ending}" for name in names}
     return results
 
 
@@ -98,6 +99,73 @@ def find(given: Path) -> list[tuple[str, Any]]:
     return [(name, partial(read_member, archive, name, MOST_BYTES)) for name in safe]
 
 
+def choose_label(config: DictConfig, run: Run, model: Any) -> Any:
+    """The class (1,) that is asked for; None of a model that knows no classes."""
+    import torch
+
+    from src.data.spec import class_index
+
+    if (config.label is None) == model.conditional:
+        asked = "needs label=..." if model.conditional else "knows no classes"
+        raise SettingError(f"label={config.label}: the model of {run.folder} {asked}.")
+    if not model.conditional:
+        return None
+    return torch.tensor([class_index(config.label, model.spec.classes)])
+
+
+class ShapeTranslator:
+    """Reads pictures of the model's size, and writes the shapes that it makes of them.
+
+    Args:
+        config: of the command.
+        run: is named in errors.
+        model: a translator from pictures to voxels.
+    """
+
+    def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
+        given = {"direction=back": config.direction == "back", "degrade=true": config.degrade}
+        for setting in (name for name, asked in (given | {"mask": config.mask}).items() if asked):
+            raise SettingError(
+                f"{setting}: the model of {run.folder} makes voxels of pictures.\nLeave it out."
+            )
+        self.model, self.labels = model, choose_label(config, run, model)
+
+    def __call__(self, name: str, content: bytes, target: Path) -> str:
+        """Make a shape of one picture; raises ValueError if it is none of the model's size."""
+        from src.data.spec import to_model
+        from src.pictures.shapes import check_ending, write_shapes
+
+        check_ending(target)  # before the waiting
+        picture = to_model(self.read(content))[None]
+        write_shapes(self.model.translate(picture, self.labels).cpu(), target, None, picture)
+        return ""
+
+    def read(self, content: bytes) -> Any:
+        """A picture's pixels (c, h, w) as uint8."""
+        import numpy as np
+        import torch
+        from PIL import ImageOps
+
+        from src.data.cache import opened
+
+        channels, *size = self.model.spec.source.shape
+        mode = "RGB" if channels == 3 else "L"
+        with opened(content) as file:
+            image = ImageOps.exif_transpose(file)
+            if [image.height, image.width] != size:
+                raise ValueError(
+                    f"has {image.width} x {image.height} pixels; the model takes "
+                    f"{size[1]} x {size[0]}"
+                )
+            if image.mode != mode:
+                raise ValueError(
+                    f"has the channels {image.mode}; the model takes {mode} alone"
+                    f"{' (shades of grey)' if channels == 1 else ''}"
+                )
+            pixels = torch.from_numpy(np.array(image))
+        return pixels.permute(2, 0, 1) if channels == 3 else pixels[None]
+
+
 class PhotoTranslator:
     """Reads photos, translates them in tiles, and writes the results.
 
@@ -108,9 +176,7 @@ class PhotoTranslator:
     """
 
     def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
-        import torch
-
-        from src.data.spec import DataSpec, class_index
+        from src.data.spec import DataSpec
         from src.models.capabilities import TranslatesBack
         from src.training.instantiate import build
         from src.transforms.degradations import Degradation, NoDegradation
@@ -139,12 +205,7 @@ class PhotoTranslator:
             )
         if config.mask and not spec.source.masked:
             raise SettingError(f"mask={config.mask}: the model of {run.folder} takes no mask.")
-        if (config.label is None) == model.conditional:
-            asked = "needs label=..." if model.conditional else "knows no classes"
-            raise SettingError(f"label={config.label}: the model of {run.folder} {asked}.")
-        self.labels = None
-        if model.conditional:
-            self.labels = torch.tensor([class_index(config.label, spec.classes)])
+        self.labels = choose_label(config, run, model)
         self.scale = spec.shape[1] // spec.source.shape[1]
 
     def __call__(self, name: str, content: bytes, target: Path) -> str:
