@@ -7,7 +7,7 @@ surface is closed.
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,14 +28,12 @@ def surface(occupancy: Tensor) -> "trimesh.Trimesh":
     Args:
         occupancy: (r, r, r) in [0, 1]: depth, height, width.
     """
-    import trimesh
-    from skimage.measure import marching_cubes
-
+    trimesh, measure = _libraries()
     if not (occupancy > 0.5).any():
         return trimesh.Trimesh()
     # Depth and height are turned round, so that the axes are (z, y, x) as in a mesh.
     field = F.pad(occupancy.float().cpu().flip(0, 1), [1] * 6)
-    vertices, faces, _, _ = marching_cubes(field.numpy(), 0.5)
+    vertices, faces, _, _ = measure.marching_cubes(field.numpy(), 0.5)
     # A value is that of the middle of a voxel, and the first voxel is the margin.
     vertices = (vertices - 0.5) / len(occupancy) - 0.5
     return trimesh.Trimesh(vertices[:, ::-1], faces)
@@ -50,10 +48,9 @@ def write_mesh(x: Tensor, path: Path, columns: int | None = None) -> None:
         columns: shapes per row; None makes a square.
 
     Raises:
-        SettingError: if all are empty.
+        SettingError: if all are empty, or trimesh or scikit-image is not installed.
     """
-    import trimesh
-
+    trimesh, _ = _libraries()
     columns = columns or math.ceil(math.sqrt(len(x)))
     meshes = []
     for i, occupancy in enumerate(x[:, 0]):
@@ -65,3 +62,14 @@ def write_mesh(x: Tensor, path: Path, columns: int | None = None) -> None:
         raise SettingError(f"out={path}: no voxel is occupied, so there is no surface to write.")
     whole = trimesh.util.concatenate(meshes)
     write_atomically(path, whole.export(file_type=path.suffix[1:].lower()))
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import trimesh
+        from skimage import measure
+    except ImportError as error:
+        raise SettingError(
+            "Meshes need further packages: pip install 'sparring[meshes]'"
+        ) from error
+    return trimesh, measure

@@ -1,5 +1,6 @@
 """Meshes of voxels: closed, as large as the voxels, the right way round, and read back."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,11 @@ def test_nothing_has_no_surface(tmp_path: Path) -> None:
         write_mesh(torch.zeros(2, 1, 8, 8, 8), tmp_path / "x.stl")
     write_mesh(torch.stack([torch.zeros(16, 16, 16), box()])[:, None], tmp_path / "x.stl")
     assert trimesh.load_mesh(tmp_path / "x.stl").bounds[0, 0] == pytest.approx(GAP - 0.5, abs=0.01)
+
+
+def test_without_the_packages_their_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(SettingError, match=r"sparring\[meshes\]"):
+        write_mesh(box()[None, None], tmp_path / "x.stl")
