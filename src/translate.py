@@ -1,5 +1,7 @@
 """Translate photos by a trained run: `python -m src.translate run=outputs/... in=a.jpg out=b.png`.
 
+A model of voxels makes a shape of a picture: `out=chair.glb`.
+
 The run folder says everything about the model. Only weights and plain values are loaded from it.
 """
 
@@ -62,7 +64,7 @@ def translate(config: DictConfig, _: Path) -> None:
     print(terminal(f"Wrote {out}" + (f" without {broken:,} of the photos" if broken else "")))
 
 
-def name_results(names: list[str], ending: str) -> dict[str, str]:
+def name_results(names: list[str], ending: str = ".png") -> dict[str, str]:
     """Names of the results; where `a.jpg` lies beside `a.png` both keep their endings."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     count = Counter(stems.values())
@@ -113,6 +115,13 @@ def choose_label(config: DictConfig, run: Run, model: Any) -> Any:
     return torch.tensor([class_index(config.label, model.spec.classes)])
 
 
+def finite(result: Any) -> Any:
+    """Translations as they are; raises ValueError if they are not finite."""
+    if not result.isfinite().all():
+        raise ValueError("the model's translation is not finite: nothing is written")
+    return result
+
+
 class ShapeTranslator:
     """Reads pictures of the model's size, and writes the shapes that it makes of them.
 
@@ -137,7 +146,8 @@ class ShapeTranslator:
 
         check_ending(target)  # before the waiting
         picture = to_model(self.read(content))[None]
-        write_shapes(self.model.translate(picture, self.labels).cpu(), target, None, picture)
+        shape = finite(self.model.translate(picture, self.labels)).cpu()
+        write_shapes(shape, target, pictures=picture)
         return ""
 
     def read(self, content: bytes) -> Any:
@@ -234,7 +244,7 @@ class PhotoTranslator:
         about = {"desc": line(name, 30), "unit": "px", "unit_scale": True}
         with tqdm(total=h * w, delay=2, leave=False, disable=None, **about) as bar:
             result = translate_tiles(
-                self.translate_part,
+                lambda part: finite(self.translate(part, self.labels)),
                 source, channels, scale, self.config.tile, network.margin, network.multiple,
                 bar.update,
             )  # fmt: skip
@@ -242,17 +252,6 @@ class PhotoTranslator:
         if not self.config.degrade:
             return ""
         return self.compare(result, source, photo[:, : result.shape[1], : result.shape[2]])
-
-    def translate_part(self, part: Any) -> Any:
-        """Targets (1, c, h, w) of sources (1, c', h', w').
-
-        Raises:
-            ValueError: if they are not finite.
-        """
-        result = self.translate(part, self.labels)
-        if not result.isfinite().all():
-            raise ValueError("the model's translation is not finite: nothing is written")
-        return result
 
     def read(self, content: bytes) -> tuple[Any, Any]:
         """A photo's pixels (c, h, w) as uint8, as they are to be seen, and its opacity or None."""
