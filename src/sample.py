@@ -244,12 +244,12 @@ def write(
 
     if not x.isfinite().all():
         raise SettingError("The model makes samples that are not finite: nothing is written.")
+    if x.ndim == 5:
+        write_shapes(x, out, columns)
+        return
     images = x.ndim == 4
     array = (to_uint8(x).permute(0, 2, 3, 1) if images else x).numpy()
     try:
-        if x.ndim == 5:
-            write_shapes(x, out, columns)
-            return
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".npz":
             np.savez(out, array)

@@ -132,10 +132,11 @@ class ShapeTranslator:
     """
 
     def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
-        given = {"direction=back": config.direction == "back", "degrade=true": config.degrade}
-        for setting in (name for name, asked in (given | {"mask": config.mask}).items() if asked):
+        back = config.direction == "back"
+        given = {"direction=back": back, "degrade=true": config.degrade, "mask": config.mask}
+        if asked := [setting for setting, value in given.items() if value]:
             raise SettingError(
-                f"{setting}: the model of {run.folder} makes voxels of pictures.\nLeave it out."
+                f"{asked[0]}: the model of {run.folder} makes voxels of pictures.\nLeave it out."
             )
         self.model, self.labels = model, choose_label(config, run, model)
 

@@ -77,7 +77,7 @@ def test_a_shape_of_one_picture(fit: Fit, tmp_path: Path) -> None:
     found = summary["protocols"]["iou5_test"]["baselines"]
     assert found["mean shape"] < found["by picture"] <= found["nearest training shape"]
     with Image.open(folder / "final.png") as picture:
-        assert picture.size == (2 * 5 * 98 + 2, 3 * 98 + 2)  # six test shapes, two in a row
+        assert picture.size == (5 * 98 + 2, 6 * 98 + 2)  # all six test shapes
     with Image.open(folder / "shapes.png") as picture:
         assert picture.size == (2 * 5 * 96 + 6, 3 * (96 + 22 + 6) - 6)
     page = (folder / "shapes.html").read_text()

@@ -71,9 +71,10 @@ def write_shapes(
     """
     ending = check_ending(path)
     columns = columns or math.ceil(math.sqrt(len(x)))
-    path.parent.mkdir(parents=True, exist_ok=True)
     if ending == ".npz":
-        np.savez(path, to_bool(x).flatten(0, 1).numpy())
+        buffer = io.BytesIO()
+        np.savez(buffer, to_bool(x).flatten(0, 1).numpy())
+        write_atomically(path, buffer.getvalue())
     elif ending == ".gif":
         turntable(x, path, columns)
     elif ending == ".html":
