@@ -7,7 +7,7 @@ whole   share of the occupied voxels in their largest piece
 
 Means over the shapes. Beside each stands what is reached from the same pictures without a model:
 
-mean shape               mean of the training shapes
+mean shape               mean of the training shapes, as much of it as a shape has voxels
 class mean               mean of those of the true class, which is told
 by silhouette            the training shape whose picture has the most similar silhouette (IoU)
 by picture               the training shape whose picture has the least squared error
@@ -181,8 +181,14 @@ def _silhouettes(views: Views) -> Tensor:
 
 
 def _mean(shapes: Tensor) -> Tensor:
-    """Mean (1, d, h, w) of shapes (n, 1, d, h, w), without a copy of all as floats."""
-    return shapes.sum(0) / max(1, len(shapes))
+    """Mean (1, d, h, w) of shapes (n, 1, d, h, w), of which as much as a shape has is above 1/2.
+
+    The order of its voxels is that of their shares of the shapes, which may all be below 1/2.
+    """
+    mean = shapes.sum(0) / max(1, len(shapes))  # without a copy of all as floats
+    volume = min(round(float(mean.sum())), mean.numel() - 1)
+    level = mean.flatten().topk(volume + 1).values[-1]
+    return torch.where(mean > level, 0.5 + mean / 2, mean / 2)
 
 
 def _nearest(shapes: Tensor, gallery: Tensor) -> Tensor:
