@@ -230,31 +230,31 @@ def write(
     columns: int,
     picture_shape: tuple[int, int] | None = None,
 ) -> None:
-    """Write samples (n, *shape) as a grid, an array, or images as PNGs.
+    """Write samples (n, *shape) as a grid, an array, or images as PNGs; voxels by `write_shapes`.
 
-    In a .png, voxels are shaded views; points are a scatter plot, or images where they are pictures
-    of `picture_shape`. An array (.npz) has images as uint8 (n, h, w, c), voxels as bool
-    (n, d, h, w), points as float32 (n, d).
+    In a .png, points are a scatter plot, or images where they are pictures of `picture_shape`. An
+    array (.npz) has images as uint8 (n, h, w, c), points as float32 (n, d).
     """
     import numpy as np
     from PIL import Image
 
-    from src.data.spec import to_bool, to_uint8
+    from src.data.spec import to_uint8
     from src.pictures import grids
+    from src.pictures.shapes import write_shapes
 
     if not x.isfinite().all():
         raise SettingError("The model makes samples that are not finite: nothing is written.")
-    images, voxels = x.ndim == 4, x.ndim == 5
-    if images:
-        array = to_uint8(x).permute(0, 2, 3, 1).numpy()
-    else:
-        array = (to_bool(x).flatten(0, 1) if voxels else x).numpy()
+    if x.ndim == 5:
+        write_shapes(x, out, columns)
+        return
+    images = x.ndim == 4
+    array = (to_uint8(x).permute(0, 2, 3, 1) if images else x).numpy()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".npz":
             np.savez(out, array)
         elif out.suffix == ".png":
-            scattered = not (images or voxels or picture_shape)
+            scattered = not (images or picture_shape)
             shown = grids.scatter(x, x[:0]) if scattered else grids.sheet(x, columns, picture_shape)
             grids.save(out, shown)
         elif out.suffix or not images:

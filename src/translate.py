@@ -1,5 +1,7 @@
 """Translate photos by a trained run: `python -m src.translate run=outputs/... in=a.jpg out=b.png`.
 
+A model of voxels makes a shape of a picture: `out=chair.glb`.
+
 The run folder says everything about the model. Only weights and plain values are loaded from it.
 """
 
@@ -36,11 +38,12 @@ def translate(config: DictConfig, _: Path) -> None:
             f"run={run.folder} translates nothing: its model draws samples.\n"
             "Use python -m src.sample, or a run of a translator such as model=srgan."
         )
-    translator = PhotoTranslator(config, run, model)
+    shapes = model.spec.kind == "voxels"
+    translator = (ShapeTranslator if shapes else PhotoTranslator)(config, run, model)
     many = len(photos) > 1 or not given.is_file() or photos[0][0] != given.name
     if many and out.suffix:
         raise SettingError(f"out={out}: {len(photos):,} photos need a folder, without an ending.")
-    results = name_results([name for name, _ in photos])
+    results = name_results([name for name, _ in photos], ".glb" if shapes else ".png")
     broken = 0
     with tqdm(total=len(photos), desc="photos", delay=1, disable=None if many else True) as bar:
         for name, content in photos:
@@ -61,13 +64,13 @@ def translate(config: DictConfig, _: Path) -> None:
     print(terminal(f"Wrote {out}" + (f" without {broken:,} of the photos" if broken else "")))
 
 
-def name_results(names: list[str]) -> dict[str, str]:
+def name_results(names: list[str], ending: str = ".png") -> dict[str, str]:
     """Names of the results; where `a.jpg` lies beside `a.png` both keep their endings."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     count = Counter(stems.values())
-    results = {name: f"{name if count[stem] > 1 else stem}.png" for name, stem in stems.items()}
+    results = {name: f"{name if count[stem] > 1 else stem}{ending}" for name, stem in stems.items()}
     if len({*results.values()}) < len(results):  # `a.jpg.png` lies there too
-        return {name: f"{name}.png" for name in names}
+        return {name: f"{name}{ending}" for name in names}
     return results
 
 
@@ -98,6 +101,82 @@ def find(given: Path) -> list[tuple[str, Any]]:
     return [(name, partial(read_member, archive, name, MOST_BYTES)) for name in safe]
 
 
+def choose_label(config: DictConfig, run: Run, model: Any) -> Any:
+    """The class (1,) that is asked for; None of a model that knows no classes."""
+    import torch
+
+    from src.data.spec import class_index
+
+    if (config.label is None) == model.conditional:
+        asked = "needs label=..." if model.conditional else "knows no classes"
+        raise SettingError(f"label={config.label}: the model of {run.folder} {asked}.")
+    if not model.conditional:
+        return None
+    return torch.tensor([class_index(config.label, model.spec.classes)])
+
+
+def finite(result: Any) -> Any:
+    """Translations as they are; raises ValueError if they are not finite."""
+    if not result.isfinite().all():
+        raise ValueError("the model's translation is not finite: nothing is written")
+    return result
+
+
+class ShapeTranslator:
+    """Reads pictures of the model's size, and writes the shapes that it makes of them.
+
+    Args:
+        config: of the command.
+        run: is named in errors.
+        model: a translator from pictures to voxels.
+    """
+
+    def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
+        back = config.direction == "back"
+        given = {"direction=back": back, "degrade=true": config.degrade, "mask": config.mask}
+        if asked := [setting for setting, value in given.items() if value]:
+            raise SettingError(
+                f"{asked[0]}: the model of {run.folder} makes voxels of pictures.\nLeave it out."
+            )
+        self.model, self.labels = model, choose_label(config, run, model)
+
+    def __call__(self, name: str, content: bytes, target: Path) -> str:
+        """Make a shape of one picture; raises ValueError if it is none of the model's size."""
+        from src.data.spec import to_model
+        from src.pictures.shapes import check_ending, write_shapes
+
+        check_ending(target)  # before the waiting
+        picture = to_model(self.read(content))[None]
+        shape = finite(self.model.translate(picture, self.labels)).cpu()
+        write_shapes(shape, target, pictures=picture)
+        return ""
+
+    def read(self, content: bytes) -> Any:
+        """A picture's pixels (c, h, w) as uint8."""
+        import numpy as np
+        import torch
+        from PIL import ImageOps
+
+        from src.data.cache import opened
+
+        channels, *size = self.model.spec.source.shape
+        mode = "RGB" if channels == 3 else "L"
+        with opened(content) as file:
+            image = ImageOps.exif_transpose(file)
+            if [image.height, image.width] != size:
+                raise ValueError(
+                    f"has {image.width} x {image.height} pixels; the model takes "
+                    f"{size[1]} x {size[0]}"
+                )
+            if image.mode != mode:
+                raise ValueError(
+                    f"has the channels {image.mode}; the model takes {mode} alone"
+                    f"{' (shades of grey)' if channels == 1 else ''}"
+                )
+            pixels = torch.from_numpy(np.array(image))
+        return pixels.permute(2, 0, 1) if channels == 3 else pixels[None]
+
+
 class PhotoTranslator:
     """Reads photos, translates them in tiles, and writes the results.
 
@@ -108,9 +187,7 @@ class PhotoTranslator:
     """
 
     def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
-        import torch
-
-        from src.data.spec import DataSpec, class_index
+        from src.data.spec import DataSpec
         from src.models.capabilities import TranslatesBack
         from src.training.instantiate import build
         from src.transforms.degradations import Degradation, NoDegradation
@@ -139,12 +216,7 @@ class PhotoTranslator:
             )
         if config.mask and not spec.source.masked:
             raise SettingError(f"mask={config.mask}: the model of {run.folder} takes no mask.")
-        if (config.label is None) == model.conditional:
-            asked = "needs label=..." if model.conditional else "knows no classes"
-            raise SettingError(f"label={config.label}: the model of {run.folder} {asked}.")
-        self.labels = None
-        if model.conditional:
-            self.labels = torch.tensor([class_index(config.label, spec.classes)])
+        self.labels = choose_label(config, run, model)
         self.scale = spec.shape[1] // spec.source.shape[1]
 
     def __call__(self, name: str, content: bytes, target: Path) -> str:
@@ -173,7 +245,7 @@ class PhotoTranslator:
         about = {"desc": line(name, 30), "unit": "px", "unit_scale": True}
         with tqdm(total=h * w, delay=2, leave=False, disable=None, **about) as bar:
             result = translate_tiles(
-                self.translate_part,
+                lambda part: finite(self.translate(part, self.labels)),
                 source, channels, scale, self.config.tile, network.margin, network.multiple,
                 bar.update,
             )  # fmt: skip
@@ -181,17 +253,6 @@ class PhotoTranslator:
         if not self.config.degrade:
             return ""
         return self.compare(result, source, photo[:, : result.shape[1], : result.shape[2]])
-
-    def translate_part(self, part: Any) -> Any:
-        """Targets (1, c, h, w) of sources (1, c', h', w').
-
-        Raises:
-            ValueError: if they are not finite.
-        """
-        result = self.translate(part, self.labels)
-        if not result.isfinite().all():
-            raise ValueError("the model's translation is not finite: nothing is written")
-        return result
 
     def read(self, content: bytes) -> tuple[Any, Any]:
         """A photo's pixels (c, h, w) as uint8, as they are to be seen, and its opacity or None."""

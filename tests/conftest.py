@@ -22,7 +22,9 @@ from src.training.fit import train
 # A run of a second: the built-in stand-in, no scores.
 QUICK = ("data.source=builtin", "metrics=none", "wandb.mode=disabled", "trainer=cpu")
 # Without pictures, which take longer to draw than such a run to train.
-UNDRAWN = tuple(f"~callbacks.{name}" for name in ("samples", "curves", "neighbours", "codes"))
+UNDRAWN = tuple(
+    f"~callbacks.{name}" for name in ("samples", "curves", "neighbours", "codes", "shapes")
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

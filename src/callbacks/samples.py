@@ -28,6 +28,7 @@ from src.metrics.translation import compare
 from src.models.base import GenerativeModel
 from src.models.capabilities import Judges, Reconstructs, Translates, TranslatesBack
 from src.pictures import grids
+from src.pictures.shapes import rows_of_shapes
 from src.runs.escape import line
 from src.runs.files import write_atomically
 from src.runs.run import Run, evenly
@@ -163,6 +164,8 @@ def read_frames(run: Run) -> Iterator[tuple[str, Image.Image]]:
 def translated(model: Translates, data: DataModule, n: int) -> Image.Image:
     """Rows of source, translation and target of n held-out images, the same ones each time.
 
+    Voxels are shown from two sides.
+
     Of a model that translates both ways: the source, its translation, that back again, and the same
     of the target.
     """
@@ -190,6 +193,8 @@ def worst(model: Translates, data: DataModule, n: int) -> Image.Image:
 
 def _row(model: Translates, x: Tensor, source: Tensor, there: Tensor) -> Tensor:
     """What `translated` shows of targets, sources and translations: (n, columns, c, h, w)."""
+    if model.spec.kind == "voxels":
+        return rows_of_shapes(source, there.cpu(), x)
     parts = [shown(source, x.shape[2:]), there.cpu(), x]
     if isinstance(model, TranslatesBack):
         back = model.translate_back(x)

@@ -43,8 +43,8 @@ HOMES = {
 }
 NO_SOURCE = (
     "model translates, and these data have no source to translate from.\n"
-    "Choose how it is made of the images, such as data/degradation=downsample, or data=pairs or\n"
-    "data=domains."
+    "Choose how it is made of the data, such as data/degradation=downsample, of voxels view; or\n"
+    "data=pairs or data=domains."
 )
 Lookup = Callable[[str], Any]  # the value of a dotted key, None if there is none
 

@@ -77,6 +77,7 @@ class Sample:
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours` and
             `worst`.
         out: `.png` is a grid, `.gif` an animation, `.npz` an array, anything else a folder of PNGs.
+            of voxels `.gif` is a turntable, `.html` a page, `.obj`, `.stl` and `.glb` are meshes.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
@@ -100,7 +101,8 @@ class Translate:
         run: the run folder of a translator, such as model=srgan, pix2pix or cyclegan.
         in: a photo, a folder or a zip of them; each is taken as the source that it is. EXIF's
             orientation is applied; transparency is kept.
-        out: a file, or a folder where there are many photos.
+        out: a file, or a folder where there are many photos. What voxels are made of them can be
+            `.glb`, `.obj`, `.stl`, `.html`, `.gif`, `.png` or `.npz`; in a folder they are `.glb`.
         direction: `forward` is from sources to targets, `back` the other way, of a model that goes
             both ways, such as model=cyclegan.
         degrade: apply the run's own degradation first, and print how near the result comes.

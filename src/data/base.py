@@ -60,6 +60,11 @@ class DataModule(L.LightningDataModule, ABC):
         if degradation is None or isinstance(degradation, NoDegradation):
             self.degradation = None
         else:
+            if degradation.takes != spec.kind:
+                raise SettingError(
+                    f"data/degradation: {type(degradation).__name__} is made of "
+                    f"{degradation.takes}, and these data are {spec.kind}."
+                )
             self.degradation = degradation
             source = DataSpec("images", degradation.shape(spec.shape), masked=degradation.masked)
             spec = replace(spec, source=source)

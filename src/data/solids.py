@@ -18,6 +18,7 @@ from src.data.drawn import Progress, drawn
 from src.data.loader import Reading
 from src.data.procedural import dice, solids
 from src.data.spec import DataSpec, Split
+from src.transforms.degradations import Degradation
 
 TEST_SIZE = 2_000
 SEEDS = {"train": 0, "test": 1}
@@ -40,6 +41,7 @@ class Solids(DataModule):
         seed: seed of the order and of the flips. The solids are the same for all seeds.
         flip: mirror each training solid left to right with probability 1/2.
         reading: see `DataModule`.
+        degradation: the same.
 
     Attributes:
         factors: uniform numbers (n, 9) by which each solid is drawn, but for its class; what they
@@ -60,10 +62,11 @@ class Solids(DataModule):
         seed: int,
         flip: bool = False,
         reading: Reading | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         solids.check_solids(resolution, labels)
         spec = DataSpec(kind, (1, *[resolution] * 3), tuple(labels))
-        super().__init__(spec, batch_size, seed, flip, reading)
+        super().__init__(spec, batch_size, seed, flip, reading, degradation)
         self.name, self.resolution, self.cache = name, resolution, cache
         self.sizes = {"train": size, "test": min(TEST_SIZE, max(1, size // 10))}
 

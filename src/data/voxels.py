@@ -27,6 +27,7 @@ from src.data.spec import DataSpec, Split
 from src.data.voxel_files import as_cube, read_grids, unpacked
 from src.errors import SettingError
 from src.runs.escape import line
+from src.transforms.degradations import Degradation
 
 SPLITS = ("train", "test")
 NAMED = 5  # of the grids that are left out
@@ -61,6 +62,7 @@ class Voxels(DataModule):
         seed: seed of the order and of the flips.
         flip: mirror each training shape left to right with probability 1/2.
         reading: see `DataModule`.
+        degradation: the same.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Voxels(DataModule):
         seed: int,
         flip: bool = False,
         reading: Reading | None = None,
+        degradation: Degradation | None = None,
     ) -> None:
         if root is None:
             raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Voxels']}.")
@@ -90,7 +93,7 @@ class Voxels(DataModule):
                 f"Classes: {line(', '.join(there), 300) or 'none'}"
             )
         spec = DataSpec(kind, (1, *[resolution] * 3), tuple(labels) or there)
-        super().__init__(spec, batch_size, seed, flip, reading)
+        super().__init__(spec, batch_size, seed, flip, reading, degradation)
         self.name, self.cache, self.axes, self.there = name, cache, axes, there
         self.min_piece, self.max_broken = min_piece, max_broken
 

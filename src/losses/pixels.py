@@ -1,15 +1,19 @@
-"""Distances of pixels that a translation is trained by: a slot, pure functions of tensors.
+"""Distances of pixels, or voxels, that a translation is trained by: a slot of pure functions.
 
     L1            mean |a - b|                                Isola et al. 2017, weight 100
     L2            mean (a - b)^2                              Ledig et al. 2017
     Charbonnier   mean sqrt((a - b)^2 + eps^2)                Lai et al. 2017 (LapSRN)
+    occupancy     -mean b log a + (1 - b) log(1 - a), of voxels; and beside it
+                  1 - sum a b / sum (a + b - a b)             Rahman & Wang 2016 (soft IoU)
 
-Means over samples, channels and pixels, on the models' scale of [-1, 1], in float32.
+Means over samples, channels and pixels, on the models' scale, in float32; the soft IoU is of each
+sample's voxels.
 """
 
 from abc import ABC, abstractmethod
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from src.config.ranges import NotNegativeFloat, PositiveFloat
 
@@ -27,7 +31,7 @@ class PixelLoss(ABC):
 
     @abstractmethod
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Distance of outputs (n, c, h, w) from targets of that shape, a scalar."""
+        """Distance of outputs (n, *shape) from targets of that shape, a scalar."""
 
 
 class L1(PixelLoss):
@@ -58,3 +62,27 @@ class Charbonnier(PixelLoss):
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         return ((output.float() - target).square() + self.eps**2).sqrt().mean()
+
+
+class Occupancy(PixelLoss):
+    """Binary cross-entropy of occupancies in [0, 1], and how little they overlap with the target.
+
+    Most voxels are empty and easy; the overlap, which is what the result is judged by, is of the
+    occupied ones alone.
+
+    Args:
+        weight: see `PixelLoss`.
+        overlap: factor on 1 - IoU beside the cross-entropy.
+    """
+
+    def __init__(self, weight: NotNegativeFloat = 1.0, overlap: NotNegativeFloat = 1.0) -> None:
+        super().__init__(weight)
+        self.overlap = overlap
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        a, b = output.float(), target
+        both = (a * b).flatten(1).sum(1)
+        either = (a + b).flatten(1).sum(1) - both
+        return (
+            F.binary_cross_entropy(a, b) + self.overlap * (1 - both / either.clamp(min=1e-6)).mean()
+        )

@@ -1,7 +1,7 @@
 """Choice of the scorers that fit data and model.
 
     points             toy.py: the exact density
-    voxels             voxels.py: overlap, pieces
+    voxels             voxels.py: overlap, pieces; made of pictures: single_view.py
     images             quality.py, by the extractor that is chosen here, and sharpness.py
     stacked MNIST      modes.py, by the classifier of single digits, unless by Inception
     + classes, codes   control.py: conditional models and InfoGAN, where there is a classifier
@@ -44,6 +44,7 @@ from src.metrics.modes import ModesScorer
 from src.metrics.quality import QualityScorer
 from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.sharpness import SharpnessScorer
+from src.metrics.single_view import SingleViewScorer
 from src.metrics.toy import ToyScorer
 from src.metrics.translation import CycleScorer, TranslationScorer
 from src.metrics.voxels import VoxelScorer
@@ -69,7 +70,7 @@ class Settings:
         weights: a file for the extractor: .safetensors of a classifier, .pth of Inception.
         metrics: metrics of images.
         n: samples to score; None is as many as published: 10,000, of stacked MNIST 26,000, of
-            voxels 100. Also the most test images that are encoded.
+            voxels that are drawn 100. Also the most test images that are encoded or translated.
         importance_samples: draws from q(z|x) in the bounds of a VAE's likelihood, one bound each.
         importance_images: the most test images of these bounds, since each is decoded that often.
         seed: seed of all these samples.
@@ -104,13 +105,14 @@ def make_scorers(
     chosen = as_settings(settings)
     stacked = isinstance(data, StackedMNIST) and chosen.extractor in ("auto", "classifier")
     if chosen.n is None:
-        chosen.n = 26_000 if stacked else 100 if data.spec.kind == "voxels" else 10_000
+        drawn = data.spec.kind == "voxels" and not isinstance(model, Translates)
+        chosen.n = 26_000 if stacked else 100 if drawn else 10_000
     if chosen.extractor == "none":
         return []
     if data.spec.kind == "points" or chosen.extractor == "exact":
         return [_toy(chosen, data)]
     if data.spec.kind == "voxels":
-        return [_of_voxels(chosen, data)]
+        return [_of_voxels(chosen, data, model)]
     extractor = _single(chosen, data) if stacked else _extractor(chosen, data, model)
     most = chosen.n
     if isinstance(model, Translates):
@@ -208,12 +210,14 @@ def _toy(settings: Settings, data: DataModule) -> ToyScorer:
     return ToyScorer(data, settings.n, settings.seed)
 
 
-def _of_voxels(settings: Settings, data: DataModule) -> VoxelScorer:
+def _of_voxels(settings: Settings, data: DataModule, model: object) -> Scorer:
     if settings.extractor != "auto":
         raise SettingError(
             f"metrics.extractor={settings.extractor} embeds images; "
             f"data={data.data_id['name']} are voxels.\nUse metrics=auto."
         )
+    if isinstance(model, Translates):
+        return SingleViewScorer(data, model.translate, settings.n)
     return VoxelScorer(data, settings.n, settings.seed)
 
 

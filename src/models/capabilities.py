@@ -32,14 +32,14 @@ class Reconstructs(Protocol):
 
 @runtime_checkable
 class Translates(Protocol):
-    """Maps images of another kind, such as degraded ones, to images like the data's."""
+    """Maps images of another kind, such as degraded ones, to samples like the data's."""
 
     @property
     def used(self) -> Translator:
-        """The network whose results are shown; it says which sizes it takes."""
+        """The network whose results are shown; of images, it says which sizes it takes."""
 
     def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Targets (n, c, h, w) in [-1, 1] of sources (n, c', h', w')."""
+        """Targets (n, *shape) in the data's range of sources (n, c', h', w')."""
 
 
 @runtime_checkable

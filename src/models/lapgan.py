@@ -35,7 +35,7 @@ from src.models.parts.ema import EMA
 from src.models.parts.latents import Latent
 from src.models.parts.schedules import Schedule
 from src.models.parts.stages import Stage
-from src.networks.base import Discriminator, Generator, Translator
+from src.networks.base import Discriminator, Generator, ImageTranslator
 from src.transforms.augment import Augment
 from src.transforms.pyramid import double, shrink, sides
 
@@ -82,7 +82,7 @@ class LAPGAN(LatentVariableModel):
         seed: int,
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
-        level_generator: Callable[..., Translator],
+        level_generator: Callable[..., ImageTranslator],
         level_discriminator: Callable[..., Discriminator],
         latent: Latent,
         loss: AdversarialLoss,

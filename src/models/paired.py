@@ -1,4 +1,4 @@
-"""Translation of images, learned from pairs: a source and the target that belongs to it.
+"""Translation learned from pairs: a source image and the target that belongs to it.
 
     alone:    T minimises  distance(T(s), x)
     then   D: loss.d(D(x | s), D(T(s) | s)) + penalty                        (T(s) detached)
@@ -8,9 +8,9 @@
     pix2pix            Isola et al. 2017, arXiv:1611.07004
 
 Which source belongs to a target is a matter of the data: a degradation makes it (super-resolution,
-inpainting, colouring ...), or both are files. Where a part of the target is known, under a mask, T
-fills in the rest. A variant is a preset: translator, distance, content, D, and the share of the
-budget that T learns alone.
+inpainting, colouring, views of voxels ...), or both are files. Where a part of the target is known,
+under a mask, T fills in the rest. A variant is a preset: translator, distance, content, D, and the
+share of the budget that T learns alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -99,6 +99,11 @@ class PairedTranslation(GenerativeModel):
         if conditional and not classes:
             raise SettingError("model.conditional=true needs classes and the data have none.")
         self.conditional = conditional
+        if sees_source and len(spec.source.shape) != len(spec.shape):
+            raise SettingError(
+                "model.sees_source=true: D cannot see a picture beside voxels.\n"
+                "Use model.sees_source=false."
+            )
         channels, *size = spec.source.shape
         self.translator = translator(source=(channels, *size), shape=spec.shape, classes=classes)
         seen = spec.shape[0] + (channels if sees_source else 0)
@@ -221,7 +226,7 @@ class PairedTranslation(GenerativeModel):
         return self.ema.network if self.ema else self.translator
 
     def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Targets (n, c, h, w) in [-1, 1], float32, of sources of any size that the network takes.
+        """Targets (n, *shape), float32, of sources of any size that the network takes.
 
         Args:
             source: (n, c', h', w') in [-1, 1].

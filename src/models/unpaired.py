@@ -35,7 +35,7 @@ from src.models.parts.auxiliary import NoAuxiliary
 from src.models.parts.ema import EMA
 from src.models.parts.pool import ImagePool
 from src.models.parts.schedules import Schedule
-from src.networks.base import Discriminator, Translator
+from src.networks.base import Discriminator, ImageTranslator
 from src.transforms.augment import Augment
 
 Optimizer = Callable[..., torch.optim.Optimizer]
@@ -70,7 +70,7 @@ class UnpairedTranslation(GenerativeModel):
         self,
         spec: DataSpec,
         seed: int,
-        translator: Callable[..., Translator],
+        translator: Callable[..., ImageTranslator],
         discriminator: Callable[..., Discriminator],
         pixels: PixelLoss,
         loss: AdversarialLoss,
@@ -209,11 +209,11 @@ class UnpairedTranslation(GenerativeModel):
         return self.ema.network if self.ema else self.translators
 
     @property
-    def used(self) -> Translator:
+    def used(self) -> ImageTranslator:
         return self.used_translators["target"]
 
     @property
-    def used_back(self) -> Translator:
+    def used_back(self) -> ImageTranslator:
         return self.used_translators["source"]
 
     def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -65,7 +65,15 @@ class Decoder(nn.Module, ABC):
 
 
 class Translator(nn.Module, ABC):
-    """Sources to targets; constructed with (source, shape, classes), the shapes of both.
+    """Sources to targets; constructed with (source, shape, classes), the shapes of both."""
+
+    @abstractmethod
+    def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
+        """Sources (n, *source), and classes y (n,) if conditional, to targets (n, *shape)."""
+
+
+class ImageTranslator(Translator):
+    """Images to images, of any size that it can take.
 
     Args:
         source: (c', h', w').
@@ -99,10 +107,6 @@ class Translator(nn.Module, ABC):
         """The sum of outputs (n, c, h, w) and their sources, as far as these are targets."""
         return out + as_target(source, (self.shape[0], *out.shape[2:]))
 
-    @abstractmethod
-    def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
-        """Sources (n, *source), and classes y (n,) if conditional, to targets (n, *shape)."""
-
 
 def find_scale(source: Sequence[int], shape: Sequence[int]) -> int:
     """How many times the sides of the target are those of the source.
@@ -110,6 +114,11 @@ def find_scale(source: Sequence[int], shape: Sequence[int]) -> int:
     Raises:
         SettingError: if that is no whole number, the same for both sides.
     """
+    if len(source) != len(shape):
+        raise SettingError(
+            f"model.translator makes images of images, and targets are {list(shape)}.\n"
+            "Use model=single_view for voxels."
+        )
     scales = {(big // small, big % small) for small, big in zip(source[1:], shape[1:], strict=True)}
     if len(scales) > 1 or min(scales)[1]:
         raise SettingError(

@@ -19,7 +19,7 @@ from src.config.ranges import Decay, NotNegativeInt, PositiveInt
 from src.data.spec import to_uint8
 from src.distributed import noise
 from src.errors import SettingError
-from src.networks.base import Critique, Discriminator, Translator
+from src.networks.base import Critique, Discriminator, ImageTranslator
 from src.networks.layers import append_classes, biased, init_normal_, norm_layer, spectral
 from src.transforms.degradations import resize
 
@@ -27,7 +27,7 @@ MOST = 8  # times `width`: channels grow no further
 DROPPED = 3  # stages of the U-Net's way up that have dropout
 
 
-class SameSize(Translator):
+class SameSize(ImageTranslator):
     """A translator between images of one size: a smaller source is enlarged first.
 
     Args:

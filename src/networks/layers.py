@@ -31,7 +31,7 @@ def sizes(resolution: int) -> list[int]:
     if chain[-1] != 4 or len(chain) == 1:
         raise SettingError(
             f"data.resolution={resolution} does not fit these networks: halving it, rounded up, "
-            "must lead to 4.\nUse 28, 32, 64 or 128."
+            "must lead to 4.\nUse 28, 32, 64 or 128 (of views: data.degradation.side)."
         )
     return chain[::-1]
 

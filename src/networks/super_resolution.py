@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from src.config.ranges import PositiveInt
-from src.networks.base import Translator
+from src.networks.base import ImageTranslator
 from src.networks.layers import append_classes, norm_layer
 
 Upsampling = Literal["shuffle", "shuffle_once", "resize"]
 
 
-class SuperResolution(Translator):
+class SuperResolution(ImageTranslator):
     """First layer, trunk and its skip, enlargement; a subclass writes the trunk.
 
     Args:

@@ -7,17 +7,19 @@ Of the paper's networks (64^3, w = 64) these are the halves and quarters: 3-D co
 Most voxels are empty. A generator that begins with an occupancy of 1/2 everywhere is told from the
 data at a glance, and what D then teaches it is no shape; so its last bias is set to the logit of
 the occupancy of the data.
+
+A picture becomes voxels through a code, as in 3D-VAE-GAN (Wu et al. 2016, sec. 3.3).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
 
 from src.config.ranges import PositiveInt, Share
 from src.errors import SettingError
-from src.networks.base import Critique, Discriminator, Generator
+from src.networks.base import Critique, Discriminator, Encoder, Generator, Translator
 from src.networks.dcgan import downward, upward
 from src.networks.layers import ConditionalSequential, init_normal_, refuse_classes, spectral
 
@@ -107,3 +109,36 @@ class VoxelDiscriminator(Discriminator):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:
         features = self.body(x)
         return Critique(self.head(features).flatten(), features.flatten(1))
+
+
+class VoxelTranslator(Translator):
+    """Pictures to voxels (n, 1, r, r, r) in [0, 1]: an encoder, and a generator of its code.
+
+    Args:
+        source: (c', h, w) of a picture.
+        shape: (1, r, r, r).
+        encoder: `(shape, outputs) -> network`, from pictures to codes.
+        generator: `(latent_dim, shape, classes) -> network`, from codes to voxels.
+        latent_dim: length of the code.
+        classes: above 0, the generator is conditioned on the class.
+
+    Raises:
+        SettingError: if the target is no cube of voxels.
+    """
+
+    def __init__(
+        self,
+        source: Sequence[int],
+        shape: Sequence[int],
+        encoder: Callable[..., Encoder],
+        generator: Callable[..., Generator],
+        latent_dim: PositiveInt = 128,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        _check(shape)
+        self.encoder = encoder(shape=source, outputs=latent_dim)
+        self.generator = generator(latent_dim=latent_dim, shape=shape, classes=classes)
+
+    def forward(self, source: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.generator(self.encoder(source), y)

@@ -21,7 +21,8 @@ from src.report.naming import ABSENT, choices, differing, get_values, model_name
 from src.report.read import Record
 from src.runs.records import beside
 
-MEASURED = ("real", "input", "labels")  # of a protocol: no part of how a model was measured
+# Of a protocol: no part of how a model was measured.
+MEASURED = ("real", "input", "baselines", "labels")
 COSTS = (
     Column("samples", "samples", "", None, "Samples seen in training, the clock of all runs"),
     Column("seconds", "time", "s", True, "Seconds of training; scoring does not count"),

@@ -15,7 +15,7 @@ LOWER = {
 }  # fmt: skip
 HIGHER = {
     "is", "precision", "recall", "density", "coverage", "modes", "high_quality", "diagonal",
-    "whole", "label", "purity", "psnr", "ssim", "elbo", "knn", "probe", "mig", "dci",
+    "whole", "iou", "ap", "label", "purity", "psnr", "ssim", "elbo", "knn", "probe", "mig", "dci",
 }  # fmt: skip
 UNRANKED = {
     "log_prob",
@@ -31,23 +31,24 @@ PLAIN = {"nll_reconstruction"}  # may be negative, as KID is only by noise about
 # Headline number of a data set: the first of these that its runs have.
 HEADLINES = (
     "fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "nna", "mse", "elbo", "error",
-    "psnr", "cycle",
+    "iou", "psnr", "cycle",
 )  # fmt: skip
 
 # Shown beside the headline number, the first three that a table has.
 BESIDE = (
     "fid", "is", "precision", "recall", "modes", "high_quality", "reverse_kl", "kl", "mse", "psnr",
-    "ssim", "elbo", "label", "purity",
+    "ssim", "elbo", "label", "purity", "ap",
 )  # fmt: skip
 MOST_BESIDE = 3
 
-ACRONYMS = {"fid", "kid", "is", "mse", "psnr", "ssim", "elbo", "mig", "dci", "kl", "nll"}
+ACRONYMS = {"fid", "kid", "is", "mse", "psnr", "ssim", "elbo", "mig", "dci", "kl", "nll", "iou"}
 LABELS = {
     "frechet": "Frechet distance",
     "sliced_wasserstein": "sliced Wasserstein",
     "knn": "k-NN",
     "cov_error": "covariance error",
     "kl_uniform": "KL to uniform",
+    "ap": "average precision",
     "nna": "1-NN accuracy",
     "overlap": "mean IoU of samples",
     "whole": "largest piece",

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from src.runs.escape import line
 from src.runs.stored import NUMBER, is_amount
 
-PROTOCOL = {"real?": NUMBER, "input?": NUMBER}
+PROTOCOL = {"real?": NUMBER, "input?": NUMBER, "baselines?": {"*": NUMBER}}
 SUMMARY = {
     "status?": str,
     "error?": str,
@@ -47,6 +48,7 @@ def beside(record: Mapping[str, Any]) -> str:
         record: its protocol.
     """
     known = {"held-out real data": record.get("real"), "input": record.get("input")}
+    known |= {line(name, 40): value for name, value in record.get("baselines", {}).items()}
     return ", ".join(
         f"{name}: {value:.4g}" for name, value in known.items() if isinstance(value, float | int)
     )

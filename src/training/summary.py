@@ -7,7 +7,10 @@ from src.runs.run import Run
 from src.runs.stored import expect, is_amount
 from src.runs.wall import PARTS
 
-PICTURES = ("final.png", "progress.gif", "curves.png", "neighbours.png", "codes.html", "reals.png")
+PICTURES = (
+    *("final.png", "progress.gif", "curves.png", "neighbours.png", "codes.html", "shapes.png"),
+    *("shapes.html", "turntable.gif", "reals.png"),
+)
 REPORTED = {"samples_seen": is_amount, "seconds": is_amount, "metrics": dict, "protocols": dict}
 REPORTED |= {"wall?": dict.fromkeys(PARTS, is_amount)}  # older runs have none
 
@@ -40,7 +43,9 @@ def report(run: Run, repeated: bool) -> None:
     if shown:
         print(f"\nPictures: {place}/samples ({', '.join(shown)})")
     print("\nNext:")
-    if "translator" in run.settings["model"]:
+    if "translator" in run.settings["model"] and run.settings["data"]["kind"] == "voxels":
+        print(f"  python -m src.translate run={place} in={place}/samples/picture.png out=shape.glb")
+    elif "translator" in run.settings["model"]:
         print(f"  python -m src.translate run={place} in=photo.jpg out=new.png")
     else:
         print(f"  python -m src.sample run={place} n=64 out=grid.png")

@@ -10,6 +10,7 @@
     palette           smooth areas of a few colours, as painted with poster paint
     noise             N(0, std^2), clipped
     JPEG              compressed and decompressed
+    view              of voxels: a shaded picture from one side, `views.py`
 
 What is random (a place, a mask, noise) comes from the draws of the batch: in training it is new
 whenever a sample is seen, for test images it is the same each time.
@@ -27,6 +28,7 @@ from torch.nn import functional as F
 from src.config.ranges import NotNegativeFloat, Percent, PositiveFloat, PositiveInt, Share
 from src.distributed.noise import Draws
 from src.errors import SettingError
+from src.transforms.views import render
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 PAINT = (
@@ -43,9 +45,11 @@ class Degradation(ABC):
 
     Attributes:
         masked: True if the source's last channel says where the image is lost.
+        takes: kind of the targets, `images` or `voxels`; the source is an image.
     """
 
     masked = False
+    takes = "images"
 
     def shape(self, target: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the source of a target (c, h, w).
@@ -307,6 +311,55 @@ class JPEG(Degradation):
         return torch.stack([decode_jpeg(file) for file in files]).to(x) / 127.5 - 1
 
 
+class View(Degradation):
+    """A shaded picture of voxels, white where there is nothing; see `views.py`.
+
+    Each angle is uniform between two numbers of degrees.
+
+    Args:
+        azimuth: of the viewer, who walks to the right around the shape.
+        elevation: of the viewer, who looks down; from -90 to 90.
+        light_azimuth: of the light, from the viewer's.
+        light_elevation: likewise.
+        side: side of the picture in pixels.
+    """
+
+    takes = "voxels"
+
+    def __init__(
+        self,
+        azimuth: Sequence[float],
+        elevation: Sequence[float],
+        light_azimuth: Sequence[float],
+        light_elevation: Sequence[float],
+        side: PositiveInt = 64,
+    ) -> None:
+        self.azimuth, self.elevation = azimuth, elevation
+        self.light_azimuth, self.light_elevation = light_azimuth, light_elevation
+        self.side = side
+        for name, most in (
+            *(("azimuth", 360), ("elevation", 90)),
+            *(("light_azimuth", 360), ("light_elevation", 180)),
+        ):
+            ends = getattr(self, name)
+            if len(ends) != 2 or not -most <= ends[0] <= ends[1] <= most:
+                raise SettingError(
+                    f"data.degradation.{name}={list(ends)} must be two angles in degrees, the "
+                    f"smaller first, from -{most} to {most}."
+                )
+
+    def shape(self, target: tuple[int, ...]) -> tuple[int, ...]:
+        return (1, self.side, self.side)
+
+    def __call__(self, x: Tensor, draws: Draws) -> Tensor:
+        ends = (self.azimuth, self.elevation, self.light_azimuth, self.light_elevation)
+        azimuth, elevation, *light = (
+            low + (high - low) * u
+            for u, (low, high) in zip(draws.uniform(4).to(x.device).unbind(1), ends, strict=True)
+        )
+        return render(x, azimuth, elevation, tuple(light), self.side)
+
+
 class Composition(Degradation):
     """Several degradations, one after the other.
 
@@ -317,8 +370,10 @@ class Composition(Degradation):
     def __init__(self, parts: Sequence[Degradation]) -> None:
         if not parts or any(part.masked for part in parts[:-1]):
             raise SettingError("data.degradation.parts: at least one, and a mask only as the last.")
+        if any(part.takes != "images" for part in parts[1:]):
+            raise SettingError("data.degradation.parts: only the first can be a view of voxels.")
         self.parts = parts
-        self.masked = parts[-1].masked
+        self.masked, self.takes = parts[-1].masked, parts[0].takes
 
     def shape(self, target: tuple[int, ...]) -> tuple[int, ...]:
         for part in self.parts:

@@ -53,7 +53,8 @@ def test_every_model_fits_points_images_or_voxels(model: str) -> None:
     translates = "translator" in compose("train", [*QUICK, f"model={model}", "data=mnist"]).model
     for data in ("mnist", "celeba", "gaussian", "ring", "solids"):
         try:
-            words = ["data/degradation=noise"] if translates and data in ("mnist", "celeba") else []
+            sources = {"mnist": "noise", "celeba": "noise", "solids": "view"} if translates else {}
+            words = [f"data/degradation={sources[data]}"] if data in sources else []
             composed(f"model={model}", f"data={data}", *words)
             fits.append(data)
         except SettingError as error:
@@ -92,9 +93,11 @@ def test_every_part_composes(group: str) -> None:
     )
     assert host, f"no preset has the slot {group}"
     for path in (CONF / group).glob("*.yaml"):
-        words = ["data/degradation=noise"] if host == "srgan" else []
-        words += ["data=solids"] if path.stem.startswith("voxel") else []
-        composed(f"model={host}", f"{_slots(host)[slot]}={path.stem}", *words)
+        voxels = path.stem in ("voxel", "occupancy")
+        words = [f"data/degradation={'view' if voxels else 'noise'}"] if host == "srgan" else []
+        words += ["data=solids"] if voxels else []
+        model = "single_view" if voxels and host == "srgan" else host
+        composed(f"model={model}", f"{_slots(host)[slot]}={path.stem}", *words)
 
 
 def _slots(model: str) -> dict[str, str]:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from src.config.composition import plain
 from src.data.base import DataModule
+from src.data.loader import degrade
 from src.data.procedural.solids import FACTORS, KINDS, find_kinds, render, sample_factors
 from src.data.spec import to_model
+from src.distributed.noise import BatchDraws
 from src.errors import SettingError
 from src.training.instantiate import build_data
 from tests.conftest import composed
@@ -21,7 +23,7 @@ def draw(n: int, resolution: int = 16, seed: int = 3, batch_size: int = 64) -> T
 
 
 def solids(cache: Path, *words: str) -> DataModule:
-    words = ("data=solids", "model=gan", f"data.cache={cache}", "data.size=40", *words)
+    words = ("model=gan", "data=solids", f"data.cache={cache}", "data.size=40", *words)
     data = build_data(plain(composed(*words)))
     data.setup()
     return data
@@ -130,3 +132,25 @@ def test_batches_are_in_zero_to_one_and_flipped_from_left_to_right(tmp_path: Pat
 def test_what_cannot_be_drawn(tmp_path: Path, word: str, told: str) -> None:
     with pytest.raises(SettingError, match=told):
         solids(tmp_path, word)
+
+
+def test_views_are_sources_that_are_new_in_training_and_fixed_for_the_test(tmp_path: Path) -> None:
+    """And they are of the batch's own shapes, mirrored with them."""
+    words = ("data.flip=true", "data.resolution=16", "data/degradation=view_any")
+    data = solids(tmp_path, "model=single_view", "model.batch_size=20", *words)
+    stream = data.train_dataloader()
+    batches = [next(stream) for _ in range(4)]  # two epochs
+    assert batches[0].source.shape == (20, *data.spec.source.shape) == (20, 1, 64, 64)
+    sources = torch.cat([batch.source for batch in batches])
+    assert len(sources.unique(dim=0)) == 80
+    draws = BatchDraws(20, 2**31)  # of the first batch of seed 0
+    assert torch.equal(degrade(data.degradation, batches[0].x, draws), batches[0].source)
+    index = torch.arange(4)
+    test = data.source_of("test", index)
+    assert torch.equal(test, solids(tmp_path, "model=gan", *words).source_of("test", index))
+    assert data.data_id["degradation"]["azimuth"] == [0, 360]
+
+
+def test_what_makes_images_of_images_makes_none_of_voxels(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="Blur is made of images, and these data are voxels"):
+        solids(tmp_path, "data/degradation=blur")

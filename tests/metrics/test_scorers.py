@@ -24,6 +24,7 @@ from src.metrics.quality import METRICS, QualityScorer
 from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.scorers import as_settings, make_scorers
 from src.metrics.sharpness import SharpnessScorer
+from src.metrics.single_view import SingleViewScorer
 from src.metrics.toy import ToyScorer
 from src.metrics.translation import TranslationScorer
 from src.metrics.voxels import VoxelScorer
@@ -194,6 +195,16 @@ def test_voxels_are_compared_by_their_overlap(settings: dict) -> None:
     for extractor in ("classifier", "inception", "exact"):
         with pytest.raises(SettingError, match=f"metrics.extractor={extractor}"):
             make_scorers(settings | {"extractor": extractor}, data)
+
+
+def test_voxels_made_of_pictures_are_compared_with_the_true_ones(settings: dict) -> None:
+    data = unlabelled()
+    data.spec = DataSpec("voxels", (1, 8, 8, 8), source=DataSpec("images", (1, 28, 28)))
+    data.splits = {"train": Split(torch.ones(300, 1, 8, 8, 8).bool())}
+    model = SimpleNamespace(used=None, translate=lambda *_: None)
+    (scorer,) = make_scorers(settings | {"n": None}, data, model)
+    assert isinstance(scorer, SingleViewScorer)
+    assert scorer.n == 300  # all of them
 
 
 def test_colour_photographs_have_inception(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:

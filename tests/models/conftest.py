@@ -30,10 +30,11 @@ TRANSLATORS = ("restorer", "srresnet", "srgan", "esrgan", "pix2pix", "l1_transla
 UNPAIRED = ("cyclegan", "discogan", "dualgan")
 PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 VOXELS = ("gan3d", "wgan_gp3d")
+VIEWS = ("single_view", "single_view_gan")
 DATA = {  # others: mnist
     "gaussian_gan": "gaussian",
     "tiny": "slanted_land",
-    **dict.fromkeys(VOXELS, "solids"),
+    **dict.fromkeys(VOXELS + VIEWS, "solids"),
 }
 
 
@@ -64,8 +65,10 @@ def preset_of(name: str) -> GenerativeModel:
             words += ["model.alone=0.5", "budget=16"]
     if name in STAGES:
         words += ["budget=24", "model.hidden=[5]", *STAGES[name]]
-    if name in VOXELS:
+    if name in VOXELS + VIEWS:
         words += ["data.resolution=16"]
+    if name in VIEWS:
+        words += ["data/degradation=view", "budget=16", "model.translator.generator.width=8"]
     if name in ("sngan", "sagan", *VOXELS):
         words += [f"model.{player}.width=8" for player in ("generator", "discriminator")]
     return built(*words)
@@ -76,7 +79,8 @@ def noise(model: GenerativeModel, n: int = 8, seed: int = 0) -> Iterator[Batch]:
     generator = torch.Generator().manual_seed(seed)
     classes = len(model.spec.classes)
     while True:
-        x = torch.rand(n, *model.spec.shape, generator=generator) * 2 - 1
+        x = torch.rand(n, *model.spec.shape, generator=generator)
+        x = x if model.spec.kind == "voxels" else x * 2 - 1
         y = torch.randint(classes, (n,), generator=generator) if classes else None
         if model.spec.source is None:
             yield Batch(x, y)

@@ -247,3 +247,30 @@ def test_it_learns(translator: str, pixels: str, more: tuple[str, ...]) -> None:
         steps(model, 40, batches)
     distance.append(float((model.translator(test.source) - test.x).abs().mean()))
     assert distance[-1] < 0.7 * distance[0]
+
+
+def single_view(*words: str) -> PairedTranslation:
+    narrow = ("encoder", "generator")
+    widths = [f"model.translator.{part}.width=2" for part in narrow]
+    d = ("model/discriminator=voxel", "model.discriminator.width=2")
+    data = ("data=solids", "data.resolution=16", "data.size=40", "data/degradation=view")
+    return built("model=single_view_gan", *data, "data.degradation.side=28", *widths, *d, *words)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_pictures_to_voxels(conditional: bool) -> None:
+    """Alone, and then against a D that sees voxels only."""
+    words = ("budget=32", "model.batch_size=8", "model.alone=0.5", "model.adversarial=0.5")
+    model = single_view(*words, f"model.conditional={conditional}")
+    steps(model, 4)
+    assert model.updates == {"g": 4, "d": 2}
+    assert {"loss/pixels", "loss/g", "loss/d", "loss/penalty"} <= model.terms.fetch().keys()
+    labels = torch.tensor([0, 1]) if conditional else None
+    x = model.translate(torch.zeros(2, 1, 28, 28), labels)
+    assert x.shape == (2, 1, 16, 16, 16)
+    assert 0 <= x.min() <= x.max() <= 1
+
+
+def test_d_cannot_see_a_picture_beside_voxels() -> None:
+    with pytest.raises(SettingError, match=r"model\.sees_source=false"):
+        single_view("model.sees_source=true")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,9 @@ from torch.testing import assert_close
 from src.errors import SettingError
 from src.losses.penalties import R1, WGANGP, Penalty
 from src.networks.auto import AutoDiscriminator, AutoGenerator
-from src.networks.voxel import VoxelDiscriminator, VoxelGenerator
+from src.networks.conv import ConvEncoder
+from src.networks.image_translation import UNet
+from src.networks.voxel import VoxelDiscriminator, VoxelGenerator, VoxelTranslator
 
 NORMS = ["none", "batch", "layer", "instance", "spectral"]
 
@@ -128,3 +131,41 @@ def test_other_shapes(shape: tuple[int, ...]) -> None:
             make()
     with pytest.raises(SettingError, match="occupancy=0"):
         VoxelGenerator(5, (1, 16, 16, 16), occupancy=0.0)
+
+
+def translator(source: tuple[int, ...], shape: tuple[int, ...], **more: int) -> VoxelTranslator:
+    networks = {
+        "encoder": partial(ConvEncoder, width=2),
+        "generator": partial(VoxelGenerator, width=1),
+    }
+    return VoxelTranslator(source, shape, **networks, latent_dim=6, **more)
+
+
+@pytest.mark.parametrize(("source", "side"), [((1, 64, 64), 32), ((3, 28, 28), 16)])
+def test_a_translator_from_pictures(source: tuple[int, ...], side: int) -> None:
+    network = translator(source, (1, side, side, side))
+    x = torch.randn(3, *source)
+    out = network(x)
+    assert out.shape == (3, 1, side, side, side)
+    assert 0 <= out.min() <= out.max() <= 1
+    out.sum().backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in network.parameters())
+    # Nothing reaches the voxels but through the code.
+    code = network.encoder(x)
+    assert code.shape == (3, 6)
+    assert_close(network.generator(code), out)
+
+
+def test_a_translator_that_knows_the_class() -> None:
+    network = translator((1, 28, 28), (1, 16, 16, 16), classes=2)
+    nn.init.normal_(network.generator.body[2].bias)
+    x = torch.randn(1, 1, 28, 28).expand(2, -1, -1, -1)
+    a, b = network.eval()(x, torch.tensor([0, 1]))
+    assert not a.equal(b)
+
+
+def test_each_translator_has_its_targets() -> None:
+    with pytest.raises(SettingError, match="cubes of 16, 32 or 64"):
+        translator((1, 64, 64), (1, 64, 64))
+    with pytest.raises(SettingError, match="images of images"):
+        UNet((1, 64, 64), (1, 32, 32, 32))

@@ -31,14 +31,16 @@ from src.transforms.degradations import (
     Mask,
     Mosaic,
     Palette,
+    View,
     as_target,
     blur,
     resize,
 )
+from src.transforms.views import render
 
 PRESETS = sorted(path.stem for path in (CONF / "data" / "degradation").glob("*.yaml"))
 PRESETS.remove("none")
-# What a preset makes of three channels of 32 x 32.
+# What a preset makes of three channels of 32 x 32, or of voxels.
 MADE = {
     "blur": (3, 32, 32),
     "camera": (3, 16, 16),
@@ -53,12 +55,15 @@ MADE = {
     "mask_free_form": (4, 32, 32),
     "mosaic": (3, 32, 32),
     "noise": (3, 32, 32),
+    "view": (1, 64, 64),
+    "view_any": (1, 64, 64),
 }
 CERTAIN = {"blur", "downsample", "grey", "jpeg", "line_drawing", "mask_centre", "mosaic", "palette"}
 
 
 def preset(name: str) -> Degradation:
-    words = ["data=celeba", "data.source=builtin", f"data/degradation={name}"]
+    data = "solids" if name.startswith("view") else "celeba"
+    words = [f"data={data}", "data.source=builtin", f"data/degradation={name}"]
     node = plain(compose("train", words))["data"]["degradation"]
     return build(node, Degradation, "data.degradation")
 
@@ -72,6 +77,16 @@ def images(n: int = 4, channels: int = 3, size: int = 32) -> Tensor:
     return to_model(to_uint8(x))
 
 
+def targets(name: str) -> Tensor:
+    """What a preset is made for: images, or four boxes as voxels."""
+    if not name.startswith("view"):
+        return images()
+    x = torch.zeros(4, 1, 16, 16, 16)
+    for i in range(4):
+        x[i, :, 4 : 10 + i, 3:9, 2 : 8 + 2 * i] = 1
+    return x
+
+
 def draws(n: int = 4) -> SampleDraws:
     return SampleDraws(range(n))
 
@@ -79,7 +94,7 @@ def draws(n: int = 4) -> SampleDraws:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name: str) -> None:
     """Shapes as said, values in range, and the same for a sample in whatever batch it comes."""
-    degradation, x = preset(name), images()
+    degradation, x = preset(name), targets(name)
     before = x.clone()
     source = degrade(degradation, x, draws())
     assert source.shape[1:] == degradation.shape(x.shape[1:]) == MADE[name]
@@ -90,12 +105,12 @@ def test_presets(name: str) -> None:
     others = degrade(degradation, x, SampleDraws(range(10, 14)))
     assert others.equal(source) == (name in CERTAIN)
     assert degradation.masked == name.startswith("mask")
-    assert "_" not in "".join(degradation.identity)
+    assert not any(name.startswith("_") for name in degradation.identity)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_slices_have_the_noise_of_the_whole_batch(name: str) -> None:
-    degradation, x = preset(name), images()
+    degradation, x = preset(name), targets(name)
     whole = degrade(degradation, x, BatchDraws(4, seed=5))
     slices = [
         degrade(degradation, x[2 * k : 2 * k + 2], BatchDraws(4, 5, part=(k, 2))) for k in (0, 1)
@@ -273,3 +288,31 @@ def test_free_form_strokes_have_the_length_that_is_asked_for() -> None:
     ]
     assert areas[0] < areas[1] < areas[2]
     assert math.isclose(areas[1], 0.2, abs_tol=0.08)
+
+
+def test_a_view_is_taken_at_the_drawn_angles() -> None:
+    """And each angle is uniform within its ends."""
+    ends = {"azimuth": [30, 60], "elevation": [0, 40], "light_azimuth": [-90, 0]}
+    view = View(**ends, light_elevation=[45, 45], side=24)
+    x, u = targets("view"), draws().uniform(4)
+    source = view(x, draws())
+    azimuth, elevation, beside = (
+        low + (high - low) * u[:, i] for i, (low, high) in enumerate(ends.values())
+    )
+    assert source.equal(render(x, azimuth, elevation, (beside, 45.0), 24))
+    assert not source.equal(render(x, azimuth, elevation, (beside.flip(0), 45.0), 24))
+
+
+@pytest.mark.parametrize("ends", [[30], [60, 30], [-91, 0], [0, math.nan]])
+def test_angles_that_are_none(ends: list[float]) -> None:
+    with pytest.raises(SettingError, match=r"degradation\.elevation"):
+        View([0, 360], ends, [0, 0], [0, 0])
+
+
+def test_a_composition_can_begin_with_a_view() -> None:
+    parts = [View([0, 0], [0, 0], [0, 0], [0, 0], 32), Downsample(2)]
+    both = Composition(parts)
+    assert both.takes == "voxels"
+    assert both(targets("view"), draws()).shape[1:] == both.shape((1, 16, 16, 16)) == (1, 16, 16)
+    with pytest.raises(SettingError, match="only the first"):
+        Composition(parts[::-1])
