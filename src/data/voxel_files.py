@@ -19,11 +19,9 @@ from typing import Literal
 
 import numpy as np
 
-from src.data.cache import read_member
-from src.data.sources import open_zip
+from src.data.containers import MOST_BYTES, open_zip, read_member
 from src.runs.stored import read_bytes
 
-MOST_BYTES = 256 * 2**20  # of a file, or of a member of an archive
 MOST_TOTAL, MOST_MEMBERS = 2**30, 1000  # of an archive: bytes, unpacked, and arrays
 MOST_SIDE = 256  # of a grid
 Axes = Literal["dhw", "xyz"]
@@ -47,14 +45,14 @@ def read_npz(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of an archive; see `read_grids`."""
     try:
         with open_zip(path) as archive:
-            names = archive.namelist()
-            if len(names) > MOST_MEMBERS:
-                raise ValueError(f"it has {len(names):,} arrays, more than {MOST_MEMBERS:,}")
-            if (total := sum(info.file_size for info in archive.infolist())) > MOST_TOTAL:
+            infos = archive.infolist()
+            if len(infos) > MOST_MEMBERS:
+                raise ValueError(f"it has {len(infos):,} arrays, more than {MOST_MEMBERS:,}")
+            if (total := sum(info.file_size for info in infos)) > MOST_TOTAL:
                 raise ValueError(f"it has {total / 2**20:,.0f} MB, more than {MOST_TOTAL // 2**20}")
-            for name in names:
-                content = read_member(archive, name, MOST_BYTES)
-                yield name.removesuffix(".npy"), parse_npy(content)
+            for info in infos:
+                content = read_member(archive, info, MOST_BYTES)
+                yield info.filename.removesuffix(".npy"), parse_npy(content)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(f"it is no readable .npz ({error})") from error
 

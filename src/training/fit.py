@@ -110,6 +110,8 @@ def fit(
         data = load_data(settings, run)
         wall.lap("data")
 
+    if leads:
+        print(data.describe())
     model = build_model(settings, data.spec)
     if resume:
         restore_for_training(model, run.checkpoint)
