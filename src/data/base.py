@@ -106,12 +106,12 @@ class DataModule(L.LightningDataModule, ABC):
         n = len(self.splits["train"].x)
         known = self.spec.classes
         shown = ", ".join(known[:SHOWN]) + (" ..." if known[SHOWN:] else "")
-        kind = f"in {len(known):,} classes ({line(shown, 200)})" if known else "unlabelled"
+        kind = f" in {len(known):,} classes ({line(shown, 200)})" if known else ", unlabelled"
         held_out = [
             f"{len(split.x):,} ({name})" for name, split in self.splits.items() if name != "train"
         ]
         name = line(str(self.data_id["name"]), 60)
-        text = f"Data: {name}, {n:,} {unit}, {kind}, {' and '.join(held_out) or 'none'} held out."
+        text = f"Data: {name}, {n:,} {unit}{kind}, {' and '.join(held_out) or 'none'} held out."
         return " ".join([text, *self.remarks])
 
     def train_dataloader(self) -> Stream:

@@ -14,11 +14,13 @@ from torch import Tensor
 from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
 from src.data.cache import Framing, decode, fingerprint
+from src.data.downloads import fetch
 from src.data.image_sets import ImageSet
 from src.data.kinds import open_set
 from src.data.layout import Layout, choose, count_phrase
+from src.data.listing import has_set
 from src.data.loader import Reading
-from src.data.sources import NEEDED
+from src.data.sources import DOWNLOADS, NEEDED
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 from src.runs.escape import line
@@ -81,7 +83,10 @@ class Folder(DataModule):
         self.name, self.cache, self.max_broken = name, cache, max_broken
         self.layout = Layout({})
         if not self.builtin:
-            self.files = open_set(Path(root).expanduser())
+            place = Path(root).expanduser()
+            if name in DOWNLOADS and not has_set(place):
+                fetch(place, name)
+            self.files = open_set(place)
             self.layout = choose(self.files.layout(blocks=not labels), labels)
         spec = DataSpec(kind, (channels, resolution, resolution), self.layout.class_names)
         super().__init__(spec, batch_size, seed, flip, reading, degradation)

@@ -30,6 +30,14 @@ COPIES = {
     "@eadir", "thumbs", "thumbnails", "_thumbs", "_thumbnails", "#recycle", "$recycle.bin",
     "#snapshot", "lost+found",
 }  # fmt: skip
+ARRAYS = (".npz", ".npy")
+CIFAR10 = (
+    "cifar-10-batches-bin",
+    "cifar-10-batches-py",
+    "cifar-10-binary.tar.gz",
+    "cifar-10-python.tar.gz",
+)
+SVHN = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 CELEBA = "img_align_celeba"  # folder or archive of CelebA's images
 CELEBA_DEPTH = 2  # folders above it
 
@@ -103,6 +111,36 @@ def image_root(root: Path, depth: int = 0) -> Path:
         archives = [path for path in root.iterdir() if is_archive(path)]
         return archives[0] if len(archives) == 1 else root
     return root
+
+
+def find_arrays(root: Path) -> list[Path]:
+    """NumPy's files at a place: one, or of a folder its only .npz, or else all its .npy."""
+    if root.is_file():
+        return [root] if root.suffix.lower() in ARRAYS else []
+    files = sorted(path for path in root.glob("*") if path.suffix.lower() in ARRAYS)
+    packed = [path for path in files if path.suffix.lower() == ".npz"]
+    return packed if len(packed) == 1 else [path for path in files if path not in packed]
+
+
+def find_cifar10(root: Path) -> Path | None:
+    """The folder or archive of CIFAR-10's batches at or below a place."""
+    for place in (root, *(root / name for name in CIFAR10)):
+        batches = (place / "data_batch_1", place / "data_batch_1.bin")
+        if (place.is_file() and place.name in CIFAR10) or any(map(Path.is_file, batches)):
+            return place
+    return None
+
+
+def has_svhn(root: Path) -> bool:
+    """True if SVHN's two files lie in a folder."""
+    return all((root / file).is_file() for file in SVHN.values())
+
+
+def has_set(root: Path) -> bool:
+    """True if images of any kind lie at a place."""
+    if find_cifar10(root) or has_svhn(root) or find_arrays(root):
+        return True
+    return has_images(image_root(root))
 
 
 def folders_within(root: Path, depth: int) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.data.containers import NEEDED as IMAGES
 from src.data.containers import FolderFiles, open_zip
 from src.data.layout import arrange
-from src.data.listing import CELEBA_DEPTH, has_images, image_root, is_hidden
+from src.data.listing import CELEBA_DEPTH, has_images, has_set, image_root, is_hidden
 from src.errors import SettingError
 from src.runs.stored import read_text
 
@@ -36,6 +36,25 @@ MIRRORS = {
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/",),
     "fashion_mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
     "kmnist": ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+}
+# File, address and MD5 of what can be fetched into `data.root`.
+DOWNLOADS = {
+    "cifar10": {
+        "cifar-10-python.tar.gz": (
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            "c58f30108f718f92721af3b95e74349a",
+        )
+    },
+    "svhn": {
+        "train_32x32.mat": (
+            "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+            "e26dedcc434d2e4c54c9b2d4a06d8373",
+        ),
+        "test_32x32.mat": (
+            "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+            "eb5a983be6a315427106f1b164d9cef3",
+        ),
+    },
 }
 MODELNET = "modelnet10_32.npz"  # in its folder, beside classes.txt
 MOST_NAMES = 2**16  # bytes of a file of classes
@@ -89,9 +108,8 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     if reason is None:
         return "real", ""
     root = data["root"] and Path(data["root"]).expanduser()
-    mirrors = MIRRORS.get(name, ()) if reader == "MNIST" and root else ()
-    if mirrors:
-        if _answers([f"{mirror}{IDX['train'][1]}.gz" for mirror in mirrors], PATIENCE):
+    if root and (addresses := _addresses(reader, name)):
+        if _answers(addresses, PATIENCE):
             return "real", ""
         reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
     if source == "real" or not stand_in:
@@ -111,6 +129,15 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
 def _reader(data: Mapping[str, Any]) -> str:
     """The class that reads a data set; stacks of images are made of the single ones."""
     return str(data["_target_"]).rpartition(".")[2].removeprefix("Stacked")
+
+
+def _addresses(reader: str, name: str) -> list[str]:
+    """Addresses of which one has to answer, so that a download can work; none of most sets."""
+    if reader == "MNIST":
+        return [f"{mirror}{IDX['train'][1]}.gz" for mirror in MIRRORS.get(name, ())]
+    if reader == "Folder":
+        return [url for url, _ in DOWNLOADS.get(name, {}).values()]
+    return []
 
 
 def resolve_source(config: DictConfig) -> None:
@@ -156,6 +183,8 @@ def missing(data: Mapping[str, Any]) -> str | None:
         needed = (name for name in (data["a"], data["b"]) if name != "digits")
         lost = [each for each in needed if not own_idx_folder(root, each)]
         return f"no {' and '.join(lost)} files there" if lost else None
+    if reader in ("Folder", "Garments"):
+        return None if has_set(root) else "no images there"
     depth = CELEBA_DEPTH if reader == "CelebA" else 0
     return None if has_images(image_root(root, depth)) else "no images there"
 
@@ -186,8 +215,18 @@ def idx_folder(root: Path, name: str) -> Path | None:
     folders = [root / IDX_FOLDERS.get(name, name) / "raw", root / "raw", root]
     files = [file for pair in IDX.values() for file in pair]
     for folder in folders:
-        if any((folder / f"{file}{end}").is_file() for file in files for end in ("", ".gz")):
+        if any(idx_file(folder, file) for file in files):
             return folder
+    return None
+
+
+def idx_file(folder: Path, name: str) -> Path | None:
+    """An IDX file by its name, with a dot in the place of the dash, gzipped, or in a folder of its
+    name; None if there is none."""
+    for stem in (name, name.replace("-idx", ".idx")):
+        for path in (folder / stem, folder / f"{stem}.gz", folder / stem / stem):
+            if path.is_file():
+                return path
     return None
 
 

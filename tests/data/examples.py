@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 Make = Callable[[Path], Path]  # writes into an empty folder, returns what `data.root` is set to
 COLLECTIONS: dict[str, Make] = {}
@@ -388,6 +389,16 @@ def cifar10_tar_gz(root: Path) -> Path:
     return root
 
 
+@collection
+def svhn(root: Path) -> Path:
+    for file, n in (("train_32x32.mat", 20), ("test_32x32.mat", 10)):
+        x = np.stack([pixels(i, 32) for i in range(n)], -1)
+        y = np.arange(1, n + 1, dtype=np.uint8)[:, None] % 10
+        y[y == 0] = 10
+        savemat(root / file, {"X": x, "y": y}, do_compression=True)
+    return root
+
+
 def make(kind: str, folder: Path) -> Path:
     """Make a collection in a folder of its own; returns what `data.root` is set to."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -402,34 +413,32 @@ def preset(kind: str) -> str:
     return next((p for start, p in PRESETS.items() if kind.startswith(start)), "folder")
 
 
-def describe(kind: str, folder: Path) -> str:
-    """What is read of a collection, or why nothing is."""
+def load(kind: str, folder: Path, *words: str) -> "DataModule":  # noqa: F821
+    """The data set of a collection, made and set up."""
     from src.config import composition
     from src.data.sources import resolve_source
-    from src.errors import SettingError
     from src.training.instantiate import build_data
 
+    root = make(kind, folder / kind)
+    settings = composition.compose(
+        "train",
+        [f"data={preset(kind)}", f"data.root={root}", f"data.cache={folder / 'cache'}", *words],
+    )
+    resolve_source(settings)
+    data = build_data(composition.plain(settings))
+    data.setup()
+    return data
+
+
+def describe(kind: str, folder: Path) -> str:
+    """What is read of a collection, or why nothing is."""
+    from src.errors import SettingError
+
+    words = {"celeba": ["data.label=Male"], "folder": ["data.max_broken=0.1"]}
     try:
-        root = make(kind, folder / kind)
-        settings = composition.compose(
-            "train",
-            [f"data={preset(kind)}", f"data.root={root}", f"data.cache={folder / 'cache'}"]
-            + (
-                ["data.label=Male"]
-                if "celeba" in kind
-                else ["data.max_broken=0.1"] * (preset(kind) == "folder")
-            ),
-        )
-        resolve_source(settings)
-        data = build_data(composition.plain(settings))
-        data.setup()
+        return load(kind, folder, *words.get(preset(kind), [])).describe()
     except SettingError as error:
-        return "error: " + str(error).replace("\n", " | ").replace(str(folder), "")[:230]
-    except Exception as error:
-        return f"TRACEBACK {type(error).__name__}: {str(error)[:200]}"
-    sizes = {split: len(s.x) for split, s in data.splits.items()}
-    said = data.describe() if hasattr(data, "describe") else ""
-    return f"{data.data_id['source']} {sizes} classes {list(data.spec.classes)} {said}"
+        return "error: " + str(error).replace("\n", " | ").replace(str(folder), "")
 
 
 if __name__ == "__main__":
