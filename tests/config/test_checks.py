@@ -172,7 +172,7 @@ def test_what_must_work(overrides: list[str]) -> None:
         ("wandb=off", ["wandb"]),
         ("wandb.mode=of", ["wandb.mode=of", "offline"]),
         ("data.source=fake", ["data.source=fake", "builtin"]),
-        ("data.resolution=48", ["data.resolution=48", "64"]),
+        ("model/generator=voxel", ["model.generator", "data.kind=images", "voxels"]),
         ("metrics.extractor=vgg", ["metrics.extractor=vgg", "inception"]),
         ("callbacks.quality.every=often", ["callbacks.quality.every=often"]),
         ("+callbacks.mine.every=3", ["callbacks.mine"]),
