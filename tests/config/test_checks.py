@@ -21,7 +21,7 @@ EXPERIMENTS = sorted(
 )
 POINTS = {"gaussian", "ring", "grid", "slanted_land"}
 VOXELS = {"solids"}
-NO_STAND_IN = {"folder", "pairs", "voxels", "modelnet10"}
+NO_STAND_IN = {"folder", "pairs", "voxels", "modelnet10", "cifar10", "svhn", "ffhq"}
 # All slots are in one of them.
 HOSTS = ("vae", "ae", "gan", "dcgan", "stacked_ae", "srgan", "vaegan")
 

@@ -146,7 +146,7 @@ def test_the_widths_of_48_px_are_those_published_for_stl_10() -> None:
     """Miyato et al. 2018, table 5: 512 channels of 6 x 6 px, then blocks of 256, 128 and 64."""
     body = ResNetGenerator(128, (3, 48, 48)).body
     blocks = [layer for layer in body if isinstance(layer, GeneratorBlock)]
-    widths = [next(l for l in b.residual if isinstance(l, nn.Conv2d)).out_channels for b in blocks]
+    widths = [next(x for x in b.residual if isinstance(x, nn.Conv2d)).out_channels for b in blocks]
     assert body[0].out_features == 6 * 6 * 512
     assert widths == [256, 128, 64]
 
