@@ -9,7 +9,6 @@ Arrays of one file belong together by their names: `x_train` and `y_train`, `tra
 every tenth image is held out.
 """
 
-import re
 from abc import abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -22,7 +21,7 @@ from PIL import Image
 
 from src.data.array_files import map_npy, read_npz
 from src.data.image_sets import ImageSet
-from src.data.layout import Layout, hold_out
+from src.data.layout import Layout, hold_out, split_of_words
 from src.data.listing import find_arrays
 from src.data.tables import in_order
 from src.errors import SettingError
@@ -30,8 +29,6 @@ from src.runs.escape import line
 
 MOST_ARRAY, MOST_TOTAL = 2**31, 2**32  # bytes of one array of a .npz, and of all
 MOST_CLASSES = 10_000
-WORDS = {"train": "train", "training": "train", "test": "test", "val": "test", "valid": "test",
-         "validation": "test"}  # fmt: skip
 
 
 @dataclass
@@ -180,7 +177,7 @@ class NumpyImages(ArrayImages):
         labels = {name: x for name, x in arrays.items() if _are_labels(x)}
         for name, x in arrays.items():
             if x.ndim >= 3 and x.shape[1] > 1:
-                yield Part(name, _split(name), x, _labels_of(name, len(x), labels))
+                yield Part(name, split_of_words(name), x, _labels_of(name, len(x), labels))
 
 
 def _are_labels(x: np.ndarray) -> bool:
@@ -189,11 +186,9 @@ def _are_labels(x: np.ndarray) -> bool:
 
 def _labels_of(name: str, n: int, labels: dict[str, np.ndarray]) -> np.ndarray | None:
     """The labels of an array of n images: of the same split, and as many."""
-    own = [y for key, y in labels.items() if len(y) == n and _split(key) == _split(name)]
+    own = [
+        y
+        for key, y in labels.items()
+        if len(y) == n and split_of_words(key) == split_of_words(name)
+    ]
     return own[0].reshape(-1) if len(own) == 1 else None
-
-
-def _split(name: str) -> str | None:
-    """The split that a part of a name says: `x_train`, `test_images`, `trainX`."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
-    return next((WORDS[word] for word in words if word in WORDS), None)

@@ -18,8 +18,9 @@ from src.data.downloads import fetch
 from src.data.image_sets import ImageSet
 from src.data.kinds import open_set
 from src.data.layout import Layout, choose, count_phrase
-from src.data.listing import has_set
+from src.data.listing import HUB, has_set
 from src.data.loader import Reading
+from src.data.parquet import from_hub
 from src.data.sources import DOWNLOADS, NEEDED
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
@@ -83,7 +84,7 @@ class Folder(DataModule):
         self.name, self.cache, self.max_broken = name, cache, max_broken
         self.layout = Layout({})
         if not self.builtin:
-            place = Path(root).expanduser()
+            place = from_hub(root, cache) if root.startswith(HUB) else Path(root).expanduser()
             if name in DOWNLOADS and not has_set(place):
                 fetch(place, name)
             self.files = open_set(place)

@@ -58,6 +58,12 @@ def split_role(name: str) -> Role | None:
     return "train" if found["train"] else "test"
 
 
+def split_of_words(name: str) -> Role | None:
+    """The split that a word in a name says: `x_train`, `trainX`, `data/test-00000`."""
+    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    return next(filter(None, map(split_role, words)), None)
+
+
 def hold_out(names: Sequence[str]) -> dict[str, list[str]]:
     """Splits of images that come in one: every tenth is held out."""
     splits: dict[str, list[str]] = {"train": [], "test": []}

@@ -38,6 +38,8 @@ CIFAR10 = (
     "cifar-10-python.tar.gz",
 )
 SVHN = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
+PARQUET, PARQUET_DEPTH = ".parquet", 2
+HUB = "hf://"  # begins the name of a data set of the Hugging Face hub
 CELEBA = "img_align_celeba"  # folder or archive of CelebA's images
 CELEBA_DEPTH = 2  # folders above it
 
@@ -131,6 +133,14 @@ def find_cifar10(root: Path) -> Path | None:
     return None
 
 
+def find_parquet(root: Path) -> list[Path]:
+    """The .parquet at a place: a file, or all in a folder down to a depth, in order."""
+    if root.is_file():
+        return [root] if root.suffix.lower() == PARQUET else []
+    folders = folders_within(root, PARQUET_DEPTH)
+    return sorted(path for folder in folders for path in folder.glob(f"*{PARQUET}"))
+
+
 def has_svhn(root: Path) -> bool:
     """True if SVHN's two files lie in a folder."""
     return all((root / file).is_file() for file in SVHN.values())
@@ -138,7 +148,7 @@ def has_svhn(root: Path) -> bool:
 
 def has_set(root: Path) -> bool:
     """True if images of any kind lie at a place."""
-    if find_cifar10(root) or has_svhn(root) or find_arrays(root):
+    if find_cifar10(root) or has_svhn(root) or find_arrays(root) or find_parquet(root):
         return True
     return has_images(image_root(root))
 

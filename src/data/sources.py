@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.data.containers import NEEDED as IMAGES
 from src.data.containers import FolderFiles, open_zip
 from src.data.layout import arrange
-from src.data.listing import CELEBA_DEPTH, has_images, has_set, image_root, is_hidden
+from src.data.listing import CELEBA_DEPTH, HUB, has_images, has_set, image_root, is_hidden
 from src.errors import SettingError
 from src.runs.stored import read_text
 
@@ -170,10 +170,12 @@ def missing(data: Mapping[str, Any]) -> str | None:
     """
     if data["root"] is None:
         return "data.root is not set"
+    reader = _reader(data)
+    if str(data["root"]).startswith(HUB) and reader == "Folder":
+        return None
     root, name = Path(data["root"]).expanduser(), data["name"]
     if not root.exists():
         return "there is no such folder or file"
-    reader = _reader(data)
     if reader == "MNIST":
         return None if idx_folder(root, name) else f"no {name} files there"
     if reader == "Voxels":

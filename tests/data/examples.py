@@ -399,6 +399,29 @@ def svhn(root: Path) -> Path:
     return root
 
 
+def parquet_table(n: int, start: int = 0) -> "pyarrow.Table":  # noqa: F821
+    """Rows as `datasets` writes them."""
+    import pyarrow
+
+    images = [{"bytes": content(start + i), "path": "/etc/passwd"} for i in range(n)]
+    table = pyarrow.table({"image": images, "label": [i % 2 for i in range(n)]})
+    features = {"image": {"_type": "Image"}}
+    features["label"] = {"_type": "ClassLabel", "names": ["cat", "dog"]}
+    about = json.dumps({"info": {"features": features}})
+    return table.replace_schema_metadata({"huggingface": about})
+
+
+@collection
+def hugging_face(root: Path) -> Path:
+    from pyarrow import parquet
+
+    (root / "data").mkdir()
+    for name, n in (("train-00000-of-00001", 20), ("test-00000-of-00001", 4)):
+        path = root / "data" / f"{name}.parquet"
+        parquet.write_table(parquet_table(n, 50 * (n == 4)), path, row_group_size=8)
+    return root
+
+
 def make(kind: str, folder: Path) -> Path:
     """Make a collection in a folder of its own; returns what `data.root` is set to."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -44,6 +44,7 @@ READ: dict[str, tuple[int, int, tuple[str, ...], str]] = {
     "cifar10_binary": (50, 10, CIFAR, ""),
     "cifar10_python": (50, 10, CIFAR, ""),
     "cifar10_tar_gz": (50, 10, CIFAR, ""),
+    "hugging_face": (20, 4, ("cat", "dog"), ""),
     "svhn": (20, 10, DIGITS, ""),
 }
 
