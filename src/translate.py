@@ -21,7 +21,7 @@ MOST_BYTES = 2**32  # of a result
 
 
 def translate(config: DictConfig, _: Path) -> None:
-    """Translate one photo, or all in a folder or zip; see `src.config.settings.Translate`."""
+    """Translate one photo, or all in a folder or archive; see `src.config.settings.Translate`."""
     from tqdm import tqdm
 
     from src.models.capabilities import Translates

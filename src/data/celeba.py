@@ -59,7 +59,7 @@ class CelebA(DataModule):
         resolution: side of the images in pixels, after crop and resize.
         labels: empty: `label` makes the classes.
         source: `real`, or `builtin` for drawn faces (`auto` is resolved before).
-        root: the folder or zip.
+        root: the folder or archive.
         cache: folder of decoded and drawn images.
         label: the attribute that is the class, or None.
         crop: see `Framing`.

@@ -33,7 +33,7 @@ DRAWN = {"train": (4_500, 0), "test": (500, 1)}  # scenes and seed
 
 
 class Domains(DataModule):
-    """Images of two domains, of a folder or zip, or drawn.
+    """Images of two domains, of a folder or archive, or drawn.
 
     Args:
         name: name of the set, for records and for the cache.
@@ -45,7 +45,7 @@ class Domains(DataModule):
         labels: empty: domains have no classes.
         source: `real`, or `builtin` for drawn scenes (`auto` is resolved before).
         stand_in: what differs between the two pictures of a drawn scene.
-        root: the folder or zip.
+        root: the folder or archive.
         cache: folder of decoded and drawn images.
         crop: see `Framing`.
         resize: see `Framing`.

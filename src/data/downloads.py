@@ -14,8 +14,13 @@ from src.errors import SettingError
 
 
 @contextmanager
-def downloading(root: Path, name: str) -> Iterator[Path]:
+def downloading(root: Path, name: str, cure: str = "") -> Iterator[Path]:
     """A folder for a download of one process at a time, removed with what is still in it.
+
+    Args:
+        root: where that folder is made.
+        name: of the data, for messages.
+        cure: what else could be done, for messages.
 
     Raises:
         SettingError: in the place of what a download raises.
@@ -28,7 +33,7 @@ def downloading(root: Path, name: str) -> Iterator[Path]:
         reason = str(error).strip().splitlines()[-1]
         raise SettingError(
             f"data.root={root}: the download of {name} failed: {reason}\n"
-            f"Put the files there by hand, or set data.source=builtin to use the stand-in."
+            f"Put the files there by hand{cure}."
         ) from error
 
 

@@ -190,7 +190,8 @@ def download(root: Path, name: str) -> None:
     from torchvision import datasets
 
     kind = IDX_FOLDERS[name]
-    with downloading(root, name) as temporary:
+    cure = ", or set data.source=builtin to use the stand-in"
+    with downloading(root, name, cure) as temporary:
         if idx_folder(root, name) is None:  # else another process has done it
             getattr(datasets, kind)(str(temporary), download=True)
             os.replace(temporary / kind, root / kind)

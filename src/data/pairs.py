@@ -32,7 +32,7 @@ COMPARED = 100  # pairs whose sizes are looked at
 
 
 class Pairs(DataModule):
-    """Pairs of a folder or zip.
+    """Pairs of a folder or archive.
 
     Args:
         name: name of the set, for records and for the cache.
@@ -43,7 +43,7 @@ class Pairs(DataModule):
         direction: whether A or B is the source.
         labels: empty: pairs have no classes.
         source: `real`: nothing stands in for it.
-        root: the folder or zip.
+        root: the folder or archive.
         cache: folder of decoded images.
         crop: of both images, see `Framing`, as the next three.
         resize: see `Framing`.

@@ -60,10 +60,12 @@ MODELNET = "modelnet10_32.npz"  # in its folder, beside classes.txt
 MOST_NAMES = 2**16  # bytes of a file of classes
 PATIENCE = 3.0  # seconds for a mirror to answer
 
-# By the class that reads them: what has to lie under the root, and what stands in for it.
+# By the data's name or the class that reads them: what has to lie under the root, and what stands in for it.
 NEEDED = {
     "MNIST": "train-images-idx3-ubyte(.gz) and its three companions",
     "CelebA": "img_align_celeba/ with list_attr_celeba.txt, a zip of it, or any images",
+    "cifar10": "CIFAR-10's batches, binary or Python, or their tar.gz",
+    "svhn": "train_32x32.mat and test_32x32.mat",
     "Garments": IMAGES,
     "Folder": IMAGES,
     "DigitDomains": "a folder for each set, such as mnist/, as data=mnist downloads it",
@@ -96,12 +98,12 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     source, name = data["source"], data["name"]
     if data["kind"] == "points" or reader == "Solids":
         return "builtin", ""  # drawn from the exact distribution: there is nothing more real
-    stand_in = STAND_IN.get(reader)
+    stand_in, needed = STAND_IN.get(reader), NEEDED.get(name) or NEEDED[reader]
     if source == "builtin":
         if not stand_in:
             raise SettingError(
                 f"data.source=builtin: nothing stands in for data={name}.\n"
-                f"Set data.root to {NEEDED[reader]}."
+                f"Set data.root to {needed}."
             )
         return "builtin", ""
     reason = missing(data)
@@ -113,7 +115,7 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
             return "real", ""
         reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
     if source == "real" or not stand_in:
-        cure = f"Set data.root to {'' if reader == 'Voxels' else 'a folder with '}{NEEDED[reader]}"
+        cure = f"Set data.root to {'' if reader == 'Voxels' else 'a folder with '}{needed}"
         raise SettingError(
             f"data.root={data['root']}: {reason}.\n"
             f"{cure}{', or data.source=builtin to use the stand-in' if stand_in else ''}."
@@ -122,7 +124,7 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
         f"{name}: the real data are not under data.root={data['root']}: {reason}.\n"
         f"This run uses the stand-in: {stand_in}. "
         "Its numbers are not comparable with those of the real data.\n"
-        f"For the real data, set data.root to a folder with {NEEDED[reader]}."
+        f"For the real data, set data.root to a folder with {needed}."
     )
 
 
