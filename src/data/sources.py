@@ -60,7 +60,8 @@ MODELNET = "modelnet10_32.npz"  # in its folder, beside classes.txt
 MOST_NAMES = 2**16  # bytes of a file of classes
 PATIENCE = 3.0  # seconds for a mirror to answer
 
-# By the data's name or the class that reads them: what has to lie under the root, and what stands in for it.
+# By the name of the data or the class that reads them: what has to lie under the root, and what
+# stands in for it.
 NEEDED = {
     "MNIST": "train-images-idx3-ubyte(.gz) and its three companions",
     "CelebA": "img_align_celeba/ with list_attr_celeba.txt, a zip of it, or any images",
