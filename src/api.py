@@ -91,8 +91,8 @@ class TrainedRun:
         Args:
             n: how many.
             seed: of the noise; None draws others each time.
-            labels: one class, by index or name, or one for each sample; None takes the classes with
-                the shares of the training data.
+            labels: one class, by index or name, or one for each sample; None takes the classes of a
+                conditional model in turn.
 
         Returns:
             Images float (n, c, h, w) in [-1, 1], voxels (n, 1, d, h, w) in [0, 1] or points (n, d).
