@@ -152,6 +152,7 @@ class CelebA(DataModule):
         images, kept, made_by, self.remarks = decode_splits(
             self.files, splits, self.framing, self.name, self.cache, self.max_broken
         )
+        self.files.close()
         if left_out := count_phrase(self.files.listing.left_out.items()):
             self.remarks.insert(0, f"Left out: {left_out}.")
         if table is not None:

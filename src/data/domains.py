@@ -130,6 +130,7 @@ class Domains(DataModule):
         images, _, made_by, remarks = decode_splits(
             files, splits, framing, f"{self.name}-{side}", self.cache, self.max_broken
         )
+        files.close()
         self.remarks += [f"{side.upper()}: {remark}" for remark in remarks]
         return images, made_by
 

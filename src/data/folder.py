@@ -97,6 +97,7 @@ class Folder(DataModule):
         images, kept, made_by, remarks = decode_splits(
             self.files, layout.splits, self.framing, self.name, self.cache, self.max_broken
         )
+        self.files.close()
         index = {name: i for i, name in enumerate(self.spec.classes)}
         splits = {}
         for split, x in images.items():

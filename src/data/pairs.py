@@ -94,6 +94,7 @@ class Pairs(DataModule):
         sides = {"a_to_b": ("a", "b"), "b_to_a": ("b", "a")}[self.direction]
         sources, source_hash = self._decode(sides[0], self.spec.source.shape[0])
         targets, content = self._decode(sides[1], self.spec.shape[0])
+        self.files.close()
         self.sources = sources
         splits = {split: Split(x) for split, x in targets.items()}
         # The first hash is of the targets alone: what is kept of their features goes by it.

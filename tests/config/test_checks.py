@@ -344,3 +344,17 @@ def test_evaluate_settings() -> None:
     assert "Did you mean metrics.n?" in message("run=x", "metrics.nn=3")
     assert "metrics.n=few" in message("run=x", "metrics.n=few")
     assert "may not be built" in message("run=x", "metrics._target_=os.system")
+
+
+def test_a_stored_configuration_of_an_earlier_version() -> None:
+    """`data.resize` was the filter."""
+    stored = {"data": {"resize": "box", "crop": None}}
+    checks.rename_old(stored)
+    new = {"resize": "crop", "filter": "box", "background": "white", "crop": None}
+    assert stored == {"data": new}
+    checks.rename_old(stored)  # changes nothing more
+    assert stored == {"data": new}
+    for other in ({"data": {"root": None}}, {"data": None}, [], None):
+        before = repr(other)
+        checks.rename_old(other)
+        assert repr(other) == before
