@@ -12,6 +12,7 @@ without. A class is a column of a name that says so, or the only one whose value
 import csv
 import io
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -60,8 +61,8 @@ def find_table(container: Container, images: Sequence[str]) -> Table | None:
     """What the tables of a container say of its images; None if none names any."""
     files = sorted(name for name in container.names if not is_hidden(name))
     tools = [name for name in files if posixpath.basename(name) == DATASET_TOOL]
-    if tools:
-        return _read_dataset_tool(container, tools[0], _Index(images))
+    if tools and (table := _read_dataset_tool(container, tools[0], _Index(images))):
+        return table
     tables = [name for name in files if name.lower().endswith(ENDINGS)][:MOST_TABLES]
     found: Table | None = None
     index = _Index(images) if tables else None
@@ -117,7 +118,7 @@ def apply(table: Table, layout: Layout) -> Layout:
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Classes by number if all are numbers, else by name."""
     names = set(names)
-    if all(name.lstrip("-").isdecimal() for name in names):
+    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
 
@@ -226,11 +227,15 @@ def _interpret(name: str, rows: Mapping[str, Row], titles: Mapping[str, str]) ->
     return table
 
 
-def _read_dataset_tool(container: Container, name: str, index: _Index) -> Table:
+def _read_dataset_tool(container: Container, name: str, index: _Index) -> Table | None:
+    """What a `dataset.json` says; None of one that somebody else has made."""
     table = Table(name, certain=True, instead_of_folders=True)
     shown = line(name, 60)
     try:
-        labels = parse_json(container.read(name, LIMITS.size), LIMITS).get("labels")
+        content = parse_json(container.read(name, LIMITS.size), LIMITS)
+        if "labels" not in content:
+            return None
+        labels = content["labels"]
         pairs = list(labels.items() if isinstance(labels, dict) else labels or [])
         read = {index.find(file, posixpath.dirname(name)): label for file, label in pairs}
     except (*DAMAGED, AttributeError, TypeError) as error:

@@ -85,7 +85,6 @@ def test_tables_of_other_things_change_nothing(tmp_path: Path) -> None:
     [
         ('{"labels": null}', "are none"),
         (json.dumps({"labels": [["a/00.png", [0.1, 0.2]]]}), "are vectors"),
-        ("[1]", "cannot be read"),
         ("not json", "cannot be read"),
         ('{"labels": [1, 2]}', "cannot be read"),
     ],
@@ -100,6 +99,14 @@ def test_a_dataset_json_without_classes(content: str, told: str, tmp_path: Path)
     assert sum(map(len, found.splits.values())) == 20
 
 
+def test_a_dataset_json_of_somebody_else(tmp_path: Path) -> None:
+    put(tmp_path, by_class("ab"))
+    for content in ('{"images": []}', "[1]"):
+        (tmp_path / "dataset.json").write_text(content)
+        assert layout(tmp_path).class_names == ("a", "b")
+
+
 def test_the_order_of_classes() -> None:
+    assert in_order({"--1", "2"}) == ("--1", "2")
     assert in_order({"10", "9", "-1"}) == ("-1", "9", "10")
     assert in_order({"b", "10", "a"}) == ("10", "a", "b")
