@@ -18,7 +18,7 @@ IMAGES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".avif", ".tif", ".tiff", ".gif",
     ".ppm", ".pgm",
 )  # fmt: skip
-# Said beside images without being meant as one: nobody misses them.
+# What lies beside images and is none: nobody misses it, and it is not counted.
 DOCUMENTS = (
     ".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".pdf", ".yaml", ".yml",
     ".py", ".db", ".ini", ".log", ".zip", ".tar", ".gz", ".tgz",
