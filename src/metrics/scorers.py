@@ -20,8 +20,8 @@ Of images, what a model can do adds more:
 `extractor=auto` takes the classifier that ships with the project where there is one for these data
 (mnist, digits, faces). Other colour images are compared by Inception if its weights are here or can
 be fetched. On labels a classifier is trained once, kept in the cache, and can be handed to others
-by `metrics.weights`. What is left is compared by the features of `faces`: of several networks that
-need neither labels nor a download it ordered known changes of other photographs best (metrics.md).
+by `metrics.weights`. What is left is compared by the features of `faces`: of several that need
+neither labels nor a download they suit other photographs best, by measurement (docs/metrics.md).
 """
 
 from collections.abc import Mapping
