@@ -114,11 +114,12 @@ class _Array:
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, content = state
-        if not isinstance(dtype, _Type) or dtype.code not in (b"u1", "u1") or fortran:
+        if not isinstance(dtype, _Type) or dtype.code not in (b"u1", "u1"):
             raise pickle.UnpicklingError("an array of other values than bytes")
         if not isinstance(content, bytes):
             raise pickle.UnpicklingError("an array without bytes")
-        self.values = np.frombuffer(content, np.uint8).reshape(shape)
+        order = "F" if fortran else "C"
+        self.values = np.frombuffer(content, np.uint8).reshape(shape, order=order)
 
 
 def _reconstruct(*_: object) -> _Array:

@@ -31,7 +31,8 @@ def old(value: object) -> bytes:
 def test_the_unpickler_reads_arrays_of_bytes() -> None:
     x = np.arange(12, dtype=np.uint8).reshape(3, 4)
     batch = {b"data": x, b"labels": [1, 2]}
-    for content in (old(batch), pickle.dumps(batch)):
+    turned = {b"data": np.asfortranarray(x), b"labels": [1, 2]}
+    for content in (old(batch), pickle.dumps(batch), old(turned)):
         read = unpickle(content)
         assert np.array_equal(read[b"data"].values, x)
         assert read[b"labels"] == [1, 2]
