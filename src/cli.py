@@ -67,7 +67,7 @@ def launch(
         arguments = _without_flags_of_paths([quoted(argument) for argument in arguments])
     except SettingError as error:
         sys.exit(show(error))
-    OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+    name_run_folders()
     if sweep and {"-m", "--multirun"} & set(arguments):
         overrides = [text for text in arguments if text not in ("-m", "--multirun")]
         if not any(text.startswith("-") for text in overrides):
@@ -88,6 +88,11 @@ def launch(
             resolve_source(config)
         folder = Path(config.hydra.run.dir)
         run(config, folder)
+
+
+def name_run_folders() -> None:
+    """Let `hydra.run.dir` follow the settings: a part of `conf/hydra/default.yaml`."""
+    OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ def sample(config: DictConfig, _: Path) -> None:
     out = Path(config.out)
     if config.what == "progress":
         write_progress(run, out)
+    elif config.what == "export":
+        write_generator(config, run, out)
     elif config.what == "neighbours":
         write_neighbours(config, run, out)
     elif config.what == "worst":
@@ -52,6 +54,13 @@ def write_progress(run: Run, out: Path) -> None:
         grids.save(out, grids.strip(frames))
     else:
         raise SettingError(f"out={out}: what=progress makes a .gif or a .png.")
+
+
+def write_generator(config: DictConfig, run: Run, out: Path) -> None:
+    """The trained generator as ONNX, or its weights."""
+    from src.training.export import export
+
+    export(load_sampler(config, run).cpu(), out)
 
 
 def write_neighbours(config: DictConfig, run: Run, out: Path) -> None:

@@ -23,7 +23,7 @@ MOST_BYTES = 2**32  # of a result
 
 
 def translate(config: DictConfig, _: Path) -> None:
-    """Translate one photo, or all in a folder or zip; see `src.config.settings.Translate`."""
+    """Translate one photo, or all in a folder or archive; see `src.config.settings.Translate`."""
     from tqdm import tqdm
 
     from src.models.capabilities import Translates
@@ -82,23 +82,20 @@ def find(given: Path) -> list[tuple[str, Any]]:
     """
     from functools import partial
 
-    from src.data.cache import MOST_BYTES, read_member
-    from src.data.sources import image_names, open_zip
+    from src.data.containers import MOST_BYTES, is_archive, open_container
+    from src.data.listing import list_images
     from src.runs.stored import read_bytes
 
     if not given.exists():
         raise SettingError(f"in={given}: there is no such file or folder.")
-    if given.is_file() and given.suffix.lower() != ".zip":
+    if given.is_file() and not is_archive(given):
         return [(given.name, partial(read_bytes, given, MOST_BYTES))]
     try:
-        names = image_names(given)
+        container = open_container(given)
+        names = list_images(container).names
     except SettingError as error:
         raise SettingError(f"in={given}: no images there.") from error
-    if given.is_dir():
-        return [(name, partial(read_bytes, given / name, MOST_BYTES)) for name in names]
-    archive = open_zip(given)
-    safe = [name for name in names if ".." not in PurePosixPath(name).parts]
-    return [(name, partial(read_member, archive, name, MOST_BYTES)) for name in safe]
+    return [(name, partial(container.read, name)) for name in names]
 
 
 def choose_label(config: DictConfig, run: Run, model: Any) -> Any:
@@ -260,7 +257,7 @@ class PhotoTranslator:
         import torch
         from PIL import ImageOps
 
-        from src.data.cache import opened
+        from src.data.image_sets import opened
 
         spec = self.spec
         channels = spec.shape[0] if self.config.degrade else spec.source.shape[0]
@@ -306,7 +303,8 @@ class PhotoTranslator:
         import torch
         from PIL import ImageOps
 
-        from src.data.cache import MOST_BYTES, opened
+        from src.data.containers import MOST_BYTES
+        from src.data.image_sets import opened
         from src.runs.stored import read_bytes
 
         try:

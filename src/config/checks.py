@@ -96,6 +96,16 @@ def check_stored(settings: Any) -> None:
     _check_requirements(settings, flat.get)
 
 
+def rename_old(settings: Any) -> None:
+    """Bring a stored configuration of an earlier version to today's names of settings, in place.
+
+    `data.resize` was the filter, and images were always cropped.
+    """
+    data = settings.get("data") if isinstance(settings, dict) else None
+    if isinstance(data, dict) and data.get("resize") and "filter" not in data:
+        data |= {"filter": data["resize"], "resize": "crop", "background": "white"}
+
+
 def _texts(value: Any) -> Iterator[str]:
     """All texts in plain values."""
     if isinstance(value, str):

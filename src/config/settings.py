@@ -68,7 +68,8 @@ class Sample:
     Attributes:
         run: the run folder; it says everything about the model.
         what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine;
-            `worst` has the held-out images that a translator translates worst.
+            `worst` has the held-out images that a translator translates worst; `export` is the
+            generator itself.
         n: samples, or rows of `worst`, of an interpolation or of levels; of a traversal, rows of
             each structured code (InfoGAN), or number of latent dimensions (autoencoders), if there
             are as many.
@@ -76,14 +77,22 @@ class Sample:
         seed: seed of the codes: the same seed gives the same picture.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours` and
             `worst`.
-        out: `.png` is a grid, `.gif` an animation, `.npz` an array, anything else a folder of PNGs.
-            of voxels `.gif` is a turntable, `.html` a page, `.obj`, `.stl` and `.glb` are meshes.
+        out: `.png` is a grid, `.gif` an animation, `.npz` an array, `.onnx` and `.safetensors` are
+            for `export`; of voxels `.gif` is a turntable, `.html` a page, `.obj`, `.stl` and `.glb`
+            are meshes; anything else is a folder of PNGs.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
     run: str
     what: Literal[
-        "samples", "neighbours", "interpolation", "traversal", "levels", "worst", "progress"
+        "samples",
+        "neighbours",
+        "interpolation",
+        "traversal",
+        "levels",
+        "worst",
+        "progress",
+        "export",
     ]
     n: int
     label: str | int | None

@@ -14,7 +14,10 @@ from src.data.spec import DataSpec, Split, to_model
 from src.distributed import ranks
 from src.distributed.noise import SampleDraws
 from src.errors import SettingError
+from src.runs.escape import line
 from src.transforms.degradations import Degradation, NoDegradation
+
+SHOWN = 12  # classes that are named
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -42,6 +45,7 @@ class DataModule(L.LightningDataModule, ABC):
         sources: per split the stored sources (m, ...) of translations; empty where a degradation
             makes them. m is the number of samples, unless the two are not paired.
         source_labels: per split the classes (m,) of the sources, where they are known.
+        remarks: sentences on what was understood of files and what was left out.
         backwards: True of a view of the data in which sources and samples change places.
     """
 
@@ -79,6 +83,7 @@ class DataModule(L.LightningDataModule, ABC):
         self.distribution: Any = None
         self.sources: dict[str, Tensor] = {}
         self.source_labels: dict[str, Tensor] = {}
+        self.remarks: list[str] = []
 
     @abstractmethod
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
@@ -99,6 +104,20 @@ class DataModule(L.LightningDataModule, ABC):
             self.splits, self.data_id = self.load()
             if self.degradation:
                 self.data_id["degradation"] = self.degradation.identity
+
+    def describe(self) -> str:
+        """A line on what was read: samples and classes, what is held out, what left out and why."""
+        unit = "shapes" if self.spec.kind == "voxels" else self.spec.kind
+        n = len(self.splits["train"].x)
+        known = self.spec.classes
+        shown = ", ".join(known[:SHOWN]) + (" ..." if known[SHOWN:] else "")
+        kind = f" in {len(known):,} classes ({line(shown, 200)})" if known else ", unlabelled"
+        held_out = [
+            f"{len(split.x):,} ({name})" for name, split in self.splits.items() if name != "train"
+        ]
+        name = line(str(self.data_id["name"]), 60)
+        text = f"Data: {name}, {n:,} {unit}{kind}, {' and '.join(held_out) or 'none'} held out."
+        return " ".join([text, *self.remarks])
 
     def train_dataloader(self) -> Stream:
         """Endless batches in the models' form, on the trainer's device where they fit."""

@@ -18,21 +18,20 @@ import math
 import os
 import re
 import shutil
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from src.data.sources import open_zip
+from src.data.image_sets import ImageSet
 from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.files import write_atomically
@@ -41,6 +40,7 @@ from src.runs.stored import RECORD, expect, parse_json, read_bytes
 CURE = "Free space there, or set data.cache (or SPARRING_CACHE) to another folder."
 OURS = re.compile(r"[\w.-]+-[0-9a-f]{16}\.(npy|json)\.tmp")  # temporary files of ours
 FORMAT = 2  # of the entries; a change makes all of them anew
+DECODER = 1  # of the images; a change decodes all of them anew
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -49,12 +49,8 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-# Not all that Pillow knows: for some it calls other programs (Ghostscript for EPS).
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 CHUNK = 64  # images per task of the pool
 BLOCK = 2**26  # bytes whose checksum is taken at a time
-MOST_BYTES = 256 * 2**20  # of one image file
-MOST_PIXELS = 64_000_000  # of one image
 Write = Callable[[np.ndarray], None]
 
 
@@ -149,6 +145,7 @@ def _read(target: Path) -> Entry | None:
     try:
         info = parse_json(read_bytes(target.with_suffix(".json"), RECORD.size), RECORD)
         shape = {"hash": str, "crc32": int, "names?": [str], "broken?": {"*": str}}
+        shape["twins?"] = [[int]]
         expect(info, shape, "its record")
         if not target.is_file():
             return None
@@ -237,54 +234,120 @@ def _writing(cache: str | Path) -> Iterator[None]:
         ) from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """How an image of any size becomes a square of one size.
+
+    Attributes:
+        resolution: side of the result in pixels.
+        channels: 3 (RGB) or 1 (grey).
+        crop: side of a centred square that is cut out first, in pixels of the file; None cuts none.
+        resize: `crop`: the largest centred square; `pad`: all of the image, with the background
+            beside it; `stretch`: all of the image, its sides scaled apart.
+        filter: one of `FILTERS`, which are antialiased.
+        background: what is behind transparent pixels and beside padded images.
+        half: half of each file that is the image, where two stand side by side.
+    """
+
+    resolution: int
+    channels: int
+    crop: int | None = None
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    filter: str = "lanczos"
+    background: Literal["white", "grey", "black"] = "white"
+    half: Literal["left", "right"] | None = None
+
+    def __post_init__(self) -> None:
+        for setting, value in (("resolution", self.resolution), ("crop", self.crop)):
+            if value is not None and value <= 0:
+                raise SettingError(f"data.{setting}={value} must be positive.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (c, r, r) of one result."""
+        return self.channels, self.resolution, self.resolution
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name of the colours."""
+        return "RGB" if self.channels == 3 else "L"
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """The result for one image.
+
+        Raises:
+            ValueError: if it is smaller than `crop`.
+        """
+        _turn_upright(image)
+        image = self._opaque(image)
+        width, height = image.size
+        left = 0
+        if self.half:
+            width //= 2
+            left = image.width - width if self.half == "right" else 0
+        side = self.crop or min(width, height)
+        if side > min(width, height):
+            raise ValueError(f"has {width} x {height} pixels, fewer than data.crop={self.crop}")
+        box = (left, 0, left + width, height)
+        if self.crop or self.resize == "crop":
+            left, top = left + (width - side) // 2, (height - side) // 2
+            box = (left, top, left + side, top + side)
+        image = image.convert(self.mode).crop(box)
+        whole = (self.resolution, self.resolution)
+        if self.resize != "pad" or image.width == image.height:
+            return image.resize(whole, FILTERS[self.filter])
+        scale = self.resolution / max(image.size)
+        size = [max(1, round(scale * length)) for length in image.size]
+        padded = Image.new(self.mode, whole, self.background)
+        place = [(self.resolution - length) // 2 for length in size]
+        padded.paste(image.resize(size, FILTERS[self.filter]), place)
+        return padded
+
+    def _opaque(self, image: Image.Image) -> Image.Image:
+        """The image on the background: what is fully transparent may hide any colour."""
+        if not image.has_transparency_data:
+            return image
+        image = image.convert("RGBA")
+        behind = Image.new("RGBA", image.size, self.background)
+        return Image.alpha_composite(behind, image).convert("RGB")
+
+
 def decode(
-    root: Path,
+    source: ImageSet,
     names: Sequence[str],
+    framing: Framing,
     *,
     cache: str | Path,
     name: str,
-    resolution: int,
-    channels: int,
-    crop: int | None,
-    resize: str,
     max_broken: float,
-    half: Literal["left", "right"] | None = None,
 ) -> Entry:
-    """Images of a folder or zip, cut to a centred square and resized.
+    """Images of a set, brought to one size.
 
     Args:
-        root: the folder or zip.
+        source: the set.
         names: names of the images in it, in the order wanted.
+        framing: size of the result, and how it is reached.
         cache: folder of the cache.
         name: for the file in the cache.
-        resolution: side of the result in pixels.
-        channels: 3 (RGB) or 1 (grey).
-        crop: side of the centred square that is cut out, in pixels of the source; None takes the
-            largest.
-        resize: a filter of `FILTERS`; Pillow's are antialiased.
         max_broken: share of the files that may be unreadable and are left out.
-        half: half of each file that is the image, where two stand side by side.
 
     Returns:
-        `x` uint8 (n, channels, resolution, resolution); `info["names"]` of these n, and
-        `info["broken"]` from the names of the others to the reasons.
+        `x` uint8 (n, c, r, r); `info["names"]` of these n, `info["broken"]` from the names of the
+        others to the reasons, and `info["twins"]`, pairs (i, j), j < i, of images that are equal
+        to the last byte: j is the first of them.
 
     Raises:
         SettingError: if more are broken, or the cache cannot be written.
     """
-    archive = open_zip(root) if root.is_file() else None
-
-    def read(file: str) -> bytes:
-        if archive:
-            return read_member(archive, file, MOST_BYTES)
-        return read_bytes(root / file, MOST_BYTES)
 
     def decoded(files: Sequence[str]) -> list[np.ndarray | str]:
-        return [_decoded(partial(read, f), resolution, channels, crop, resize, half) for f in files]
+        return [_decoded(source, file, framing) for file in files]
 
     def produce(write: Write) -> dict[str, Any]:
         kept: list[str] = []
         broken: dict[str, str] = {}
+        first: dict[bytes, int] = {}
+        twins: list[list[int]] = []
         chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
         Image.init()  # load all readers now, not in several threads at once
         pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes without the GIL
@@ -295,8 +358,11 @@ def decode(
                 pairs = list(zip(files, results, strict=True))
                 broken |= {file: result for file, result in pairs if isinstance(result, str)}
                 if len(broken) > max_broken * len(names):
-                    raise _too_many(root, broken, len(names), max_broken)
+                    raise _too_many(source.root, broken, len(names), max_broken)
                 good = [(file, x) for file, x in pairs if not isinstance(x, str)]
+                for i, (_, x) in enumerate(good, start=len(kept)):
+                    j = first.setdefault(hashlib.blake2b(x, digest_size=16).digest(), i)
+                    twins += [[i, j]] if j < i else []
                 if good:
                     kept += [file for file, _ in good]
                     write(np.stack([x for _, x in good]))
@@ -304,103 +370,44 @@ def decode(
         finally:
             pool.shutdown(cancel_futures=True)
             bar.close()
-        return {"names": kept, "broken": broken}
+        return {"names": kept, "broken": broken, "twins": twins}
 
+    identities = [source.identity(each) for each in names]
+    return entry(
+        cache,
+        f"{name}-{framing.resolution}px",
+        [DECODER, identities, asdict(framing), max_broken],
+        framing.shape,
+        len(names),
+        produce,
+    )
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Turn an image as it is to be seen: cameras store turned ones with a note of that."""
+    image.load()
     try:
-        return entry(
-            cache,
-            f"{name}-{resolution}px",
-            [_identities(root, archive, names), channels, crop, resize, max_broken]
-            + ([half] if half else []),
-            (channels, resolution, resolution),
-            len(names),
-            produce,
-        )
-    finally:
-        if archive:
-            archive.close()
-
-
-@contextmanager
-def opened(content: bytes) -> Iterator[Image.Image]:
-    """An image file of a stranger, for the time of a `with` block; not decoded yet.
-
-    Raises:
-        ValueError: saying what is wrong with it; Pillow's readers raise errors of many other kinds.
-    """
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.mode.startswith(("I", "F")):
-            raise ValueError(f"has more than 8 bits per channel ({image.mode})")
-        if any(tile[0] in Image.DECODERS for tile in image.tile):
-            # Pillow's decoders in Python take a minute for what others do at once: plain PPM, PPM
-            # of other than 8 bits, BMP with run lengths.
-            raise ValueError(f"is a {image.format} of a kind read too slowly; save it as PNG")
-        width, height = image.size
-        if width * height > MOST_PIXELS:
-            raise ValueError(f"has {width} x {height} pixels, more than {MOST_PIXELS:,}")
-        yield image
-
-
-def _decoded(
-    read: Callable[[], bytes],
-    resolution: int,
-    channels: int,
-    crop: int | None,
-    resize: str,
-    half: Literal["left", "right"] | None,
-) -> np.ndarray | str:
-    """One image as uint8 (c, resolution, resolution), or what is wrong with it."""
-    try:
-        with opened(read()) as image:
-            width, height = image.size
-            if half:
-                width //= 2
-            side = crop or min(width, height)
-            if side > min(width, height):
-                return f"has {width} x {height} pixels, fewer than data.crop={crop}"
-            left, top = (width - side) // 2, (height - side) // 2
-            if half == "right":
-                left += image.width - width
-            square = image.convert("RGB" if channels == 3 else "L").crop(
-                (left, top, left + side, top + side)
-            )
-            x = np.asarray(square.resize((resolution, resolution), FILTERS[resize]))
+        ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
+    except Exception:  # of many kinds: the note is damaged, and the image is not
+        return
+
+
+def _decoded(source: ImageSet, name: str, framing: Framing) -> np.ndarray | str:
+    """One image as uint8 (c, resolution, resolution), or what is wrong with it."""
+    try:
+        with source.open(name) as image:
+            x = np.asarray(framing.apply(image))
+    except MemoryError:
+        raise
+    except UnidentifiedImageError:
+        return "is no image of a known kind"
     # Pillow's readers raise errors of many kinds, IndexError and AssertionError among them.
     except Exception as error:
-        return line(str(error)) or type(error).__name__
-    return x.transpose(2, 0, 1) if x.ndim == 3 else x[None]
-
-
-def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """The content of a member of an archive, whose stated size is looked at first.
-
-    Raises:
-        ValueError: if it has more than `most` bytes.
-        zipfile.BadZipFile, zlib.error, RuntimeError: if it is damaged or encrypted.
-    """
-    if (size := archive.getinfo(name).file_size) > most:
-        raise ValueError(f"it has {size / 2**20:,.0f} MB, more than {most // 2**20}")
-    with archive.open(name) as file:
-        return file.read(most)
-
-
-def _identities(
-    root: Path, archive: zipfile.ZipFile | None, names: Sequence[str]
-) -> list[tuple[object, ...]]:
-    """Name, size and time of each file, which differ between versions of it."""
-    if archive:
-        infos = map(archive.getinfo, names)
-        return [(info.filename, info.file_size, info.CRC) for info in infos]
-    identities = []
-    for name in names:
-        try:
-            status = os.stat(os.path.join(root, name))
-            identities.append((name, status.st_size, status.st_mtime_ns))
-        except OSError:  # a link to nowhere, or to itself: decoding will count it as broken
-            identities.append((name,))
-    return identities
+        reason = getattr(error, "strerror", None) or str(error)
+        return line(reason) or type(error).__name__
+    return np.ascontiguousarray(x.transpose(2, 0, 1)) if x.ndim == 3 else x[None]
 
 
 def _too_many(root: Path, broken: dict[str, str], total: int, max_broken: float) -> SettingError:

@@ -1,7 +1,8 @@
 """CelebA (Liu et al. 2015): 202,599 aligned faces of 178 x 218 with 40 binary attributes.
 
 The official layout is `img_align_celeba/000001.jpg ...`, `list_attr_celeba.txt` and
-`list_eval_partition.txt`; a zip of it, and any other images, will do. The default crop is the
+`list_eval_partition.txt`, or the same in the folders `Img/`, `Anno/` and `Eval/`; an archive of it,
+Kaggle's tables with commas, and any other images will do. The default crop is the
 largest centred square, 178 of 178 x 218, as in mimicry's table of CelebA-64 (reference values
 depend on it).
 
@@ -9,7 +10,6 @@ The stand-in without files are procedurally drawn faces with attributes of the s
 """
 
 import difflib
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +22,16 @@ from torch import Tensor
 
 from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
-from src.data.cache import fingerprint, read_member
+from src.data.cache import Framing, fingerprint
+from src.data.containers import DAMAGED, FolderFiles
 from src.data.drawn import Progress, drawn
-from src.data.folder import ImageFiles
+from src.data.folder import decode_splits
+from src.data.image_sets import FileImages
+from src.data.layout import arrange, count_phrase
+from src.data.listing import CELEBA_DEPTH, folders_within, image_root
 from src.data.loader import Reading
 from src.data.procedural import canvas, dice, faces, sdf
-from src.data.sources import arrange, image_names, label_classes, open_zip
+from src.data.sources import label_classes
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 from src.runs.escape import line
@@ -55,12 +59,13 @@ class CelebA(DataModule):
         resolution: side of the images in pixels, after crop and resize.
         labels: empty: `label` makes the classes.
         source: `real`, or `builtin` for drawn faces (`auto` is resolved before).
-        root: the folder or zip.
+        root: the folder or archive.
         cache: folder of decoded and drawn images.
         label: the attribute that is the class, or None.
-        crop: side of the centred square that is cut out, in pixels of the files; None takes the
-            largest.
-        resize: filter, antialiased, from that square to `resolution`.
+        crop: see `Framing`.
+        resize: see `Framing`.
+        filter: see `Framing`.
+        background: see `Framing`.
         max_broken: share of the files that may be unreadable and are left out.
         batch_size: samples per batch.
         seed: seed of the order and of the flips.
@@ -81,7 +86,9 @@ class CelebA(DataModule):
         cache: str,
         label: str | None,
         crop: PositiveInt | None,
-        resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        resize: Literal["crop", "pad", "stretch"],
+        filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        background: Literal["white", "grey", "black"],
         max_broken: Share,
         batch_size: int,
         seed: int,
@@ -92,16 +99,22 @@ class CelebA(DataModule):
         classes = label_classes(label) if label else ()
         spec = DataSpec(kind, (channels, resolution, resolution), classes)
         super().__init__(spec, batch_size, seed, flip, reading, degradation)
-        self.files = ImageFiles(root, name, cache, channels, resolution, crop, resize, max_broken)
+        self.framing = Framing(
+            resolution=resolution, channels=channels, crop=crop, resize=resize, filter=filter,
+            background=background,
+        )  # fmt: skip
+        self.name, self.cache, self.max_broken = name, cache, max_broken
         self.given_root, self.label = Path(root).expanduser(), label
         self.builtin = source == "builtin"
+        if not self.builtin:
+            self.files = FileImages(image_root(self.given_root, CELEBA_DEPTH))
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         images, made_by = self._draw() if self.builtin else self._read()
         splits = {split: Split(x, self._labels(split)) for split, x in images.items()}
         known = [self.attributes[split].numpy() for split in self.attributes]
         content = fingerprint(made_by.pop("images"), *known, list(self.attribute_names))
-        name, source = ("faces", "builtin") if self.builtin else (self.files.name, "real")
+        name, source = ("faces", "builtin") if self.builtin else (self.name, "real")
         return splits, identity(name, source, splits, content, label=self.label, **made_by)
 
     def _labels(self, split: str) -> Tensor | None:
@@ -132,11 +145,16 @@ class CelebA(DataModule):
             )
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, object]]:
-        names = image_names(self.files.root)
+        names = self.files.listing.names
         table = self._table("list_attr_celeba", names)
         self._know(table[0] if table else ())
-        groups = self._partition(names) or arrange(names)[0]
-        images, kept, made_by = self.files.decode(groups)
+        splits = self._partition(names) or arrange(names).splits
+        images, kept, made_by, self.remarks = decode_splits(
+            self.files, splits, self.framing, self.name, self.cache, self.max_broken
+        )
+        self.files.close()
+        if left_out := count_phrase(self.files.listing.left_out.items()):
+            self.remarks.insert(0, f"Left out: {left_out}.")
         if table is not None:
             _, rows, values = table
             self.attributes = {
@@ -182,27 +200,33 @@ class CelebA(DataModule):
         return columns, rows, values
 
     def _text(self, stem: str) -> tuple[str, str | None]:
-        """Name and text of a file beside the images, above them, or in their zip."""
-        root = self.files.root
-        endings = (".txt", ".csv")
-        if root.is_file():
-            with open_zip(root) as archive:
-                for name in archive.namelist():
-                    if basename(name) in [stem + ending for ending in endings]:
-                        with self._reading(name):
-                            return name, decode(read_member(archive, name, MOST_TEXT))
-        for folder in (self.given_root, root, root.parent):
-            for ending in endings:
-                if (path := folder / f"{stem}{ending}").is_file():
+        """Name and text of a file in the archive of the images, beside them or above them."""
+        files = [f"{stem}{ending}" for ending in (".txt", ".csv")]
+        container = self.files.container
+        if not isinstance(container, FolderFiles):
+            for name in container.names:
+                if basename(name) in files:
+                    with self._reading(name):
+                        return name, decode(container.read(name, MOST_TEXT))
+        for folder in self._places():
+            for file in files:
+                if (path := folder / file).is_file():
                     with self._reading(path):
                         return str(path), read_text(path, MOST_TEXT)
         return "", None
+
+    def _places(self) -> Iterator[Path]:
+        """Folders in which the tables may lie: as given, above the images, and in `Anno/`, `Eval/`
+        there."""
+        yield from folders_within(self.given_root, CELEBA_DEPTH)
+        for above in (self.files.root, *self.files.root.parents[:2]):
+            yield from (above, above / "Anno", above / "Eval")
 
     @contextmanager
     def _reading(self, path: str | Path) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError, RuntimeError, zlib.error) as error:
+        except DAMAGED as error:
             raise SettingError(
                 f"data.root={self.given_root}: {path} cannot be read: {line(str(error))}.\n"
                 "Get the file anew, or remove it to train without it."
@@ -222,7 +246,7 @@ class CelebA(DataModule):
             draw,
             {split: n for split, (n, _) in DRAWN.items()},
             self.spec.shape,
-            self.files.cache,
+            self.cache,
             "faces",
             (faces, canvas, sdf, dice),
             DRAWN,
@@ -249,7 +273,7 @@ def parse_table(path: str, text: str) -> tuple[tuple[str, ...], dict[str, int], 
     Raises:
         SettingError: if a line is not of this form.
     """
-    lines = text.replace(",", " ").split("\n")
+    lines = text.removeprefix("\ufeff").replace(",", " ").split("\n")
     lines = [line for line in lines if line and not line.isspace()]
     if lines and lines[0].strip().isdigit():
         lines = lines[1:]

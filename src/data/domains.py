@@ -4,26 +4,28 @@
     root/testA/..., root/testB/...                 held out; else every tenth of a set
 
 This is the form of CycleGAN's own data sets. A is the source and B the target, or the other way
-round with `direction=b_to_a`. The folder may be a zip.
+round with `direction=b_to_a`. The folder may be an archive.
 
 What stands in for them are scenes that are drawn twice (`stand_ins.py`), so that the truth is
 known. A model that needs no pairs is not shown any; one that learns from pairs can be trained on
 the same images.
 """
 
-from pathlib import PurePosixPath
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from torch import Tensor
 
 from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
-from src.data.cache import fingerprint
+from src.data.cache import Framing, fingerprint
 from src.data.drawn import drawn
-from src.data.folder import ImageFiles
+from src.data.folder import decode_splits
+from src.data.image_sets import FileImages
+from src.data.listing import image_root
 from src.data.loader import Reading
 from src.data.procedural import domains
-from src.data.sources import image_names
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
@@ -31,7 +33,7 @@ DRAWN = {"train": (4_500, 0), "test": (500, 1)}  # scenes and seed
 
 
 class Domains(DataModule):
-    """Images of two domains, of a folder or zip, or drawn.
+    """Images of two domains, of a folder or archive, or drawn.
 
     Args:
         name: name of the set, for records and for the cache.
@@ -43,11 +45,12 @@ class Domains(DataModule):
         labels: empty: domains have no classes.
         source: `real`, or `builtin` for drawn scenes (`auto` is resolved before).
         stand_in: what differs between the two pictures of a drawn scene.
-        root: the folder or zip.
+        root: the folder or archive.
         cache: folder of decoded and drawn images.
-        crop: side of the centred square that is cut out, in pixels of the files; None takes the
-            largest.
-        resize: filter, antialiased, from that square to `resolution`.
+        crop: see `Framing`.
+        resize: see `Framing`.
+        filter: see `Framing`.
+        background: see `Framing`.
         max_broken: share of the files that may be unreadable and are left out.
         batch_size: images of each domain per batch.
         seed: seed of the orders and of the flips.
@@ -71,7 +74,9 @@ class Domains(DataModule):
         root: str,
         cache: str,
         crop: PositiveInt | None,
-        resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        resize: Literal["crop", "pad", "stretch"],
+        filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        background: Literal["white", "grey", "black"],
         max_broken: Share,
         batch_size: int,
         seed: int,
@@ -88,8 +93,11 @@ class Domains(DataModule):
         )
         super().__init__(spec, batch_size, seed, flip, reading)
         self.name, self.stand_in, self.direction = name, stand_in, direction
-        self.root, self.cache = root, cache
-        self.crop, self.resize, self.max_broken = crop, resize, max_broken
+        self.root, self.cache, self.max_broken = root, cache, max_broken
+        self.framing = Framing(
+            resolution=resolution, channels=channels, crop=crop, resize=resize, filter=filter,
+            background=background,
+        )  # fmt: skip
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         read = self._draw if self.builtin else self._read
@@ -116,12 +124,14 @@ class Domains(DataModule):
         self, side: Literal["a", "b"], shape: tuple[int, ...]
     ) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Images (n, c, r, r) of each split of a domain, and what made them."""
-        files = ImageFiles(
-            self.root, f"{self.name}-{side}", self.cache, shape[0], shape[-1], self.crop,
-            self.resize, self.max_broken,
-        )  # fmt: skip
-        groups = arrange_domain(image_names(files.root), side.upper(), self.root)
-        images, _, made_by = files.decode(groups)
+        files = FileImages(image_root(Path(self.root).expanduser()))
+        splits = arrange_domain(files.listing.names, side.upper(), self.root)
+        framing = replace(self.framing, channels=shape[0])
+        images, _, made_by, remarks = decode_splits(
+            files, splits, framing, f"{self.name}-{side}", self.cache, self.max_broken
+        )
+        files.close()
+        self.remarks += [f"{side.upper()}: {remark}" for remark in remarks]
         return images, made_by
 
     def _draw(

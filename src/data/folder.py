@@ -1,15 +1,11 @@
-"""Any folder or zip of images; subfolders are classes.
+"""Any folder or archive of images; subfolders or a table beside them name the classes.
 
-What the arrangement of the files says:
-
-    root/cat/1.jpg, root/dog/7.png ...            two classes, every tenth image held out
-    root/train/cat/1.jpg, root/test/cat/2.jpg ... the same with a test split of its own
-    root/1.jpg ...                                no classes
+What the arrangement of the files says is told in `layout.py`, what tables say in `tables.py`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,29 +13,38 @@ from torch import Tensor
 
 from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
-from src.data.cache import decode, fingerprint
+from src.data.cache import Framing, decode, fingerprint
+from src.data.downloads import fetch
+from src.data.image_sets import ImageSet
+from src.data.kinds import open_set
+from src.data.layout import Layout, choose, count_phrase
+from src.data.listing import HUB, has_set
 from src.data.loader import Reading
-from src.data.sources import NEEDED, arrange, image_names, image_root
+from src.data.parquet import from_hub
+from src.data.sources import DOWNLOADS, NEEDED
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
+from src.runs.escape import line
 from src.transforms.degradations import Degradation
 
 
 class Folder(DataModule):
-    """Images of a folder or zip.
+    """Images of a folder, an archive or a file of arrays.
 
     Args:
         name: name of the set, for records and for the cache.
         kind: images.
         channels: 3, or 1 for grey.
-        resolution: side of the images in pixels, after crop and resize.
-        labels: empty: the classes are the subfolders.
+        resolution: side of the images in pixels.
+        labels: classes that are taken, in this order; empty takes all that are there, None makes
+            the images unlabelled.
         source: `real`, or `builtin` where something stands in for it, see `garments.py`.
-        root: the folder or zip.
+        root: the folder or file.
         cache: folder of decoded images.
-        crop: side of the centred square that is cut out, in pixels of the files; None takes the
-            largest.
-        resize: filter, antialiased, from that square to `resolution`.
+        crop: see `Framing`.
+        resize: see `Framing`.
+        filter: see `Framing`.
+        background: see `Framing`.
         max_broken: share of the files that may be unreadable and are left out.
         batch_size: samples per batch.
         seed: seed of the order and of the flips.
@@ -54,12 +59,14 @@ class Folder(DataModule):
         kind: Literal["images"],
         channels: Literal[1, 3],
         resolution: PositiveInt,
-        labels: Sequence[str],
+        labels: Sequence[str] | None,
         source: Literal["auto", "real", "builtin"],
         root: str | None,
         cache: str,
         crop: PositiveInt | None,
-        resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        resize: Literal["crop", "pad", "stretch"],
+        filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        background: Literal["white", "grey", "black"],
         max_broken: Share,
         batch_size: int,
         seed: int,
@@ -70,98 +77,117 @@ class Folder(DataModule):
         self.builtin = source == "builtin"
         if root is None:
             raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Folder']}.")
-        self.files = ImageFiles(root, name, cache, channels, resolution, crop, resize, max_broken)
-        self.groups, self.classes = self._arrange()
-        spec = DataSpec(
-            kind, (channels, resolution, resolution), tuple(sorted(set(self.classes.values())))
-        )
+        self.framing = Framing(
+            resolution=resolution, channels=channels, crop=crop, resize=resize, filter=filter,
+            background=background,
+        )  # fmt: skip
+        self.name, self.cache, self.max_broken = name, cache, max_broken
+        self.layout = Layout({})
+        if not self.builtin:
+            place = from_hub(root, cache) if root.startswith(HUB) else Path(root).expanduser()
+            if name in DOWNLOADS and not has_set(place):
+                fetch(place, name)
+            self.files = open_set(place)
+            self.layout = choose(self.files.layout(blocks=not labels), labels)
+        spec = DataSpec(kind, (channels, resolution, resolution), self.layout.class_names)
         super().__init__(spec, batch_size, seed, flip, reading, degradation)
-        self.name = name
-
-    def _arrange(self) -> tuple[dict[str, list[str]], dict[str, str]]:
-        """Names of the files in each split, and the class of each."""
-        return arrange(image_names(self.files.root))
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
-        images, kept, made_by = self.files.decode(self.groups)
+        layout = self.layout
+        images, kept, made_by, remarks = decode_splits(
+            self.files, layout.splits, self.framing, self.name, self.cache, self.max_broken
+        )
+        self.files.close()
         index = {name: i for i, name in enumerate(self.spec.classes)}
         splits = {}
         for split, x in images.items():
-            y = torch.tensor([index[self.classes[n]] for n in kept[split]]) if index else None
+            y = torch.tensor([index[layout.classes[n]] for n in kept[split]]) if index else None
             splits[split] = Split(x, y)
+        if left_out := count_phrase(layout.left_out.items()):
+            remarks = [f"Left out: {left_out}.", *remarks]
+        self.remarks = layout.remarks + remarks
         content = fingerprint(made_by.pop("images"), _labels(splits), list(index))
         return splits, identity(self.name, "real", splits, content, **made_by)
 
 
-class ImageFiles:
-    """Image files of a folder or zip on their way to splits of uint8 tensors.
+class Decoded(NamedTuple):
+    """Images of a set after decoding.
 
-    Args:
-        root: what the user calls the place; the images may lie in CelebA's own folder or in a
-            single zip there.
-        name: for the cache.
-        cache: see `Folder`, as the rest.
-        channels: 3 or 1.
-        resolution: resolution of the result.
-        crop: crop of the centred square, or None.
-        resize: filter.
-        max_broken: share that may be left out.
+    Attributes:
+        images: per split uint8 (n, c, h, w).
+        names: per split the names of these n.
+        made_by: what belongs in `data_id`, with `images`, the hash of all pixels.
+        remarks: sentences on what is broken, and what is there twice.
     """
 
-    def __init__(
-        self,
-        root: str,
-        name: str,
-        cache: str,
-        channels: int,
-        resolution: int,
-        crop: int | None,
-        resize: str,
-        max_broken: float,
-    ) -> None:
-        for setting, value in (("resolution", resolution), ("crop", crop)):
-            if value is not None and value <= 0:
-                raise SettingError(f"data.{setting}={value} must be positive.")
-        if not 0 <= max_broken < 1:
-            raise SettingError(f"data.max_broken={max_broken} must be a share from 0 to below 1.")
-        self.root = image_root(Path(root).expanduser())
-        self.name, self.cache, self.channels, self.resolution = name, cache, channels, resolution
-        self.crop, self.resize, self.max_broken = crop, resize, max_broken
+    images: dict[str, Tensor]
+    names: dict[str, list[str]]
+    made_by: dict[str, object]
+    remarks: list[str]
 
-    def decode(
-        self, groups: dict[str, list[str]]
-    ) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str, object]]:
-        """Decode the named files of each split, from the cache if they have not changed.
 
-        Returns:
-            Per split uint8 (n, c, h, w) and the names of these n; then what belongs in `data_id`,
-            with `images`, the hash of all pixels.
-        """
-        x, info = decode(
-            self.root,
-            [name for names in groups.values() for name in names],
-            cache=self.cache,
-            name=self.name,
-            resolution=self.resolution,
-            channels=self.channels,
-            crop=self.crop,
-            resize=self.resize,
-            max_broken=self.max_broken,
-        )
-        split_of = {name: split for split, names in groups.items() for name in names}
-        kept: dict[str, list[str]] = {split: [] for split in groups}
-        for name in info["names"]:
-            kept[split_of[name]].append(name)
-        # Splits follow each other in the entry, so that each is a view of the mapped file.
-        sizes = [len(names) for names in kept.values()]
-        images = dict(zip(kept, torch.from_numpy(x).split(sizes), strict=True))
-        made_by = {
-            "images": info["hash"],
-            "crop": self.crop,
-            "resize": self.resize,
-            "broken": len(info["broken"]),
-        }
-        return images, kept, made_by
+def decode_splits(
+    source: ImageSet,
+    splits: dict[str, list[str]],
+    framing: Framing,
+    name: str,
+    cache: str,
+    max_broken: float,
+) -> Decoded:
+    """Decode the named images of each split, from the cache if they have not changed.
+
+    Args:
+        source: the set.
+        splits: names of the images of each split.
+        framing: size of the results.
+        name: for the cache.
+        cache: folder of the cache.
+        max_broken: share of the files that may be unreadable and are left out.
+
+    Raises:
+        SettingError: if a setting or too many files are wrong.
+    """
+    if not 0 <= max_broken < 1:
+        raise SettingError(f"data.max_broken={max_broken} must be a share from 0 to below 1.")
+    ordered = [name for names in splits.values() for name in names]
+    x, info = decode(source, ordered, framing, cache=cache, name=name, max_broken=max_broken)
+    split_of = {name: split for split, names in splits.items() for name in names}
+    kept: dict[str, list[str]] = {split: [] for split in splits}
+    for each in info["names"]:
+        kept[split_of[each]].append(each)
+    # Splits follow each other in the entry, so that each is a view of the mapped file.
+    sizes = [len(names) for names in kept.values()]
+    images = dict(zip(kept, torch.from_numpy(x).split(sizes), strict=True))
+    made_by = {
+        "images": info["hash"],
+        "crop": framing.crop,
+        "resize": framing.filter,
+        "broken": len(info["broken"]),
+    }
+    if framing.resize != "crop":
+        made_by["fit"] = framing.resize
+    remarks = []
+    if broken := info["broken"]:
+        first, reason = next(iter(broken.items()))
+        remarks.append(f"Broken: {len(broken):,}, the first {line(first, 60)}: {line(reason, 80)}.")
+    remarks += count_copies(info["twins"], [split_of[each] for each in info["names"]])
+    return Decoded(images, kept, made_by, remarks)
+
+
+def count_copies(twins: list[list[int]], splits: list[str]) -> list[str]:
+    """What is to be said of held-out images that are training images too.
+
+    Args:
+        twins: pairs (i, j) of equal images, see `cache.decode`.
+        splits: split of each image.
+    """
+    first = dict(twins)
+    trained = {first.get(i, i) for i, split in enumerate(splits) if split == "train"}
+    held_out = [i for i, split in enumerate(splits) if split != "train"]
+    copies = sum(first.get(i, i) in trained for i in held_out)
+    if not copies:
+        return []
+    return [f"Of the {len(held_out):,} held out, {copies:,} are exact copies of training images."]
 
 
 def _labels(splits: dict[str, Split]) -> np.ndarray:

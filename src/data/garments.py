@@ -11,10 +11,7 @@ DRAWN = {"train": (5_000, 0), "test": (500, 1)}  # images and seed
 
 
 class Garments(Folder):
-    """A folder or zip as `Folder` reads it; the stand-in has no classes."""
-
-    def _arrange(self) -> tuple[dict[str, list[str]], dict[str, str]]:
-        return ({}, {}) if self.builtin else super()._arrange()
+    """Images as `Folder` reads them; the stand-in has no classes."""
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         if not self.builtin:
@@ -28,7 +25,7 @@ class Garments(Folder):
             ),
             {split: n for split, (n, _) in DRAWN.items()},
             self.spec.shape,
-            self.files.cache,
+            self.cache,
             "garments",
             (garments, sdf, dice),
             DRAWN,

@@ -2,7 +2,8 @@
 (Clanuwat et al. 2018).
 
 70,000 grey images of 28 x 28 in four IDX files: two zero bytes, the type (8: uint8), the number of
-dimensions, the dimensions as big-endian uint32, then the values. Files may be gzipped.
+dimensions, the dimensions as big-endian uint32, then the values. They may be gzipped, and have a
+dot in their names, as Kaggle's `train-images.idx3-ubyte`.
 
 The stand-in without files is UCI's digits as scikit-learn ships them: 1,797 of 8 x 8, enlarged.
 """
@@ -10,24 +11,22 @@ The stand-in without files is UCI's digits as scikit-learn ships them: 1,797 of 
 import math
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
-from urllib.error import URLError
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from torch import Tensor
 
 from src.config.ranges import PositiveInt
 from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
+from src.data.downloads import downloading
 from src.data.loader import Reading
-from src.data.sources import IDX, IDX_FOLDERS, idx_folder
+from src.data.sources import IDX, IDX_FOLDERS, idx_file, idx_folder
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 from src.runs.stored import read_bytes
@@ -146,8 +145,7 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
     Raises:
         SettingError: if it is missing, damaged, cut short, or of another kind.
     """
-    paths = [folder / name, folder / f"{name}.gz"]
-    path = next((path for path in paths if path.is_file()), None)
+    path = idx_file(folder, name)
     if path is None:
         raise SettingError(f"data.root: {folder} has no {name}(.gz).\nPut it there.")
     header = 4 + 4 * dimensions
@@ -192,18 +190,11 @@ def download(root: Path, name: str) -> None:
     from torchvision import datasets
 
     kind = IDX_FOLDERS[name]
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{name}.lock"), tempfile.TemporaryDirectory(dir=root) as temporary:
-            if idx_folder(root, name) is None:  # else another process has done it
-                getattr(datasets, kind)(temporary, download=True)
-                os.replace(Path(temporary) / kind, root / kind)
-    except (OSError, URLError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise SettingError(
-            f"data.root={root}: the download of {name} failed: {reason}\n"
-            f"Put the files there by hand, or set data.source=builtin to use the stand-in."
-        ) from error
+    cure = ", or set data.source=builtin to use the stand-in"
+    with downloading(root, name, cure) as temporary:
+        if idx_folder(root, name) is None:  # else another process has done it
+            getattr(datasets, kind)(str(temporary), download=True)
+            os.replace(temporary / kind, root / kind)
 
 
 def resized(x: Tensor, resolution: int) -> Tensor:

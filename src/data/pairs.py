@@ -7,22 +7,24 @@ What the arrangement of the files says:
     root/1.jpg ...                                               the same, every tenth held out
 
 The second is the form of pix2pix's own data sets. A is the source and B the target, or the other
-way round with `direction=b_to_a`. The folder may be a zip.
+way round with `direction=b_to_a`. The folder may be an archive.
 """
 
-import io
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from src.config.ranges import PositiveInt
 from src.data.base import DataModule, identity
-from src.data.cache import MOST_BYTES, decode, fingerprint, read_member
+from src.data.cache import Framing, decode, fingerprint
+from src.data.image_sets import FileImages
+from src.data.layout import arrange
+from src.data.listing import image_root
 from src.data.loader import Reading
-from src.data.sources import NEEDED, arrange, image_names, image_root, open_zip
+from src.data.sources import NEEDED
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
@@ -30,7 +32,7 @@ COMPARED = 100  # pairs whose sizes are looked at
 
 
 class Pairs(DataModule):
-    """Pairs of a folder or zip.
+    """Pairs of a folder or archive.
 
     Args:
         name: name of the set, for records and for the cache.
@@ -41,11 +43,12 @@ class Pairs(DataModule):
         direction: whether A or B is the source.
         labels: empty: pairs have no classes.
         source: `real`: nothing stands in for it.
-        root: the folder or zip.
+        root: the folder or archive.
         cache: folder of decoded images.
-        crop: side of the centred square that is cut out of both, in pixels of the files; None takes
-            the largest.
-        resize: filter, antialiased, from that square to `resolution`.
+        crop: of both images, see `Framing`, as the next three.
+        resize: see `Framing`.
+        filter: see `Framing`.
+        background: see `Framing`.
         batch_size: pairs per batch.
         seed: seed of the order and of the flips.
         flip: mirror both images of a training pair with probability 1/2.
@@ -65,7 +68,9 @@ class Pairs(DataModule):
         root: str | None,
         cache: str,
         crop: PositiveInt | None,
-        resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        resize: Literal["crop", "pad", "stretch"],
+        filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"],
+        background: Literal["white", "grey", "black"],
         batch_size: int,
         seed: int,
         flip: bool = False,
@@ -76,36 +81,41 @@ class Pairs(DataModule):
         size = (resolution, resolution)
         spec = DataSpec(kind, (channels, *size), source=DataSpec(kind, (source_channels, *size)))
         super().__init__(spec, batch_size, seed, flip, reading)
-        self.root, self.name, self.cache = image_root(Path(root).expanduser()), name, cache
-        self.direction, self.crop, self.resize = direction, crop, resize
-        self.groups, self.side_by_side = arrange_pairs(image_names(self.root), self.root)
+        self.name, self.cache, self.direction = name, cache, direction
+        self.framing = Framing(
+            resolution=resolution, channels=channels, crop=crop, resize=resize, filter=filter,
+            background=background,
+        )  # fmt: skip
+        self.files = FileImages(image_root(Path(root).expanduser()))
+        self.groups, self.side_by_side = arrange_pairs(self.files.listing.names, self.files.root)
         self._compare_sizes()
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         sides = {"a_to_b": ("a", "b"), "b_to_a": ("b", "a")}[self.direction]
         sources, source_hash = self._decode(sides[0], self.spec.source.shape[0])
         targets, content = self._decode(sides[1], self.spec.shape[0])
+        self.files.close()
         self.sources = sources
         splits = {split: Split(x) for split, x in targets.items()}
         # The first hash is of the targets alone: what is kept of their features goes by it.
-        made_by = {"direction": self.direction, "crop": self.crop, "resize": self.resize}
-        made_by |= {"source_hash": source_hash}
+        framing = self.framing
+        made_by = {"direction": self.direction, "crop": framing.crop, "resize": framing.filter}
+        if framing.resize != "crop":
+            made_by["fit"] = framing.resize
+        made_by["source_hash"] = source_hash
         return splits, identity(self.name, "real", splits, fingerprint(content), **made_by)
 
     def _decode(self, side: Literal["a", "b"], channels: int) -> tuple[dict[str, Tensor], str]:
         """Images (n, c, r, r) of each split on one side, and a hash of them all."""
         place = 0 if side == "a" else 1
+        half = ("left", "right")[place] if self.side_by_side else None
         x, info = decode(
-            self.root,
+            self.files,
             [pair[place] for pairs in self.groups.values() for pair in pairs],
+            replace(self.framing, channels=channels, half=half),
             cache=self.cache,
             name=f"{self.name}-{side}",
-            resolution=self.spec.shape[-1],
-            channels=channels,
-            crop=self.crop,
-            resize=self.resize,
             max_broken=0.0,
-            half=("left", "right")[place] if self.side_by_side else None,
         )
         sizes = [len(pairs) for pairs in self.groups.values()]
         parts = torch.from_numpy(x).split(sizes)
@@ -116,30 +126,20 @@ class Pairs(DataModule):
         if self.side_by_side:
             return
         pairs = [pair for pairs in self.groups.values() for pair in pairs]
-        archive = open_zip(self.root) if self.root.is_file() else None
-        try:
-            for pair in pairs[:: max(1, len(pairs) // COMPARED)]:
-                sizes = []
-                for name in pair:
-                    try:
-                        file = self.root / name
-                        if archive:
-                            file = io.BytesIO(read_member(archive, name, MOST_BYTES))
-                        with Image.open(file) as image:
-                            sizes.append(image.size)
-                    except Exception:  # `decode` says what is wrong with it
-                        return
-                if sizes[0] != sizes[1]:
-                    shown = [
-                        f"{name} has {w} x {h}" for name, (w, h) in zip(pair, sizes, strict=True)
-                    ]
-                    raise SettingError(
-                        f"data.root={self.root}: the two images of a pair must have one size; "
-                        f"{' and '.join(shown)} pixels."
-                    )
-        finally:
-            if archive:
-                archive.close()
+        for pair in pairs[:: max(1, len(pairs) // COMPARED)]:
+            sizes = []
+            for name in pair:
+                try:
+                    with self.files.open(name) as image:
+                        sizes.append(image.size)
+                except Exception:  # `decode` says what is wrong with it
+                    return
+            if sizes[0] != sizes[1]:
+                shown = [f"{name} has {w} x {h}" for name, (w, h) in zip(pair, sizes, strict=True)]
+                raise SettingError(
+                    f"data.root={self.files.root}: the two images of a pair must have one size; "
+                    f"{' and '.join(shown)} pixels."
+                )
 
 
 Pair = tuple[str, str]  # names of A and B; one name twice if they are one file
@@ -167,7 +167,7 @@ def arrange_pairs(names: list[str], root: Path) -> tuple[dict[str, list[Pair]], 
                         "Remove one of them, or set data.root to the folder of one set of pairs."
                     )
     if not sides:
-        splits, _ = arrange(names)
+        splits = arrange(names).splits
         return {split: [(name, name) for name in own] for split, own in splits.items()}, True
     groups: dict[str, list[Pair]] = {}
     for split in ("train", "test", "val"):

@@ -5,8 +5,6 @@ torch is imported.
 """
 
 import itertools
-import os
-import posixpath
 import queue
 import sys
 import textwrap
@@ -14,17 +12,19 @@ import threading
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.data.containers import NEEDED as IMAGES
+from src.data.containers import FolderFiles, open_zip
+from src.data.layout import arrange
+from src.data.listing import CELEBA_DEPTH, HUB, has_images, has_set, image_root, is_hidden
 from src.errors import SettingError
-from src.runs.folders import walk
 from src.runs.stored import read_text
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 VOXELS = (".npy", ".npz", ".binvox")
 IDX = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -37,18 +37,38 @@ MIRRORS = {
     "fashion_mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
     "kmnist": ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
 }
-HELD_OUT = ("test", "val", "valid", "validation")
-MOST_DIRECTORY = 128 * 2**20  # bytes of a zip's: some million images
+# File, address and MD5 of what can be fetched into `data.root`.
+DOWNLOADS = {
+    "cifar10": {
+        "cifar-10-python.tar.gz": (
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            "c58f30108f718f92721af3b95e74349a",
+        )
+    },
+    "svhn": {
+        "train_32x32.mat": (
+            "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+            "e26dedcc434d2e4c54c9b2d4a06d8373",
+        ),
+        "test_32x32.mat": (
+            "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+            "eb5a983be6a315427106f1b164d9cef3",
+        ),
+    },
+}
 MODELNET = "modelnet10_32.npz"  # in its folder, beside classes.txt
 MOST_NAMES = 2**16  # bytes of a file of classes
 PATIENCE = 3.0  # seconds for a mirror to answer
 
-# By the class that reads them: what has to lie under the root, and what stands in for it.
+# By the name of the data or the class that reads them: what has to lie under the root, and what
+# stands in for it.
 NEEDED = {
     "MNIST": "train-images-idx3-ubyte(.gz) and its three companions",
     "CelebA": "img_align_celeba/ with list_attr_celeba.txt, a zip of it, or any images",
-    "Garments": "images, in folders or in a zip",
-    "Folder": "images, in folders or in a zip",
+    "cifar10": "CIFAR-10's batches, binary or Python, or their tar.gz",
+    "svhn": "train_32x32.mat and test_32x32.mat",
+    "Garments": IMAGES,
+    "Folder": IMAGES,
     "DigitDomains": "a folder for each set, such as mnist/, as data=mnist downloads it",
     "Domains": "trainA/ and trainB/ (testA/, testB/), of any two kinds of images",
     "Voxels": "a folder of .npy, .npz or .binvox grids, or one .npz that holds a set",
@@ -79,25 +99,24 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     source, name = data["source"], data["name"]
     if data["kind"] == "points" or reader == "Solids":
         return "builtin", ""  # drawn from the exact distribution: there is nothing more real
-    stand_in = STAND_IN.get(reader)
+    stand_in, needed = STAND_IN.get(reader), NEEDED.get(name) or NEEDED[reader]
     if source == "builtin":
         if not stand_in:
             raise SettingError(
                 f"data.source=builtin: nothing stands in for data={name}.\n"
-                f"Set data.root to {NEEDED[reader]}."
+                f"Set data.root to {needed}."
             )
         return "builtin", ""
     reason = missing(data)
     if reason is None:
         return "real", ""
     root = data["root"] and Path(data["root"]).expanduser()
-    mirrors = MIRRORS.get(name, ()) if reader == "MNIST" and root else ()
-    if mirrors:
-        if _answers([f"{mirror}{IDX['train'][1]}.gz" for mirror in mirrors], PATIENCE):
+    if root and (addresses := _addresses(reader, name)):
+        if _answers(addresses, PATIENCE):
             return "real", ""
         reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
     if source == "real" or not stand_in:
-        cure = f"Set data.root to {'' if reader == 'Voxels' else 'a folder with '}{NEEDED[reader]}"
+        cure = f"Set data.root to {'' if reader == 'Voxels' else 'a folder with '}{needed}"
         raise SettingError(
             f"data.root={data['root']}: {reason}.\n"
             f"{cure}{', or data.source=builtin to use the stand-in' if stand_in else ''}."
@@ -106,13 +125,22 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
         f"{name}: the real data are not under data.root={data['root']}: {reason}.\n"
         f"This run uses the stand-in: {stand_in}. "
         "Its numbers are not comparable with those of the real data.\n"
-        f"For the real data, set data.root to a folder with {NEEDED[reader]}."
+        f"For the real data, set data.root to a folder with {needed}."
     )
 
 
 def _reader(data: Mapping[str, Any]) -> str:
     """The class that reads a data set; stacks of images are made of the single ones."""
     return str(data["_target_"]).rpartition(".")[2].removeprefix("Stacked")
+
+
+def _addresses(reader: str, name: str) -> list[str]:
+    """Addresses of which one has to answer, so that a download can work; none of most sets."""
+    if reader == "MNIST":
+        return [f"{mirror}{IDX['train'][1]}.gz" for mirror in MIRRORS.get(name, ())]
+    if reader == "Folder":
+        return [url for url, _ in DOWNLOADS.get(name, {}).values()]
+    return []
 
 
 def resolve_source(config: DictConfig) -> None:
@@ -145,19 +173,25 @@ def missing(data: Mapping[str, Any]) -> str | None:
     """
     if data["root"] is None:
         return "data.root is not set"
+    reader = _reader(data)
+    if str(data["root"]).startswith(HUB) and reader == "Folder":
+        return None
     root, name = Path(data["root"]).expanduser(), data["name"]
     if not root.exists():
         return "there is no such folder or file"
-    if _reader(data) == "MNIST":
+    if reader == "MNIST":
         return None if idx_folder(root, name) else f"no {name} files there"
-    if _reader(data) == "Voxels":
+    if reader == "Voxels":
         archive, files = find_voxels(root)
         return None if archive or files else "no voxels there"
-    if _reader(data) == "DigitDomains":
+    if reader == "DigitDomains":
         needed = (name for name in (data["a"], data["b"]) if name != "digits")
         lost = [each for each in needed if not own_idx_folder(root, each)]
         return f"no {' and '.join(lost)} files there" if lost else None
-    return None if next(_images(image_root(root)), None) else "no images there"
+    if reader in ("Folder", "Garments"):
+        return None if has_set(root) else "no images there"
+    depth = CELEBA_DEPTH if reader == "CelebA" else 0
+    return None if has_images(image_root(root, depth)) else "no images there"
 
 
 def _answers(urls: Sequence[str], seconds: float) -> bool:
@@ -186,8 +220,18 @@ def idx_folder(root: Path, name: str) -> Path | None:
     folders = [root / IDX_FOLDERS.get(name, name) / "raw", root / "raw", root]
     files = [file for pair in IDX.values() for file in pair]
     for folder in folders:
-        if any((folder / f"{file}{end}").is_file() for file in files for end in ("", ".gz")):
+        if any(idx_file(folder, file) for file in files):
             return folder
+    return None
+
+
+def idx_file(folder: Path, name: str) -> Path | None:
+    """An IDX file by its name, with a dot in the place of the dash, gzipped, or in a folder of its
+    name; None if there is none."""
+    for stem in (name, name.replace("-idx", ".idx")):
+        for path in (folder / stem, folder / f"{stem}.gz", folder / stem / stem):
+            if path.is_file():
+                return path
     return None
 
 
@@ -199,96 +243,14 @@ def own_idx_folder(root: Path, name: str) -> Path | None:
     return folder if idx_folder(root, name) == folder else None
 
 
-def image_root(root: Path) -> Path:
-    """The folder or zip that holds the images: CelebA's own folder, or a single zip, if any."""
-    for inner in (root / "img_align_celeba", root / "img_align_celeba.zip"):
-        if inner.exists():
-            return inner
-    if root.is_dir() and next(_images(root), None) is None:
-        zips = list(root.glob("*.zip"))
-        return zips[0] if len(zips) == 1 else root
-    return root
-
-
-def image_names(root: Path) -> list[str]:
-    """Names of all images in a folder or zip, relative to it, sorted, with forward slashes.
-
-    Raises:
-        SettingError: if there are none, or the zip cannot be read.
-    """
-    names = sorted(_images(root))
-    if not names:
-        raise SettingError(
-            f"data.root={root}: no images there.\nSet data.root to {NEEDED['Folder']}."
-        )
-    return names
-
-
-def _images(root: Path) -> Iterator[str]:
-    if root.is_file():
-        try:
-            with open_zip(root) as archive:
-                names = archive.namelist()
-        except zipfile.BadZipFile as error:
-            raise SettingError(
-                f"data.root={root} is neither a folder nor a readable zip ({error}).\n"
-                f"Set data.root to {NEEDED['Folder']}."
-            ) from error
-        for name in filter(_is_image, names):
-            if name.startswith("/"):
-                raise SettingError(
-                    f"data.root={root}: its member {name[:100]} is not named relative to the zip.\n"
-                    "Make the zip anew from inside of the folder of the images."
-                )
-            yield name
-        return
-    yield from filter(_is_image, _files(root))
-
-
-def _files(root: Path) -> Iterator[str]:
-    """Names of all files in a folder, relative to it, with forward slashes."""
-    for folder, _, files in walk(root):
-        inside = folder.relative_to(root).as_posix()
-        prefix = "" if inside == "." else f"{inside}/"
-        yield from (f"{prefix}{file}" for file in files)
-
-
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """An archive, whose directory is looked at before it is read: one entry is one object.
-
-    Raises:
-        zipfile.BadZipFile: if it is none, or has too many entries.
-        OSError: if it cannot be read.
-    """
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 2**16 - 22))
-        end = file.read()
-    place = end.rfind(b"PK\x05\x06")
-    directory = int.from_bytes(end[place + 12 : place + 16], "little") if place >= 0 else 0
-    if directory > MOST_DIRECTORY and not (directory == 2**32 - 1 and size < MOST_DIRECTORY):
-        raise zipfile.BadZipFile("it has too many entries")
-    return zipfile.ZipFile(path)
-
-
-def _is_image(name: str) -> bool:
-    return _is_one(name, IMAGES)
-
-
-def _is_one(name: str, endings: tuple[str, ...]) -> bool:
-    """By its ending; what systems leave behind (`__MACOSX/`, `._photo.jpg`) is none."""
-    parts = name.split("/")
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return parts[-1].lower().endswith(endings) and not hidden
-
-
 def find_voxels(root: Path) -> tuple[Path | None, list[str]]:
     """The .npz that holds a set, if it is one; else the names of the grids in a folder, sorted."""
     if root.is_file():
         return (root if root.suffix.lower() == ".npz" else None), []
     if (own := root / MODELNET).is_file():
         return own, []
-    return None, sorted(name for name in _files(root) if _is_one(name, VOXELS))
+    names = FolderFiles(root).names
+    return None, sorted(n for n in names if n.lower().endswith(VOXELS) and not is_hidden(n))
 
 
 def voxel_classes(root: Path) -> tuple[str, ...]:
@@ -301,7 +263,7 @@ def voxel_classes(root: Path) -> tuple[str, ...]:
     if not archive and not files:
         raise SettingError(f"data.root={root}: no voxels there.\nSet it to {NEEDED['Voxels']}.")
     if not archive:
-        return tuple(sorted(set(arrange(files)[1].values())))
+        return arrange(files, blocks=False).class_names
     try:
         with open_zip(archive) as file:
             names = [name.removesuffix(".npy") for name in file.namelist()]
@@ -311,56 +273,6 @@ def voxel_classes(root: Path) -> tuple[str, ...]:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise SettingError(f"data.root={archive}: its classes cannot be read: {error}.") from error
     return tuple(name.strip() for name in lines if name.strip())
-
-
-def arrange(names: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Splits and classes, as the folders of an image set tell them.
-
-    `train/` at the top stands against `test/` and `val/`; else every tenth image is held out.
-    Below that, subfolders are classes, if every image lies in one and there are two at least.
-
-    Args:
-        names: names of all images, sorted, relative; leading folders that all share are overlooked.
-
-    Returns:
-        The names of each split, and from each name to its class (empty if there are none).
-    """
-    parts = [PurePosixPath(name).parts for name in names]
-    shared = len(PurePosixPath(posixpath.commonpath(map(posixpath.dirname, names))).parts)
-    folders = [entry[shared:-1] for entry in parts]
-    tops = {entry[0] if entry else "" for entry in folders}
-    if "train" in tops and tops - {"train"} and tops <= {"train", *HELD_OUT}:
-        test = [entry[0] != "train" for entry in folders]
-        folders = [entry[1:] for entry in folders]
-    else:
-        test = [i % 10 == 9 for i in range(len(names))]
-    splits: dict[str, list[str]] = {"train": [], "test": []}
-    for name, out in zip(names, test, strict=True):
-        splits["test" if out else "train"].append(name)
-    labelled = all(folders) and len({entry[0] for entry in folders}) > 1
-    classes = {n: entry[0] for n, entry in zip(names, folders, strict=True)} if labelled else {}
-    return {split: members for split, members in splits.items() if members}, classes
-
-
-def classes(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the classes that a data configuration leads to; empty if unlabelled.
-
-    Args:
-        data: the configuration `data`, its source resolved.
-
-    Raises:
-        SettingError: if that depends on the folders of an image set, and there is none.
-    """
-    if data.get("label"):
-        return label_classes(data["label"])
-    if str(data["_target_"]).endswith(".Folder") and data["root"] is not None:
-        names = image_names(image_root(Path(data["root"]).expanduser()))
-        return tuple(sorted(set(arrange(names)[1].values())))
-    if str(data["_target_"]).endswith(".Voxels") and not data["labels"] and data["root"]:
-        return voxel_classes(Path(data["root"]).expanduser())
-    if str(data["_target_"]).endswith(".StackedMNIST"):
-        return stacked_classes(data["labels"])
-    return tuple(data["labels"])
 
 
 def stacked_classes(labels: Sequence[str]) -> tuple[str, ...]:

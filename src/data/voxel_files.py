@@ -5,26 +5,21 @@
     .binvox  Min's format: a header of text, then pairs of bytes (value, number of repetitions)
 
 Sizes are read from the headers and compared with the bytes that are there before memory is taken
-for them. Nothing is unpickled: arrays of objects are refused.
+for them.
 """
 
-import io
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from src.data.cache import read_member
-from src.data.sources import open_zip
+from src.data.array_files import parse_npy, read_npz
+from src.data.containers import MOST_BYTES
 from src.runs.stored import read_bytes
 
-MOST_BYTES = 256 * 2**20  # of a file, or of a member of an archive
-MOST_TOTAL, MOST_MEMBERS = 2**30, 1000  # of an archive: bytes, unpacked, and arrays
 MOST_SIDE = 256  # of a grid
 Axes = Literal["dhw", "xyz"]
 
@@ -41,49 +36,6 @@ def read_grids(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield path.stem, parse_npy(read_bytes(path, MOST_BYTES))
     else:
         yield path.stem, parse_binvox(read_bytes(path, MOST_BYTES))
-
-
-def read_npz(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of an archive; see `read_grids`."""
-    try:
-        with open_zip(path) as archive:
-            names = archive.namelist()
-            if len(names) > MOST_MEMBERS:
-                raise ValueError(f"it has {len(names):,} arrays, more than {MOST_MEMBERS:,}")
-            if (total := sum(info.file_size for info in archive.infolist())) > MOST_TOTAL:
-                raise ValueError(f"it has {total / 2**20:,.0f} MB, more than {MOST_TOTAL // 2**20}")
-            for name in names:
-                content = read_member(archive, name, MOST_BYTES)
-                yield name.removesuffix(".npy"), parse_npy(content)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise ValueError(f"it is no readable .npz ({error})") from error
-
-
-def parse_npy(content: bytes) -> np.ndarray:
-    """An array of numbers in NumPy's format.
-
-    Raises:
-        ValueError: if it is none, has another length than its header states, or holds objects.
-    """
-    file = io.BytesIO(content)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    try:
-        shape, fortran, dtype = readers[np.lib.format.read_magic(file)](file)
-    except MemoryError:
-        raise
-    # Of a damaged header, NumPy's readers raise TypeError, SyntaxError, TokenError and others.
-    except Exception as error:
-        raise ValueError("it is no array in NumPy's format of version 1 or 2") from error
-    if dtype.hasobject or dtype.kind not in "biuf":
-        raise ValueError(f"it holds {dtype} and not numbers")
-    stated, there = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
-    if stated != there or min(shape, default=0) < 0:
-        raise ValueError(f"its header states {stated:,} bytes, and there are {there:,}")
-    array = np.frombuffer(content, dtype, offset=file.tell())
-    return array.reshape(shape, order="F" if fortran else "C")
 
 
 def parse_binvox(content: bytes) -> np.ndarray:

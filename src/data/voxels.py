@@ -21,8 +21,9 @@ from tqdm import tqdm
 from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
 from src.data.cache import Write, entry, fingerprint
+from src.data.layout import arrange
 from src.data.loader import Reading
-from src.data.sources import NEEDED, arrange, find_voxels, voxel_classes
+from src.data.sources import NEEDED, find_voxels, voxel_classes
 from src.data.spec import DataSpec, Split
 from src.data.voxel_files import as_cube, read_grids, unpacked
 from src.errors import SettingError
@@ -118,7 +119,8 @@ class Voxels(DataModule):
             lambda write: self._produce(self._grids(archive, files), write),
         )
         if info["broken"]:
-            print(_left_out(info["broken"], len(info["names"]) + len(info["broken"])))
+            total = len(info["names"]) + len(info["broken"])
+            self.remarks = [_left_out(info["broken"], total)]
         # A name begins with its split and the number of its class.
         parts = [name.split("/", 2) for name in info["names"]]
         x = torch.from_numpy(x).view(torch.bool)
@@ -145,8 +147,9 @@ class Voxels(DataModule):
             if archive:
                 yield from (g for g in self._of_set(archive, split) if g.kind in chosen)
                 continue
-            groups, kinds = arrange(files)
-            for file in groups.get(split, ()):
+            layout = arrange(files, blocks=False)
+            kinds = layout.classes
+            for file in layout.splits.get(split, ()):
                 if kinds and kinds[file] not in chosen:
                     continue
                 try:

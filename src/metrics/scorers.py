@@ -19,8 +19,9 @@ Of images, what a model can do adds more:
 
 `extractor=auto` takes the classifier that ships with the project where there is one for these data
 (mnist, digits, faces). Other colour images are compared by Inception if its weights are here or can
-be fetched. What is left needs labels: a classifier is trained on them once, kept in the cache, and
-can be handed to others by `metrics.weights`.
+be fetched. On labels a classifier is trained once, kept in the cache, and can be handed to others
+by `metrics.weights`. What is left is compared by the features of `faces`: of several that need
+neither labels nor a download they suit other photographs best, by measurement (docs/metrics.md).
 """
 
 from collections.abc import Mapping
@@ -59,6 +60,8 @@ from src.models.capabilities import (
 )
 from src.networks.classifier import train_classifier
 from src.networks.features import ClassifierFeatures, Extractor, Inception, shipped
+
+FALLBACK = "faces"  # extractor of data without labels where Inception is not at hand
 
 
 @dataclass(kw_only=True)
@@ -222,14 +225,24 @@ def _of_voxels(settings: Settings, data: DataModule, model: object) -> Scorer:
 
 
 def _extractor(settings: Settings, data: DataModule, model: object) -> Extractor | None:
-    """The extractor, or None for a translator where `auto` finds none: its targets are known."""
+    """The extractor; `auto` takes the one for faces where there is none for the data.
+
+    None for a translator: its targets are known.
+    """
     try:
         return choose_extractor(settings, data)
     except SettingError as error:
-        if settings.extractor != "auto" or settings.weights or not isinstance(model, Translates):
+        if settings.extractor != "auto" or settings.weights:
             raise
-        print(f"Left out: FID and what else compares features.\n{error}")
-        return None
+        if isinstance(model, Translates):
+            print(f"Left out: FID and what else compares features.\n{error}")
+            return None
+        print(
+            f"{str(error).splitlines()[0]}\n"
+            f"Scored by the features of the classifier {FALLBACK} that comes with the project: for "
+            "comparisons on these data, not with published FIDs."
+        )
+        return ClassifierFeatures(FALLBACK)
 
 
 def choose_extractor(settings: Settings, data: DataModule) -> Extractor:
@@ -261,7 +274,7 @@ def choose_extractor(settings: Settings, data: DataModule) -> Extractor:
             raise missing
         raise SettingError(
             f"metrics.extractor={settings.extractor}: data={name} has no labels for a classifier.\n"
-            "Use metrics=inception, metrics=none, or give one by metrics.weights=PATH."
+            f"Use metrics=auto, or metrics.weights={FALLBACK}, which comes with the project."
         )
     return ClassifierFeatures(_trained(data, Path(settings.cache).expanduser()))
 

@@ -130,7 +130,7 @@ def train_classifier(
     if train.y is None:
         raise SettingError(
             f"metrics.extractor=classifier: data={data.data_id['name']} has no labels to learn.\n"
-            "Use metrics=inception, or give a trained classifier by metrics.weights=PATH."
+            "Use metrics=auto, or give a trained classifier by metrics.weights=PATH."
         )
     if samples is None:
         samples = min(SAMPLES, EPOCHS * len(train.x))

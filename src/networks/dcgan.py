@@ -2,7 +2,7 @@
 
 A generator of 64 px runs 1 -> 4 -> 8 -> 16 -> 32 -> 64 with widths 8w, 4w, 2w, w: the number of
 stages, and so the width of the first, follows from the resolution. 28 px runs 4 -> 7 -> 14 -> 28:
-an even size is reached by a kernel of 4, an odd one by a kernel of 3.
+an even size is reached by a kernel of 4, an odd one by a kernel of 3. 96 px run 6 -> 12 ... -> 96.
 Batch norm everywhere but at G's output and D's input and output; ReLU in G, leaky ReLU in D; no
 biases; weights N(0, 0.02^2). Another norm can stand in its place; where none brings a bias, the
 hidden convolutions have their own.
@@ -53,12 +53,12 @@ def upward(
         last_bias: whether the output has a bias.
     """
     channels, dims, resolution = shape[0], len(shape) - 1, shape[-1]
-    targets = sizes(resolution)[1:]
+    first, *targets = sizes(resolution)
     widths = [width << i for i in reversed(range(len(targets)))]
     transposed, bias = TRANSPOSED[dims], biased(norm)
     layers: list[nn.Module] = [
         nn.Unflatten(1, (latent_dim, *[1] * dims)),
-        transposed(latent_dim, widths[0], 4, 1, 0, bias=bias),
+        transposed(latent_dim, widths[0], first, 1, 0, bias=bias),
     ]
     outputs = [*widths[1:], channels]
     for size, fan_in, fan_out in zip(targets, widths, outputs, strict=True):
@@ -72,7 +72,7 @@ def upward(
 
 
 def downward(shape: Sequence[int], width: int, norm: Norm) -> tuple[list[nn.Module], int]:
-    """Layers from images or voxels (n, *shape) to sides of 4, and the channels there.
+    """Layers from images or voxels (n, *shape) to the first of `sizes`, and the channels there.
 
     Args:
         shape: see `upward`.
@@ -131,7 +131,7 @@ class DCGANDiscriminator(Discriminator):
         classes: none; labels are brought in around it.
 
     Attributes:
-        features: length of the critique's features: 4 x 4 positions of the last stage.
+        features: length of the critique's features: the last stage's, 4 x 4 positions at 64 px.
     """
 
     def __init__(
@@ -145,8 +145,9 @@ class DCGANDiscriminator(Discriminator):
         refuse_classes(classes, "DCGAN's discriminators")
         layers, last = downward(shape, width, norm)
         self.body = nn.Sequential(*layers)
-        self.head = nn.Conv2d(last, 1, 4, 1, 0, bias=False)
-        self.features = 16 * last
+        side = sizes(shape[-1])[0]
+        self.head = nn.Conv2d(last, 1, side, 1, 0, bias=False)
+        self.features = side**2 * last
         self.apply(init_normal_)
         spectral(self, norm)
 

@@ -203,7 +203,7 @@ def inception_file(download: bool) -> Path:
     raise SettingError(
         f"metrics.extractor=inception: no weights at {path} ({reason}).\n"
         f"Fetch {INCEPTION_URL}\n"
-        "and place it there or give metrics.weights=PATH; or use metrics=classifier."
+        "and place it there or give metrics.weights=PATH; or use metrics=auto, which needs none."
     )
 
 

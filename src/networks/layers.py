@@ -19,19 +19,23 @@ TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 WEIGHTED = (nn.Linear, nn.Embedding, nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d)
 
 
+LARGEST_FIRST = 6  # px: what is larger is halved
+
+
 def sizes(resolution: int) -> list[int]:
-    """Resolutions from 4 to the image's, each half of the next, rounded up: [4, 7, 14, 28].
+    """Resolutions up to the image's, each half of the next, rounded up, from 4, 5 or 6 on.
+
+    [4, 7, 14, 28] of 28 px, [6, 12, 24, 48, 96] of 96.
 
     Raises:
-        SettingError: if halving does not lead to 4.
+        SettingError: if it is too small to be halved.
     """
     chain = [resolution]
-    while chain[-1] > 4:
+    while chain[-1] > LARGEST_FIRST:
         chain.append((chain[-1] + 1) // 2)
-    if chain[-1] != 4 or len(chain) == 1:
+    if len(chain) == 1:
         raise SettingError(
-            f"data.resolution={resolution} does not fit these networks: halving it, rounded up, "
-            "must lead to 4.\nUse 28, 32, 64 or 128 (of views: data.degradation.side)."
+            f"data.resolution={resolution} is too small for these networks.\nUse at least 7."
         )
     return chain[::-1]
 

@@ -133,7 +133,7 @@ class R3GANGenerator(Generator):
         first, *widths = _widths(widths, len(chain), "generator")[::-1]
         block = (expansion, group_size, blocks * len(chain))
         self.linear = _he(nn.Linear(latent_dim, first, bias=False))
-        self.basis = nn.Parameter(torch.randn(first, 4, 4))
+        self.basis = nn.Parameter(torch.randn(first, chain[0], chain[0]))
         self.first = nn.Sequential(*(Block(first, *block) for _ in range(blocks)))
         layers: list[nn.Module] = []
         for size, fan_in, width in zip(chain[1:], [first, *widths], widths, strict=False):
@@ -159,7 +159,7 @@ class R3GANDiscriminator(Discriminator):
         classes: none; labels are brought in around it.
 
     Attributes:
-        features: length of the critique's features: the depthwise 4x4 convolution's output.
+        features: length of the critique's features: the last depthwise convolution's output.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class R3GANDiscriminator(Discriminator):
         self.body = nn.Sequential(*layers)
         self.last = nn.Sequential(
             *(Block(last, *block) for _ in range(blocks)),
-            _he(nn.Conv2d(last, last, 4, groups=last, bias=False)),
+            _he(nn.Conv2d(last, last, chain[0], groups=last, bias=False)),
             nn.Flatten(),
         )
         self.head = _he(nn.Linear(last, 1, bias=False))

@@ -10,7 +10,7 @@ are SAGAN's (Zhang et al. 2019). Weights are Xavier-uniform, biases 0.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -27,28 +27,45 @@ from src.networks.layers import (
     spectral,
 )
 
-# Per resolution: the widths of G's stages from 4 px up and of D's blocks from the image down, in
-# units of `width`; how many of D's blocks halve the size; the published widths of G and D.
-G_WIDTHS = {
-    28: (1, 1, 1, 1),
-    32: (1, 1, 1, 1),
-    64: (16, 8, 4, 2, 1),
-    128: (16, 16, 8, 4, 2, 1),
-}
-D_WIDTHS = {28: (1, 1, 1, 1), 32: (1, 1, 1, 1), 64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16)}
-HALVINGS = {28: 2, 32: 2, 64: 5, 128: 5}
-PUBLISHED = {28: (256, 128), 32: (256, 128), 64: (64, 64), 128: (64, 64)}
+PUBLISHED = {True: (256, 128), False: (64, 64)}  # widths of G and D: of small images, and others
+MOST_FACTOR, MOST_HALVINGS = 16, 5
+
+
+class Plan(NamedTuple):
+    """Stages of the networks for one resolution.
+
+    Of 28 and 32 px as Miyato et al. for CIFAR-10; the others grow by their plan for larger images:
+    twice as wide with each halving. Of 48 px G has their widths for STL-10.
+
+    Attributes:
+        sizes: sides in px of G's stages, from the first on.
+        g: widths of G's stages in units of `width`.
+        d: widths of D's blocks, from the image down, in the same units.
+        halvings: how many of D's blocks halve the size, the first ones.
+        widths: the published `width` of G and of D.
+    """
+
+    sizes: list[int]
+    g: tuple[int, ...]
+    d: tuple[int, ...]
+    halvings: int
+    widths: tuple[int, int]
+
+
+def plan(resolution: int) -> Plan:
+    """The stages for images of a resolution; raises as `sizes`."""
+    chain = sizes(resolution)
+    if resolution in (28, 32):
+        return Plan(chain, (1,) * 4, (1,) * 4, 2, PUBLISHED[True])
+    growing = tuple(min(2**i, MOST_FACTOR) for i in range(len(chain)))
+    halvings = min(len(chain), MOST_HALVINGS)
+    return Plan(chain, growing[::-1], growing, halvings, PUBLISHED[False])
 
 
 def _place(
     resolution: int, attention: int | Literal["half"] | None, sites: Sequence[int], player: str
 ) -> int | None:
     """Size in px where attention sits, if the network has such a stage."""
-    if resolution not in PUBLISHED:
-        raise SettingError(
-            f"data.resolution={resolution} does not fit the residual networks.\n"
-            f"Use {', '.join(map(str, PUBLISHED))}."
-        )
     attention = resolution // 2 if attention == "half" else attention
     if attention is not None and attention not in sites:
         raise SettingError(
@@ -124,7 +141,7 @@ class ResNetGenerator(Generator):
 
     Args:
         latent_dim: length of z (the paper's 128).
-        shape: (c, r, r) of one image; r is 28, 32, 64 or 128.
+        shape: (c, r, r) of one image.
         width: channels of the last stage; None is as published: 256 to 32 px, 64 above.
         norm: before each activation; `spectral` is spectral norm alone.
         spectral_norm: spectral norm beside another norm (SAGAN).
@@ -145,16 +162,16 @@ class ResNetGenerator(Generator):
     ) -> None:
         super().__init__()
         channels, resolution = shape[0], shape[-1]
-        attention = _place(resolution, attention, sizes(resolution)[1:], "generator")
-        width = PUBLISHED[resolution][0] if width is None else width
-        first, *widths = (width * factor for factor in G_WIDTHS[resolution])
+        stages = plan(resolution)
+        side, *targets = stages.sizes
+        attention = _place(resolution, attention, targets, "generator")
+        width = stages.widths[0] if width is None else width
+        first, *widths = (width * factor for factor in stages.g)
         layers: list[nn.Module] = [
-            _xavier(nn.Linear(latent_dim, 16 * first)),
-            nn.Unflatten(1, (first, 4, 4)),
+            _xavier(nn.Linear(latent_dim, side**2 * first)),
+            nn.Unflatten(1, (first, side, side)),
         ]
-        for size, fan_in, fan_out in zip(
-            sizes(resolution)[1:], [first, *widths], widths, strict=False
-        ):
+        for size, fan_in, fan_out in zip(targets, [first, *widths], widths, strict=False):
             layers += [GeneratorBlock(fan_in, fan_out, size, norm, classes)]
             layers += [SelfAttention(fan_out)] if size == attention else []
         self.body = ConditionalSequential(
@@ -174,7 +191,7 @@ class ResNetDiscriminator(Discriminator):
     """Images (n, c, r, r) in [-1, 1] to a `Critique`.
 
     Args:
-        shape: (c, r, r) of one image; r is 28, 32, 64 or 128.
+        shape: (c, r, r) of one image.
         width: channels of the first block; None is as published: 128 to 32 px, 64 above.
         norm: `spectral` as published; the others stand before each activation.
         attention: size in px of the block after which a self-attention layer sits; `half` is half
@@ -196,14 +213,14 @@ class ResNetDiscriminator(Discriminator):
         super().__init__()
         refuse_classes(classes, "Residual discriminators")
         fan_in, size = shape[0], shape[-1]
-        halvings = HALVINGS.get(size, 0)
-        sites = [size >> i for i in range(1, halvings + 1)]
+        stages = plan(size)
+        sites = [size >> i for i in range(1, stages.halvings + 1)]
         attention = _place(size, attention, sites, "discriminator")
-        width = PUBLISHED[size][1] if width is None else width
+        width = stages.widths[1] if width is None else width
         layers: list[nn.Module] = []
-        for i, factor in enumerate(D_WIDTHS[size]):
+        for i, factor in enumerate(stages.d):
             fan_out = width * factor
-            layers += [DiscriminatorBlock(fan_in, fan_out, i < halvings, norm, first=i == 0)]
+            layers += [DiscriminatorBlock(fan_in, fan_out, i < stages.halvings, norm, first=i == 0)]
             layers += [SelfAttention(fan_out)] if shape[-1] >> (i + 1) == attention else []
             fan_in = fan_out
         self.body = nn.Sequential(*layers, nn.ReLU())

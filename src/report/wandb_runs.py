@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from src.config.checks import check_stored
+from src.config.checks import check_stored, rename_old
 from src.errors import SettingError
 from src.report.comparison import LeftOut
 from src.report.read import Record, unfinished
@@ -63,6 +63,7 @@ def _record(run: Any) -> Record | LeftOut:
         text = json.dumps(dict(run.summary_metrics))
         summary = parse_json(re.sub(r'"(NaN|-?Infinity)"', r"\1", text))  # so W&B writes them
         check_plain(settings, CONFIG)
+        rename_old(settings)
         check_stored(settings)
         expect(summary, SUMMARY, "summary")
     except (ValueError, TypeError) as error:

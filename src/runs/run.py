@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
-from src.config.checks import check_stored
+from src.config.checks import check_stored, rename_old
 from src.config.composition import bears_on_result, flatten
 from src.errors import FolderInUseError, SettingError
 from src.runs.escape import line
@@ -149,6 +149,7 @@ class Run:
             ) from error
         try:
             settings = parse_yaml(content)
+            rename_old(settings)
             check_stored(settings)
         except ValueError as error:
             raise SettingError(

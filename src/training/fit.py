@@ -107,7 +107,7 @@ def fit(
 
     with ranks.in_turn():  # the first may have to fill the cache
         wall.lap("start")
-        data = load_data(settings, run)
+        data = load_data(settings, run, say=leads)
         wall.lap("data")
 
     model = build_model(settings, data.spec)
@@ -163,8 +163,13 @@ def fit(
         sys.exit(128 + signal.Signals[shared.interrupted_by])  # as shells do: 130, 143
 
 
-def load_data(settings: dict[str, Any], run: Run) -> "DataModule":  # noqa: F821
+def load_data(settings: dict[str, Any], run: Run, say: bool = False) -> "DataModule":  # noqa: F821
     """Load the data of a run; torch is imported here.
+
+    Args:
+        settings: of the run.
+        run: run folder.
+        say: print a line on what was read.
 
     Raises:
         SettingError: if there are none, or not those that the run began with.
@@ -173,6 +178,8 @@ def load_data(settings: dict[str, Any], run: Run) -> "DataModule":  # noqa: F821
 
     data = build_data(settings)
     data.setup()
+    if say:
+        print(data.describe())
     known = run.summary.get("data_id") or data.data_id
     if run.checkpoint and known != data.data_id:
         raise SettingError(

@@ -3,6 +3,7 @@
 import torch
 
 from src.data.base import DataModule
+from src.data.listing import HUB
 from src.data.sources import missing
 from src.data.spec import DataSpec
 from src.errors import SettingError
@@ -64,6 +65,11 @@ def load_data(run: Run, spec: DataSpec, root: str | None, cache: str) -> DataMod
     data = settings["data"] = settings["data"] | {"cache": cache}
     if root is not None:
         data["root"] = root
+    if root is None and str(data["root"]).startswith(HUB):
+        raise SettingError(
+            f"run={run.folder}: its data are those of {line(str(data['root']), 100)}.\n"
+            "Pass data.root=... to read them: nothing is downloaded because a folder says so."
+        )
     if data.get("source") == "real":
         if root is None and not trained_on:
             raise SettingError(f"run={run.folder} does not say which its data were.\n{cure}")

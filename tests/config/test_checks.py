@@ -21,7 +21,7 @@ EXPERIMENTS = sorted(
 )
 POINTS = {"gaussian", "ring", "grid", "slanted_land"}
 VOXELS = {"solids"}
-NO_STAND_IN = {"folder", "pairs", "voxels", "modelnet10"}
+NO_STAND_IN = {"folder", "pairs", "voxels", "modelnet10", "cifar10", "svhn", "ffhq"}
 # All slots are in one of them.
 HOSTS = ("vae", "ae", "gan", "dcgan", "stacked_ae", "srgan", "vaegan")
 
@@ -175,7 +175,7 @@ def test_what_must_work(overrides: list[str]) -> None:
         ("wandb=off", ["wandb"]),
         ("wandb.mode=of", ["wandb.mode=of", "offline"]),
         ("data.source=fake", ["data.source=fake", "builtin"]),
-        ("data.resolution=48", ["data.resolution=48", "64"]),
+        ("model/generator=voxel", ["model.generator", "data.kind=images", "voxels"]),
         ("metrics.extractor=vgg", ["metrics.extractor=vgg", "inception"]),
         ("callbacks.quality.every=often", ["callbacks.quality.every=often"]),
         ("+callbacks.mine.every=3", ["callbacks.mine"]),
@@ -347,3 +347,17 @@ def test_evaluate_settings() -> None:
     assert "Did you mean metrics.n?" in message("run=x", "metrics.nn=3")
     assert "metrics.n=few" in message("run=x", "metrics.n=few")
     assert "may not be built" in message("run=x", "metrics._target_=os.system")
+
+
+def test_a_stored_configuration_of_an_earlier_version() -> None:
+    """`data.resize` was the filter."""
+    stored = {"data": {"resize": "box", "crop": None}}
+    checks.rename_old(stored)
+    new = {"resize": "crop", "filter": "box", "background": "white", "crop": None}
+    assert stored == {"data": new}
+    checks.rename_old(stored)  # changes nothing more
+    assert stored == {"data": new}
+    for other in ({"data": {"root": None}}, {"data": None}, [], None):
+        before = repr(other)
+        checks.rename_old(other)
+        assert repr(other) == before

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from src.data import cache
-from src.data.sources import image_names
+from src.data.image_sets import FileImages
 from src.errors import SettingError
 
 NAMES = [f"{i:03d}.jpg" for i in range(12)]
@@ -27,16 +27,18 @@ def folder(tmp_path: Path, write_images: Callable) -> Path:
 
 
 def decode(root: Path, tmp_path: Path, **settings: object) -> cache.Entry:
-    defaults = {
-        "cache": str(tmp_path / "cache"),
-        "name": "test",
-        "resolution": 16,
-        "channels": 3,
-        "crop": None,
-        "resize": "lanczos",
-        "max_broken": 0.001,
-    }
-    return cache.decode(root, image_names(root), **defaults | settings)
+    max_broken = settings.pop("max_broken", 0.001)
+    name = settings.pop("name", "test")
+    framing = cache.Framing(**{"resolution": 16, "channels": 3} | settings)
+    files = FileImages(root)
+    return cache.decode(
+        files,
+        files.listing.names,
+        framing,
+        cache=str(tmp_path / "cache"),
+        name=name,
+        max_broken=max_broken,
+    )
 
 
 def entries(tmp_path: Path) -> list[str]:
@@ -49,7 +51,7 @@ def truncate(path: Path) -> None:
 
 
 def test_pixels_are_those_of_pillow(folder: Path, tmp_path: Path) -> None:
-    found = decode(folder, tmp_path, crop=20, resize="box")
+    found = decode(folder, tmp_path, crop=20, filter="box")
     assert found.x.shape == (12, 3, 16, 16)
     assert found.x.dtype == np.uint8
     assert found.info["names"] == NAMES
@@ -75,7 +77,8 @@ def test_second_call_decodes_nothing(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"crop": 20}, {"resize": "box"}, {"resolution": 8}, {"channels": 1}]
+    "settings",
+    [{"crop": 20}, {"filter": "box"}, {"resize": "stretch"}, {"resolution": 8}, {"channels": 1}],
 )
 def test_other_settings_make_another_entry(folder: Path, tmp_path: Path, settings: dict) -> None:
     first = decode(folder, tmp_path)
@@ -294,7 +297,7 @@ def test_no_other_program_reads_an_image(tmp_path: Path, monkeypatch: pytest.Mon
     root.mkdir()
     (root / "1.jpg").write_bytes(page)
     monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program ran"))
-    with pytest.raises(SettingError, match="cannot identify"):
+    with pytest.raises(SettingError, match="is no image"):
         decode(root, tmp_path)
 
 

@@ -23,7 +23,8 @@ def load(root: Path, tmp_path: Path, /, **settings: object) -> Pairs:
     defaults = {
         "name": "things", "kind": "images", "channels": 3, "source_channels": 3, "resolution": 8,
         "direction": "a_to_b", "labels": [], "source": "real", "root": str(root),
-        "cache": str(tmp_path / "cache"), "crop": None, "resize": "box", "batch_size": 4, "seed": 0,
+        "cache": str(tmp_path / "cache"), "crop": None, "resize": "crop", "filter": "box",
+        "background": "white", "batch_size": 4, "seed": 0,
     }  # fmt: skip
     data = Pairs(**defaults | settings)
     data.setup()

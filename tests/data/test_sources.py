@@ -5,14 +5,13 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from src.data import sources
-from src.data.sources import arrange, classes, resolve
+from src.data import containers, sources
+from src.data.sources import resolve
 from src.errors import SettingError
 
 TARGETS = {"mnist": "src.data.mnist.MNIST", "celeba": "src.data.celeba.CelebA"}
@@ -93,7 +92,7 @@ def test_points_are_always_drawn() -> None:
 
 def test_file_that_is_no_zip(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"PK, but no zip")
-    with pytest.raises(SettingError, match="readable zip"):
+    with pytest.raises(SettingError, match="readable zip or tar"):
         resolve(config("photos", tmp_path / "images.zip"))
 
 
@@ -104,9 +103,9 @@ def test_a_zip_of_too_many_entries(
     names = [f"{i:02}.png" for i in range(12)]
     archive = zipped(write_images(tmp_path / "images", names), tmp_path / "images.zip")
     size = len(names) * (46 + len("images/00.png"))  # bytes of the directory
-    monkeypatch.setattr(sources, "MOST_DIRECTORY", 10 * size)
+    monkeypatch.setattr(containers, "MOST_DIRECTORY", 10 * size)
     assert resolve(config("photos", archive)) == ("real", "")
-    monkeypatch.setattr(sources, "MOST_DIRECTORY", size // 2)
+    monkeypatch.setattr(containers, "MOST_DIRECTORY", size // 2)
     with pytest.raises(SettingError, match="too many entries"):
         resolve(config("photos", archive))
 
@@ -146,42 +145,3 @@ def test_mirrors_are_asked_with_patience(server: str) -> None:
     start = time.perf_counter()
     assert not sources._answers([f"{server}/slow"], 0.2)
     assert time.perf_counter() - start < 0.9
-
-
-def test_arrangements_of_folders() -> None:
-    flat = [f"{i:02d}.png" for i in range(20)]
-    splits, labels = arrange(flat)
-    assert splits["test"] == ["09.png", "19.png"]
-    assert len(splits["train"]) == 18
-    assert labels == {}
-    by_class = [f"set/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(5)]
-    splits, labels = arrange(by_class)
-    assert labels["set/dog/3.png"] == "dog"
-    assert splits["test"] == ["set/dog/4.png"]
-    assert arrange([*by_class, "set/stray.png"])[1] == {}
-    assert arrange(by_class[:5])[1] == {}  # one class is none
-    own = [f"{split}/{kind}/1.png" for split in ("test", "train") for kind in ("cat", "dog")]
-    splits, labels = arrange(own)
-    assert splits["train"] == ["train/cat/1.png", "train/dog/1.png"]
-    assert splits["test"] == ["test/cat/1.png", "test/dog/1.png"]
-    assert labels["test/cat/1.png"] == "cat"
-    splits, labels = arrange(["train/1.png", "val/1.png"])
-    assert splits == {"train": ["train/1.png"], "test": ["val/1.png"]}
-    assert labels == {}
-    assert arrange(["train/1.png"]) == ({"train": ["train/1.png"]}, {})
-
-
-def test_classes_of_a_configuration(tmp_path: Path, write_images: Callable) -> None:
-    assert classes(config("mnist", None, labels=["a", "b"])) == ("a", "b")
-    assert classes(config("celeba", None, label="Smiling")) == ("not Smiling", "Smiling")
-    assert classes(config("celeba", None, label=None)) == ()
-    write_images(tmp_path, ["dog/1.png", "cat/1.png", "__MACOSX/cat/1.png", "cat/._1.png"])
-    assert classes(config("pets", tmp_path)) == ("cat", "dog")
-
-
-def test_a_zip_with_absolute_names(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
-        for name in ("0.png", "../1.png", "/2.png"):  # of a zip, what begins with a dot is hidden
-            archive.writestr(name, b"")
-    with pytest.raises(SettingError, match=r"its member /2.png is not named relative to the zip"):
-        sources.image_names(tmp_path / "images.zip")

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from src.config.composition import compose, plain
 from src.data import sources
 from src.data.mnist import digits, resized
-from src.data.sources import classes, resolve
+from src.data.sources import resolve
 from src.data.stacked_mnist import StackedMNIST, triple_class
 from src.errors import SettingError
 
@@ -115,8 +115,3 @@ def test_files_are_those_of_the_single_digits(
         resolve(data | {"source": "real"})
     (tmp_path / "train-images-idx3-ubyte.gz").touch()
     assert resolve(data) == ("real", "")
-
-
-def test_classes_are_known_before_the_data_are_read() -> None:
-    data = plain(compose("train", ["data=stacked_mnist"]))["data"]
-    assert classes(data) == stacked(size=1).spec.classes

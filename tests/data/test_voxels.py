@@ -15,10 +15,11 @@ import torch
 from src.cli import resolve_source
 from src.config.checks import check
 from src.config.composition import compose, plain
-from src.data import voxel_files
+from src.data import array_files
+from src.data.array_files import parse_npy
 from src.data.base import DataModule
 from src.data.procedural.solids import render, sample_factors
-from src.data.voxel_files import as_cube, parse_binvox, parse_npy
+from src.data.voxel_files import as_cube, parse_binvox
 from src.errors import SettingError
 from src.sample import write
 from src.training.instantiate import build_data
@@ -69,7 +70,7 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_a_set_of_packed_bits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_set_of_packed_bits(tmp_path: Path) -> None:
     grids = shapes(12)
     crumbs = np.zeros((16, 16, 16), bool)
     crumbs[::3, ::3, ::3] = True
@@ -85,7 +86,7 @@ def test_a_set_of_packed_bits(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     )
     (root / "classes.txt").write_text("bathtub\nbed\nchair\n")
     data = load(root, data="modelnet10")
-    told = capsys.readouterr().out
+    told = data.describe()
     assert "Left out: 2 of 14" in told
     assert "x_train[4] is empty" in told
     assert "x_train[5] is in 216 pieces" in told
@@ -259,7 +260,7 @@ def test_archives_of_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     refused("no set of cubes")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chair.npy", bytes(2**20))
-    monkeypatch.setattr(voxel_files, "MOST_TOTAL", 2**19)
+    monkeypatch.setattr(array_files, "MOST_TOTAL", 2**19)
     refused("it has 1 MB, more than 0")
 
 

@@ -145,7 +145,8 @@ NODES = [
 FOLDER = {
     "_target_": "src.data.folder.Folder", "name": "mine", "kind": "images", "channels": 1,
     "resolution": 28, "labels": [], "source": "real", "root": "@OUTSIDE@/pictures",
-    "cache": "@OUTSIDE@/cache", "crop": None, "resize": "lanczos", "max_broken": 0.0,
+    "cache": "@OUTSIDE@/cache", "crop": None, "resize": "crop", "filter": "lanczos",
+    "background": "white", "max_broken": 0.0,
 }  # fmt: skip
 
 

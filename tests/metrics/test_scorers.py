@@ -77,8 +77,8 @@ def test_digits_have_their_classifier(settings: dict, digit_data: InMemory) -> N
 def test_other_data_of_the_same_name_do_not_get_it(settings: dict) -> None:
     data = unlabelled("digits")
     data.data_id["source"] = "real"
-    with pytest.raises(SettingError, match="digits has no labels"):
-        make_scorers(settings, data)
+    found, _ = make_scorers(settings, data)
+    assert found.extractor.name == "faces"
 
 
 def test_points_are_judged_by_their_density(settings: dict) -> None:
@@ -218,15 +218,26 @@ def test_colour_photographs_have_inception(settings: dict, monkeypatch: pytest.M
     assert found.extractor.name == "inception"
 
 
-def test_without_inception_and_labels_the_cure_is_told(
-    settings: dict, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("channels", [1, 3])
+def test_without_inception_and_labels_there_is_a_score(
+    channels: int,
+    settings: dict,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """By features that need neither; what is asked for by name is refused."""
     monkeypatch.setattr(scorers, "Inception", no_inception)
+    data = unlabelled(channels=channels)
+    found, _ = make_scorers(settings, data)
+    assert found.extractor.name == "faces"
+    assert "not with published FIDs" in capsys.readouterr().out
+    assert found.headline["fid"] == "fid50_faces"
     with pytest.raises(SettingError, match="no weights"):
-        make_scorers(settings, unlabelled(channels=3))
-    for extractor in ("auto", "classifier"):
-        with pytest.raises(SettingError, match="photos has no labels"):
-            make_scorers(settings | {"extractor": extractor}, unlabelled())
+        make_scorers(settings | {"extractor": "inception"}, data)
+    with pytest.raises(SettingError, match=r"no labels.*\n.*metrics\.weights=faces"):
+        make_scorers(settings | {"extractor": "classifier"}, data)
+    found, _ = make_scorers(settings | {"extractor": "classifier", "weights": "faces"}, data)
+    assert found.extractor.name == "faces"
 
 
 def test_a_translator_needs_no_extractor(

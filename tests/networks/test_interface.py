@@ -45,7 +45,7 @@ def pair(name: str, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("resolution", [28, 32, 64, 128])
+@pytest.mark.parametrize("resolution", [28, 32, 48, 64, 100, 128])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shapes(name: str, resolution: int, channels: int) -> None:
     shape = (channels, resolution, resolution)

@@ -68,3 +68,11 @@ def test_data_of_another_shape_than_the_models(shape: tuple, right: bool, tmp_pa
     else:
         with pytest.raises(SettingError, match=r"the model makes points \[3\], and the data are"):
             load_data(run, DataSpec("points", shape), None, str(tmp_path))
+
+
+def test_nothing_is_downloaded_because_a_folder_says_so(tmp_path: Path) -> None:
+    settings = config.plain(composed("experiment=mixtures", "data=ring"))
+    settings["data"] |= {"source": "real", "root": "hf://somebody/pets"}
+    run = SimpleNamespace(folder=tmp_path, settings=settings, summary={"data_id": {"hash": "1"}})
+    with pytest.raises(SettingError, match=r"data are those of hf://somebody/pets\.\nPass data"):
+        load_data(run, DataSpec("points", (2,)), None, str(tmp_path))

@@ -1,0 +1,254 @@
+"""Tables that lie beside images and name the class of each, and perhaps its split.
+
+    dataset.json                   {"labels": [["00000/img00000000.png", 3], ...]}, as StyleGAN's
+                                   dataset_tool writes it; null means that there are no classes
+    metadata.csv, metadata.jsonl   a column `file_name`, as Hugging Face's ImageFolder reads it
+    any .csv or .tsv               a column with the names of images, and one with their classes
+
+Images are named relative to the table or to the root, or by the last part alone, with an ending or
+without. A class is a column of a name that says so, or the only one whose values repeat.
+"""
+
+import csv
+import io
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from src.data.containers import DAMAGED, Container
+from src.data.layout import Layout, hold_out, split_role
+from src.data.listing import is_hidden
+from src.runs.escape import line
+from src.runs.stored import Limits, parse_json
+
+ENDINGS = (".csv", ".tsv", ".jsonl")
+DATASET_TOOL = "dataset.json"
+MOST_TABLES = 20
+LIMITS = Limits(size=256 * 2**20, nodes=20_000_000)
+LOOKED_AT = 200  # rows in which the column of names is sought
+CLASS = (
+    "label", "class", "category", "target", "labels", "classes", "class_name", "label_name"
+)  # fmt: skip
+SPLIT = ("split", "subset", "partition", "set", "fold", "usage")
+Row = Mapping[str, str]
+
+
+@dataclass
+class Table:
+    """What tables say of images.
+
+    Attributes:
+        name: of the table, for messages.
+        classes: class by image, as text; empty if the table has none.
+        splits: role of the split by image, if it says that.
+        remarks: what was not understood.
+        certain: the classes are called so.
+        instead_of_folders: where there is such a table, folders are no classes.
+    """
+
+    name: str
+    classes: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    certain: bool = False
+    instead_of_folders: bool = False
+
+
+def find_table(container: Container, images: Sequence[str]) -> Table | None:
+    """What the tables of a container say of its images; None if none names any."""
+    files = sorted(name for name in container.names if not is_hidden(name))
+    tools = [name for name in files if posixpath.basename(name) == DATASET_TOOL]
+    if tools and (table := _read_dataset_tool(container, tools[0], _Index(images))):
+        return table
+    tables = [name for name in files if name.lower().endswith(ENDINGS)][:MOST_TABLES]
+    found: Table | None = None
+    index = _Index(images) if tables else None
+    for name in tables:
+        try:
+            rows = _rows(name, _text(container.read(name, LIMITS.size)))
+        except DAMAGED:  # some table of somebody; images are read without it
+            continue
+        table = _read_rows(name, rows, index)
+        if table and found:
+            found.classes |= table.classes
+            found.splits |= table.splits
+        found = found or table
+    return found
+
+
+def apply(table: Table, layout: Layout) -> Layout:
+    """The layout that folders tell, corrected by a table.
+
+    Splits and classes of the table stand above those of the folders, and images without a line in
+    it are left out; but what is only taken for classes stands below them.
+    """
+    classes, splits = layout.classes, layout.splits
+    names = [name for own in splits.values() for name in own]
+    listed = {*names}
+    if table.classes and (table.certain or not classes):
+        classes = table.classes
+        listed &= classes.keys()
+    elif table.instead_of_folders:
+        classes = {}
+    if table.splits:
+        listed &= table.splits.keys()
+        named = sorted(listed)
+        splits = {r: [n for n in named if table.splits[n] == r] for r in ("train", "test")}
+        if not splits["train"]:
+            splits = hold_out(named)
+    kept = {s: [n for n in own if n in listed] for s, own in splits.items()}
+    kept = {split: own for split, own in kept.items() if own}
+    if "train" not in kept:
+        return replace(layout, remarks=[f"{line(table.name, 60)} names no image to train on."])
+    if len(kept) < len(splits):  # such as Kaggle's tests without labels
+        kept = hold_out(kept["train"])
+    remarks, left_out = [*layout.remarks, *table.remarks], dict(layout.left_out)
+    if classes is table.classes and classes:
+        remarks = [f"Classes are those of {line(table.name, 60)}.", *table.remarks]
+    if lost := len(names) - len(listed):
+        left_out[f"without a line in {line(table.name, 60)}"] = lost
+    classes = {name: classes[name] for own in kept.values() for name in own} if classes else {}
+    order = layout.class_names if classes == layout.classes else in_order(classes.values())
+    return Layout(kept, classes, order, remarks, left_out)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Classes by number if all are numbers, else by name."""
+    names = set(names)
+    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+class _Index:
+    """Images by the names that a table may call them."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        self.full = set(images)
+        self.short: dict[str, str | None] = {}
+        for name in images:
+            for key in {posixpath.basename(name), PurePosixPath(name).stem}:
+                self.short[key] = None if key in self.short else name  # None: more than one
+        self.stems = {str(PurePosixPath(name).with_suffix("")): name for name in images}
+
+    def find(self, text: str, folder: str) -> str | None:
+        """The image that a table in a folder calls so."""
+        text = text.strip().replace("\\", "/").removeprefix("./").lstrip("/")
+        for name in (posixpath.join(folder, text), text):
+            if name in self.full:
+                return name
+            if name in self.stems:
+                return self.stems[name]
+        return self.short.get(posixpath.basename(text)) if text else None
+
+
+def _text(content: bytes) -> str:
+    """UTF-8, with or without a byte-order mark; Excel's UTF-16; else bytes as Latin-1."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _rows(name: str, text: str) -> list[Row]:
+    """Rows of a table, by the names of the columns: their numbers where it has no head.
+
+    Raises:
+        ValueError: if it is no table.
+    """
+    if name.lower().endswith(".jsonl"):
+        lines = [parse_json(text, LIMITS) for text in text.splitlines() if text.strip()]
+        if not all(isinstance(row, dict) for row in lines):
+            raise ValueError("a line is no object")
+        return [{k: str(v) for k, v in row.items() if type(v) in (str, int)} for row in lines]
+    separator = max(",;\t", key=text[: text.find("\n") + 1 or None].count)
+    try:
+        lines = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    return [dict(zip(map(str, range(len(row))), row, strict=True)) for row in lines]
+
+
+def _read_rows(name: str, rows: list[Row], index: _Index) -> Table | None:
+    """What the rows of a table say of images; None if they name none."""
+    folder = posixpath.dirname(name)
+
+    def count(column: str, rows: Sequence[Row]) -> int:
+        return sum(index.find(row.get(column, ""), folder) is not None for row in rows)
+
+    some = rows[1 : LOOKED_AT + 1] or rows
+    columns = list(rows[0]) if rows else []
+    if not columns:
+        return None
+    names = max(columns, key=lambda column: count(column, some))
+    if count(names, some) < max(1, len(some) // 2):
+        return None
+    titles = {column: column for column in columns}
+    if not name.lower().endswith(".jsonl") and not count(names, rows[:1]):
+        titles = {column: rows[0][column].strip().lower() for column in columns}
+        rows = rows[1:]
+    named = {index.find(row.get(names, ""), folder): row for row in rows}
+    named.pop(None, None)
+    return _interpret(name, named, {c: t for c, t in titles.items() if c != names})
+
+
+def _interpret(name: str, rows: Mapping[str, Row], titles: Mapping[str, str]) -> Table:
+    """Classes and splits in the other columns.
+
+    Args:
+        name: of the table.
+        rows: row by image.
+        titles: title of each other column.
+    """
+    values = {c: [row.get(c, "").strip() for row in rows.values()] for c in titles}
+    table = Table(name)
+    by_title = {title: column for column, title in reversed(titles.items())}
+    split = next((by_title[title] for title in SPLIT if title in by_title), None)
+    if split and all(map(split_role, values[split])):
+        table.splits = dict(zip(rows, map(split_role, values[split]), strict=True))
+        del values[split]
+    repeated = [c for c, own in values.items() if 1 < len(set(own)) <= max(2, len(own) // 2)]
+    column = next((by_title[t] for t in CLASS if by_title.get(t) in repeated), None)
+    table.certain = column is not None
+    if column is None and len(repeated) == 1:
+        column = repeated[0]
+    if column is not None and all(values[column]):
+        table.classes = dict(zip(rows, values[column], strict=True))
+    elif repeated:
+        shown = line(", ".join(titles[c] for c in repeated), 80)
+        table.remarks.append(
+            f"Which column of {line(name, 60)} is the class is not clear: {shown}."
+        )
+    return table
+
+
+def _read_dataset_tool(container: Container, name: str, index: _Index) -> Table | None:
+    """What a `dataset.json` says; None of one that somebody else has made."""
+    table = Table(name, certain=True, instead_of_folders=True)
+    shown = line(name, 60)
+    try:
+        content = parse_json(container.read(name, LIMITS.size), LIMITS)
+        if "labels" not in content:
+            return None
+        labels = content["labels"]
+        pairs = list(labels.items() if isinstance(labels, dict) else labels or [])
+        read = {index.find(file, posixpath.dirname(name)): label for file, label in pairs}
+    except (*DAMAGED, AttributeError, TypeError) as error:
+        table.remarks.append(f"{shown} cannot be read ({line(str(error), 60)}): no classes.")
+        return table
+    read.pop(None, None)
+    if read and all(type(label) is int for label in read.values()):
+        table.classes = {file: str(label) for file, label in read.items()}
+    else:
+        kind = "vectors" if any(map(_is_list, read.values())) else "none"
+        table.remarks.append(f"The labels of {shown} are {kind}: no classes.")
+    return table
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
