@@ -1,6 +1,6 @@
 """Train the classifiers that ship with the project:
 
-    python -m benchmarks.train_classifiers digits faces
+    python -m benchmarks.train_classifiers digits faces solids
     python -m benchmarks.train_classifiers mnist data.root=PATH
 
 The shipped files were made by this script on the CPU with one thread. Run again it makes files of
@@ -21,6 +21,7 @@ DATA = {
     "mnist": ["data=mnist", "data.source=real"],
     "digits": ["data=mnist", "data.source=builtin"],
     "faces": ["data=celeba", "data.source=builtin"],
+    "solids": ["model=gan3d", "data=solids"],
 }
 
 

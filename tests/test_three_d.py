@@ -43,6 +43,8 @@ def test_a_conditional_gan_of_voxels(run: Run, tmp_path: Path) -> None:
     assert summary["status"] == "finished"
     assert {f"{m}5_iou" for m in ("coverage", "nna", "overlap", "whole")} <= {*summary["metrics"]}
     assert summary["protocols"]["whole5_iou"]["real"] == 1
+    assert {"frechet5_solids", "recall5_solids"} <= {*summary["metrics"]}
+    assert summary["protocols"]["frechet5_solids"]["real"] > 0
     with Image.open(run.folder / "samples" / "final.png") as picture:
         assert picture.size == (8 * 96, 2 * 96)  # a class for each column
     assert (run.folder / "samples" / "reals.png").exists()

@@ -1,5 +1,8 @@
 """FID, KID, IS, precision/recall and density/coverage, from one pass over the fakes' features.
 
+Of voxels there are all of them too. Their features are never Inception's, so that FID is called by
+its full name, `frechet`.
+
     FID        |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^.5)      Heusel et al. 2017, arXiv:1706.08500
     KID        unbiased MMD^2 with (x.y / d + 1)^3           Binkowski et al. 2018, arXiv:1801.01401
     IS         exp E KL(p(y | x) || p(y))                    Salimans et al. 2016, arXiv:1606.03498
@@ -247,15 +250,15 @@ class Reference(NamedTuple):
 
 
 class QualityScorer(SampleScorer):
-    """Scores images against the real ones of a data set.
+    """Scores samples against the real ones of a data set.
 
     Args:
         data: set up; compared with its training split. Its test split gives the value that real
             data get under the same protocol, recorded beside each number.
-        extractor: embeds images.
+        extractor: embeds samples of this kind.
         n: fakes. The k-NN metrics use the first 10,000.
         seed: seed of the fakes, of KID's subsets and of IS's splits.
-        batch_size: images embedded at once; does not bear on the numbers.
+        batch_size: samples embedded at once; does not bear on the numbers.
         metrics: metrics of `METRICS`. IS is left out where the extractor has no classes.
         cache: folder for what is kept of the reals.
     """
@@ -279,8 +282,10 @@ class QualityScorer(SampleScorer):
             raise SettingError(f"metrics.n={n} must be 2 samples or more.")
         super().__init__(data, extractor.name, seed)
         self.extractor, self.n, self.batch_size = extractor, n, batch_size
-        self.metrics, self.cache = tuple(metrics), Path(cache).expanduser() / "features"
-        self.headline = {"fid": self.name("fid")} if "fid" in metrics else {}
+        self.distance = "frechet" if extractor.kind == "voxels" else "fid"
+        self.metrics = tuple(self.distance if metric == "fid" else metric for metric in metrics)
+        self.cache = Path(cache).expanduser() / "features"
+        self.headline = {self.distance: self.name(self.distance)} if "fid" in metrics else {}
         self._kept: dict[int, list[float]] = {}  # the reals' part of KID, by the number of fakes
 
     def size(self, metric: str) -> int:
@@ -289,7 +294,7 @@ class QualityScorer(SampleScorer):
     def score(self, sample: Sampler) -> Scores:
         """Draw n fakes, in portions, and compare them.
 
-        Images that are not finite give NaN in all numbers.
+        Samples that are not finite give NaN in all numbers.
         """
         portions = []
         for x in draw_portions(sample, self.n, self.seed):
@@ -304,7 +309,7 @@ class QualityScorer(SampleScorer):
         floor = self._floor
         return {
             "n_fake": self.size(metric),
-            "n_real": self._reals.size if metric == "fid" else len(self._reals.features),
+            "n_real": self._reals.size if metric == self.distance else len(self._reals.features),
             "real_split": "train",
             **({"k": MANIFOLD[metric]} if metric in MANIFOLD else {}),
             **({"unit_features": self.extractor.kid_unit} if metric == "kid" else {}),
@@ -335,8 +340,8 @@ class QualityScorer(SampleScorer):
         """The chosen metrics of fakes, by their bare names."""
         values: dict[str, float] = {}
         real = self._reals
-        if "fid" in chosen:
-            values["fid"] = frechet_distance(real.moments, moments(fake.features))
+        if self.distance in chosen:
+            values[self.distance] = frechet_distance(real.moments, moments(fake.features))
         if "kid" in chosen:
             size = real.features.square().mean().sqrt() if self.extractor.kid_unit else 1.0
             both = fake.features / size, real.features / size
@@ -369,7 +374,7 @@ class QualityScorer(SampleScorer):
 
     @cached_property
     def _floor(self) -> dict[str, Any] | None:
-        """Values of held-out real images, and their number; None without a test split.
+        """Values of held-out real samples, and their number; None without a test split.
 
         Metrics for which these are too few are left out.
         """
@@ -399,7 +404,7 @@ class QualityScorer(SampleScorer):
         x = self.data.splits[split].x
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:limit]
         parts = []
-        bar = tqdm(total=len(order), desc=f"embedding reals ({split})", unit="img", delay=3)
+        bar = tqdm(total=len(order), desc=f"embedding reals ({split})", delay=3)
         with bar:
             for index in order.split(1000):
                 stop_if_asked()

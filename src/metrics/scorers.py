@@ -1,7 +1,7 @@
 """Choice of the scorers that fit data and model.
 
     points             toy.py: the exact density
-    voxels             voxels.py: overlap, pieces; made of pictures: single_view.py
+    voxels             voxels.py: overlap, pieces; and quality.py; made of pictures: single_view.py
     images             quality.py, by the extractor that is chosen here, and sharpness.py
     stacked MNIST      modes.py, by the classifier of single digits, unless by Inception
     + classes, codes   control.py: conditional models and InfoGAN, where there is a classifier
@@ -18,10 +18,11 @@ Of images, what a model can do adds more:
     `classify`         classification.py: networks that were first trained layer by layer
 
 `extractor=auto` takes the classifier that ships with the project where there is one for these data
-(mnist, digits, faces). Other colour images are compared by Inception if its weights are here or can
-be fetched. On labels a classifier is trained once, kept in the cache, and can be handed to others
-by `metrics.weights`. What is left is compared by the features of `faces`: of several that need
-neither labels nor a download they suit other photographs best, by measurement (docs/metrics.md).
+(mnist, digits, faces, solids). Other colour images are compared by Inception if its weights are
+here or can be fetched. On labels a classifier is trained once, kept in the cache, and can be handed
+to others by `metrics.weights`. What is left is compared by the features of `faces`: of several that
+need neither labels nor a download they suit other photographs best, by measurement
+(docs/metrics.md). Voxels of fewer than two classes have the classifier of the drawn solids.
 """
 
 from collections.abc import Mapping
@@ -73,7 +74,8 @@ class Settings:
         weights: a file for the extractor: .safetensors of a classifier, .pth of Inception.
         metrics: metrics of images.
         n: samples to score; None is as many as published: 10,000, of stacked MNIST 26,000, of
-            voxels that are drawn 100. Also the most test images that are encoded or translated.
+            voxels that are drawn 100 by overlap, and by features as many as are held out, 1,000 at
+            most. Also the most test images that are encoded or translated.
         importance_samples: draws from q(z|x) in the bounds of a VAE's likelihood, one bound each.
         importance_images: the most test images of these bounds, since each is decoded that often.
         seed: seed of all these samples.
@@ -107,15 +109,14 @@ def make_scorers(
     """
     chosen = as_settings(settings)
     stacked = isinstance(data, StackedMNIST) and chosen.extractor in ("auto", "classifier")
-    if chosen.n is None:
-        drawn = data.spec.kind == "voxels" and not isinstance(model, Translates)
-        chosen.n = 26_000 if stacked else 100 if drawn else 10_000
     if chosen.extractor == "none":
         return []
+    if data.spec.kind == "voxels":
+        return _of_voxels(chosen, data, model)
+    if chosen.n is None:
+        chosen.n = 26_000 if stacked else 10_000
     if data.spec.kind == "points" or chosen.extractor == "exact":
         return [_toy(chosen, data)]
-    if data.spec.kind == "voxels":
-        return [_of_voxels(chosen, data, model)]
     extractor = _single(chosen, data) if stacked else _extractor(chosen, data, model)
     most = chosen.n
     if isinstance(model, Translates):
@@ -134,21 +135,25 @@ def make_scorers(
 
 def _of_images(settings: Settings, data: DataModule, extractor: Extractor | None) -> list[Scorer]:
     """The scorers of images alone."""
-    scorers: list[Scorer] = []
-    if extractor and settings.n < 2:
-        print("Left out: FID and what else compares features, for which one image is too few.")
-    elif extractor:
-        quality = QualityScorer(
-            data, extractor, settings.n, settings.seed, settings.batch_size, settings.metrics,
-            settings.cache,
-        )  # fmt: skip
-        if missing := quality.left_out(settings.n):
-            print(
-                f"Left out: {', '.join(missing)}, for which {settings.n} samples and "
-                f"{len(data.splits['train'].x)} training images are too few."
-            )
-        scorers.append(quality)
-    return [*scorers, SharpnessScorer(data, settings.n, settings.seed)]
+    quality = _of_features(settings, data, extractor) if extractor else []
+    return [*quality, SharpnessScorer(data, settings.n, settings.seed)]
+
+
+def _of_features(settings: Settings, data: DataModule, extractor: Extractor) -> list[Scorer]:
+    """The scorer that compares features, where there are enough samples."""
+    if settings.n < 2:
+        print("Left out: FID and what else compares features, for which one sample is too few.")
+        return []
+    quality = QualityScorer(
+        data, extractor, settings.n, settings.seed, settings.batch_size, settings.metrics,
+        settings.cache,
+    )  # fmt: skip
+    if missing := quality.left_out(settings.n):
+        print(
+            f"Left out: {', '.join(missing)}, for which {settings.n} samples and "
+            f"{len(data.splits['train'].x)} training samples are too few."
+        )
+    return [quality]
 
 
 def _of_cycles(
@@ -213,15 +218,19 @@ def _toy(settings: Settings, data: DataModule) -> ToyScorer:
     return ToyScorer(data, settings.n, settings.seed)
 
 
-def _of_voxels(settings: Settings, data: DataModule, model: object) -> Scorer:
-    if settings.extractor != "auto":
+def _of_voxels(settings: Settings, data: DataModule, model: object) -> list[Scorer]:
+    """The scorers of voxels: by their overlap and by features, or beside the true ones."""
+    if settings.extractor not in ("auto", "classifier"):
         raise SettingError(
-            f"metrics.extractor={settings.extractor} embeds images; "
+            f"metrics.extractor={settings.extractor} is not for voxels; "
             f"data={data.data_id['name']} are voxels.\nUse metrics=auto."
         )
     if isinstance(model, Translates):
-        return SingleViewScorer(data, model.translate, settings.n)
-    return VoxelScorer(data, settings.n, settings.seed)
+        return [SingleViewScorer(data, model.translate, settings.n or 10_000)]
+    overlap = VoxelScorer(data, settings.n or 100, settings.seed)
+    # No more samples than held-out shapes: the distance of few depends on their number.
+    n = min(settings.n or 1000, held_out_size(data))
+    return [overlap, *_of_features(replace(settings, n=n), data, choose_extractor(settings, data))]
 
 
 def _extractor(settings: Settings, data: DataModule, model: object) -> Extractor | None:
@@ -246,23 +255,33 @@ def _extractor(settings: Settings, data: DataModule, model: object) -> Extractor
 
 
 def choose_extractor(settings: Settings, data: DataModule) -> Extractor:
-    """The extractor for images, see the top of this file.
+    """The extractor for images or voxels, see the top of this file.
 
     Raises:
-        SettingError: if its weights are missing, or there are no labels to train a classifier on.
+        SettingError: if its weights are missing or for samples of another kind, or there are no
+            labels to train a classifier on.
     """
-    name, weights = str(data.data_id["name"]), settings.weights
+    name, weights, kind = str(data.data_id["name"]), settings.weights, data.spec.kind
     if settings.extractor == "inception":
         return Inception(weights)
     if weights:
-        if settings.extractor == "auto" and not weights.endswith(".safetensors"):
+        image = settings.extractor == "auto" and kind == "images"
+        if image and not weights.endswith(".safetensors"):
             return Inception(weights)
-        return ClassifierFeatures(weights)
+        found = ClassifierFeatures(weights)
+        if found.kind != kind:
+            raise SettingError(
+                f"metrics.weights={weights} embeds {found.kind}; data={name} are {kind}.\n"
+                "Give a classifier that was trained on such data, or none."
+            )
+        return found
     if shipped(name):
         found = ClassifierFeatures(name)
         # A folder of photographs may be called faces too.
         if found.about["data_id"]["source"] == data.data_id["source"]:
             return found
+    if kind == "voxels" and len(data.spec.classes) < 2:
+        return ClassifierFeatures("solids")
     missing: SettingError | None = None
     if settings.extractor == "auto" and data.spec.shape[0] == 3:
         try:

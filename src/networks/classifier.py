@@ -1,4 +1,4 @@
-"""A small classifier whose features measure what Inception cannot: grey, small or offline data.
+"""A small classifier whose features measure what Inception cannot: grey, small, solid or offline.
 
 Frechet distances and their kin compare features; which features is a choice. For digits and drawn
 faces ImageNet's are a poor one, so a network of 60k weights is trained once on the labels of the
@@ -8,11 +8,13 @@ gives the features; the last one p(y | x), for the Inception score.
 
     conv 24 - pool - conv 48 - pool - conv 48 - pool - linear 64 - linear       (LeNet's plan)
 
-Images above 32 pixels get conv 16 - pool in front.
+Images above 32 pixels get conv 16 - pool in front. Voxels are brought to 32^3 and get
+
+    conv 16 of 4^3, stride 2 - pool - conv 24 - pool - conv 40 - pool - linear 64 - linear
 
 The plan was measured (docs/metrics.md): averages over space, or batch norm, react first of all to
 texture, so that hardly visible noise of 25/255 weighs more than a missing class. And the training
-images are not deformed: a network that was taught to ignore a shift or a thicker stroke cannot
+samples are not deformed: a network that was taught to ignore a shift or a thicker stroke cannot
 score it.
 
 Files are safetensors: the weights, and as metadata what is needed to rebuild the network.
@@ -23,7 +25,7 @@ import io
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +35,7 @@ from tqdm import tqdm
 
 from src.data.base import DataModule
 from src.data.cache import keep
-from src.data.spec import Split, to_model
+from src.data.spec import Split, to_bool, to_model
 from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.stored import Limits, expect, parse_json, read_bytes
@@ -41,40 +43,67 @@ from src.runs.tensor_files import read_checkpoint, read_safetensors
 from src.transforms.degradations import luminance
 
 SIZES = range(8, 65)  # pixels, of which one is left when they are halved three times
-SAMPLES, EPOCHS = 240_000, 100  # of a training: images at most, and passes over a small data set
+# Of a training: samples at most, and passes over a small data set.
+SAMPLES: dict[str, int] = {"images": 240_000, "voxels": 40_000}
+EPOCHS = 100
+SIDE = 32  # of the cubes that a classifier of voxels gets
 SAVE = 20.0  # seconds between two saves of a training
 LABELS, NAME = 2**16, 255  # the most labels, and the most characters of one
 
 
 class Classifier(nn.Module):
-    """Images to 64 features and `outputs` logits.
+    """Samples to 64 features and `outputs` logits.
 
     Args:
-        channels: channels of the input.
-        size: height and width of the input; above 32 there is a fourth block in front.
+        channels: channels of the input; 1 of voxels.
+        size: side of the input. Above 32 images have a fourth block in front; voxels have 32.
         outputs: classes (softmax) or attributes (sigmoid).
+        kind: images or voxels.
     """
 
-    def __init__(self, channels: int, size: int, outputs: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        outputs: int,
+        kind: Literal["images", "voxels"] = "images",
+    ) -> None:
         super().__init__()
-        self.channels, self.size = channels, size
+        self.channels, self.size, self.kind = channels, size, kind
+        solid = kind == "voxels"
+        self.layout = torch.channels_last_3d if solid else torch.channels_last
+        conv, pool = (nn.Conv3d, nn.MaxPool3d) if solid else (nn.Conv2d, nn.MaxPool2d)
 
-        def block(wide_in: int, wide_out: int) -> list[nn.Module]:
-            conv = nn.Conv2d(wide_in, wide_out, 3, padding=1)
-            return [conv, nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+        def block(wide_in: int, wide_out: int, *size: int) -> list[nn.Module]:
+            layer = conv(wide_in, wide_out, *(size or (3, 1, 1)))
+            return [layer, nn.ReLU(inplace=True), pool(2)]
 
-        # A mouth of 64-pixel faces is lost by a stride in the first layer, so they get one more.
-        first, wide = ([], channels) if size <= 32 else (block(channels, 16), 16)
-        self.body = nn.Sequential(*first, *block(wide, 24), *block(24, 48), *block(48, 48))
-        # 28 px arrive as 3 x 3, 64 px as 4 x 4.
+        if solid:
+            blocks = *block(1, 16, 4, 2, 1), *block(16, 24), *block(24, 40)
+            gather, places = nn.Identity(), 8 * 40
+        else:
+            # A mouth of 64-pixel faces is lost by a stride in the first layer: they get one more.
+            first, wide = ([], channels) if size <= 32 else (block(channels, 16), 16)
+            blocks = *first, *block(wide, 24), *block(24, 48), *block(48, 48)
+            gather, places = nn.AdaptiveAvgPool2d(3), 9 * 48  # 28 px arrive as 3 x 3, 64 as 4 x 4
+        self.body = nn.Sequential(*blocks)
         self.features = nn.Sequential(
-            nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * 48, 64), nn.ReLU(inplace=True)
+            gather, nn.Flatten(), nn.Linear(places, 64), nn.ReLU(inplace=True)
         )
         self.head = nn.Linear(64, outputs)
 
+    def adapt(self, x: Tensor) -> Tensor:
+        """Samples of any size, as stored or in the models' form, to what `forward` expects."""
+        if self.kind == "voxels":
+            return fit_voxels(to_bool(x), self.size)
+        return fit_to(to_model(x), self.channels, self.size)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, channels, size, size) in [-1, 1] to features (n, 64), logits (n, outputs)."""
-        features = self.features(self.body(x.contiguous(memory_format=torch.channels_last)))
+        """Samples (n, channels, size, ...) to features (n, 64) and logits (n, outputs).
+
+        Images are in [-1, 1], voxels 0 or 1.
+        """
+        features = self.features(self.body(x.contiguous(memory_format=self.layout)))
         return features, self.head(features)
 
 
@@ -101,6 +130,16 @@ def fit_to(x: Tensor, channels: int, size: int) -> Tensor:
     return x
 
 
+def fit_voxels(x: Tensor, side: int) -> Tensor:
+    """Bring cubes (n, 1, r, r, r) of bool to another side, as floats of 0 and 1.
+
+    A finer cube is reduced as the files of voxels are: occupied where any of its voxels is.
+    """
+    if x.shape[-1] > side:
+        return F.adaptive_max_pool3d(x.float(), side)
+    return F.interpolate(x.float(), (side,) * 3, mode="nearest")
+
+
 def train_classifier(
     data: DataModule, path: Path, samples: int | None = None, seed: int = 0
 ) -> float:
@@ -111,8 +150,8 @@ def train_classifier(
     Args:
         data: set up. Accuracy is measured on its test split, or on "train" if it has none.
         path: path of the safetensors file to write.
-        samples: images shown, counted with repetition; None is 240,000, or 100 epochs if that is
-            less.
+        samples: samples shown, counted with repetition; None is 240,000 images or 40,000 voxels,
+            or 100 epochs if that is less.
         seed: seed of the training.
 
     Returns:
@@ -133,7 +172,7 @@ def train_classifier(
             "Use metrics=auto, or give a trained classifier by metrics.weights=PATH."
         )
     if samples is None:
-        samples = min(SAMPLES, EPOCHS * len(train.x))
+        samples = min(SAMPLES[data.spec.kind], EPOCHS * len(train.x))
     unfinished = path.with_suffix(".unfinished")
     model = fit(train, len(names), samples, seed, unfinished=unfinished)
     score = accuracy(model, test)
@@ -164,12 +203,13 @@ def fit(
     """Train by Adam, its rate falling linearly to 0; the global random state is left alone.
 
     Args:
-        train: uint8 images (n, c, h, w) and y: class indices (n,), learned by cross-entropy, or
-            0/1 attributes (n, k), learned by binary cross-entropy each.
+        train: uint8 images (n, c, h, w) or bool voxels (n, 1, d, h, w), and y: class indices (n,),
+            learned by cross-entropy, or 0/1 attributes (n, k), each learned by binary
+            cross-entropy.
         outputs: classes or attributes.
-        samples: images shown, counted with repetition.
+        samples: samples shown, counted with repetition.
         seed: seed of weights and order.
-        batch_size: images per step.
+        batch_size: samples per step.
         unfinished: file of an unfinished training, which is written and gone on from; it ends in
             the same weights. None keeps nothing.
 
@@ -180,8 +220,11 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Classifier(train.x.shape[1], min(train.x.shape[2], 64), outputs)
-    model.to(memory_format=torch.channels_last)
+        if train.x.dtype == torch.bool:
+            model = Classifier(1, SIDE, outputs, "voxels")
+        else:
+            model = Classifier(train.x.shape[1], min(train.x.shape[2], 64), outputs)
+    model.to(memory_format=model.layout)
     steps = max(1, samples // batch_size)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
@@ -206,8 +249,7 @@ def fit(
         while len(order) < batch_size:
             order = torch.cat([order, torch.randperm(len(train.x), generator=generator)])
         index, order = order[:batch_size], order[batch_size:]
-        x = fit_to(to_model(train.x[index]), model.channels, model.size)
-        logits, y = model(x)[1], train.y[index]
+        logits, y = model(model.adapt(train.x[index]))[1], train.y[index]
         if attributes:
             loss = F.binary_cross_entropy_with_logits(logits, y.float())
         else:
@@ -240,7 +282,7 @@ def save_classifier(model: Classifier, path: Path, **about: object) -> None:
     Raises:
         SettingError: if it cannot be written.
     """
-    about = {"channels": model.channels, "size": model.size, **about}
+    about = {"channels": model.channels, "size": model.size, "kind": model.kind, **about}
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
     keep(path, save(state, {key: json.dumps(value) for key, value in about.items()}))
 
@@ -260,7 +302,8 @@ def load_classifier(path: Path) -> tuple[Classifier, dict, str]:
         state, metadata = read_safetensors(content)
         about = {key: parse_json(text, Limits(nodes=2 * LABELS)) for key, text in metadata.items()}
         _check_about(about)
-        model = Classifier(about["channels"], about["size"], len(about["labels"]))
+        kind = about.get("kind", "images")
+        model = Classifier(about["channels"], about["size"], len(about["labels"]), kind)
         model.load_state_dict(state)
     except OSError as error:
         raise SettingError(f"metrics.weights={path} cannot be read: {error}.\n{cure}") from error
@@ -269,7 +312,7 @@ def load_classifier(path: Path) -> tuple[Classifier, dict, str]:
             f"metrics.weights={path} is no classifier of ours: {line(str(error))}\n{cure}"
         ) from error
     sha256 = hashlib.sha256(content).hexdigest()
-    return model.eval().to(memory_format=torch.channels_last), about, sha256
+    return model.eval().to(memory_format=model.layout), about, sha256
 
 
 def _check_about(about: dict[str, Any]) -> None:
@@ -279,9 +322,12 @@ def _check_about(about: dict[str, Any]) -> None:
         ValueError: if something is missing, or is no description of a classifier.
     """
     shape = {"channels": int, "size": int, "name": str, "labels": [str], "outputs": str}
-    expect(about, shape, "its description")
-    if about["channels"] not in (1, 3) or about["size"] not in SIZES:
-        raise ValueError(f"it is for {about['channels']} channels of {about['size']} pixels.")
+    expect(about, shape | {"kind?": str}, "its description")
+    kind, channels, size = about.get("kind", "images"), about["channels"], about["size"]
+    if kind not in SAMPLES or (kind == "voxels" and (channels, size) != (1, SIDE)):
+        raise ValueError(f"it is for neither images nor voxels of {SIDE}^3.")
+    if channels not in (1, 3) or size not in SIZES:
+        raise ValueError(f"it is for {channels} channels of {size} pixels.")
     if about["outputs"] not in ("classes", "attributes"):
         raise ValueError("it has neither classes nor attributes.")
     labels = about["labels"]
@@ -295,12 +341,12 @@ def accuracy(model: Classifier, split: Split, batch_size: int = 500) -> float:
 
     Args:
         model: in eval mode.
-        split: uint8 images and their labels.
-        batch_size: images at once.
+        split: samples as stored, and their labels.
+        batch_size: samples at once.
     """
     right = 0.0
     for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
-        logits = model(fit_to(to_model(x), model.channels, model.size))[1]
+        logits = model(model.adapt(x))[1]
         answers = logits > 0 if y.ndim == 2 else logits.argmax(1)
         right += (answers == y).sum().item()
     return right / split.y.numel()

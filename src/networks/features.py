@@ -1,13 +1,14 @@
-"""Extractors: images to the features that FID and its kin compare.
+"""Extractors: samples to the features that FID and its kin compare.
 
 Scores are comparable only for one network, one set of weights and one resize, so an extractor
 carries all three in its name, hash and protocol, and works in one fixed precision (float32 in eval
-mode, whatever the training does). Images pass through uint8 first, so that tensors and the PNGs
-saved from them score the same.
+mode, whatever the training does). Images pass through uint8 first, and voxels through bool, so that
+tensors and the files saved from them score the same.
 
 - `Inception`: the TF-2015 graph of Heusel et al. 2017 (arXiv:1706.08500) in torch-fidelity's port.
   torchvision's Inception, or another resize, gives other numbers under the same name.
-- `ClassifierFeatures`: the small networks of `classifier.py`, for grey, small or offline data.
+- `ClassifierFeatures`: the small networks of `classifier.py`, for grey, small or offline data, and
+  for voxels.
 """
 
 import hashlib
@@ -23,9 +24,9 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from src.data.spec import to_model, to_uint8
+from src.data.spec import Kind, to_bool, to_uint8
 from src.errors import SettingError
-from src.networks.classifier import fit_to, load_classifier
+from src.networks.classifier import load_classifier
 from src.runs.stored import as_name, read_bytes
 from src.runs.tensor_files import read_checkpoint
 
@@ -41,7 +42,7 @@ FIDELITY = "Give a file of torch-fidelity's Inception weights."
 
 
 class Features(NamedTuple):
-    """Output of an extractor for n images.
+    """Output of an extractor for n samples.
 
     Attributes:
         features: (n, d) float32.
@@ -59,14 +60,16 @@ class Extractor(nn.Module):
     Args:
         name: goes into the names of the numbers: `fid10k_<name>`.
         sha256: of the weights' file, in hexadecimal.
-        resize: method that resizes images to the network's input.
+        resize: method that resizes samples to the network's input.
 
     Attributes:
+        kind: of the data that it embeds: images or voxels.
         kid_unit: True if KID sees the features over the root of the reals' mean square. Its kernel
             (x.y / d + 1)^3 is made for Inception's features, of mean square below 1; of larger ones
             it knows only the cube.
     """
 
+    kind: Kind = "images"
     kid_unit = True
 
     def __init__(self, name: str, sha256: str, resize: str) -> None:
@@ -76,21 +79,26 @@ class Extractor(nn.Module):
     @property
     def protocol(self) -> dict[str, str]:
         """Record of the extractor that goes with every number."""
-        return {"name": self.name, "hash": self.hash, "resize": self.resize, "input": "uint8"}
+        stored = "bool" if self.kind == "voxels" else "uint8"
+        return {"name": self.name, "hash": self.hash, "resize": self.resize, "input": stored}
 
     def forward(self, x: Tensor) -> Features:
-        """Embed images of any size with 1 or 3 channels.
+        """Embed images of any size with 1 or 3 channels, or voxels.
 
         Args:
-            x: (n, c, h, w), float in [-1, 1] or uint8; moved to the extractor's device.
+            x: images (n, c, h, w), float in [-1, 1] or uint8, or voxels (n, 1, d, h, w), in [0, 1]
+                or bool; moved to the extractor's device.
         """
         x = x.to(next(self.parameters()).device)
-        x = x if x.dtype == torch.uint8 else to_uint8(x)
+        if self.kind == "voxels":
+            x = to_bool(x)
+        elif x.dtype != torch.uint8:
+            x = to_uint8(x)
         with torch.no_grad(), full_precision(x.device.type):
             return self.embed(x)
 
     def embed(self, x: Tensor) -> Features:
-        """Features of uint8 images (n, c, h, w)."""
+        """Features of samples as they are stored."""
         raise NotImplementedError  # abstract
 
 
@@ -146,7 +154,8 @@ class ClassifierFeatures(Extractor):
     """The 64 features and the logits of a classifier that was trained once and is shipped by file.
 
     Args:
-        weights: the name of a shipped one (`mnist`, `digits`, `faces`) or a safetensors file.
+        weights: the name of a shipped one (`mnist`, `digits`, `faces`; `solids` for voxels) or a
+            safetensors file.
 
     Raises:
         SettingError: if there is no such file or it is no classifier of ours.
@@ -156,19 +165,22 @@ class ClassifierFeatures(Extractor):
         path = shipped(str(weights)) or Path(weights).expanduser()
         network, about, sha256 = load_classifier(path)
         size, channels = network.size, network.channels
+        if network.kind == "voxels":
+            resize = f"occupied where any voxel is, to {size}"
+        else:
+            resize = f"antialiased bilinear to {size}, {'grey' if channels == 1 else 'colour'}"
         # Two trainings share a name but not their features, so all but the shipped show the hash.
         known = (original := shipped(about["name"])) and _sha256(original) == sha256
         super().__init__(
             about["name"] if known else f"{about['name']}_{sha256[:6]}",
             sha256,
-            f"antialiased bilinear to {size}, {'grey' if channels == 1 else 'colour'}",
+            resize,
         )
-        self.about = about
+        self.about, self.kind = about, network.kind
         self.network = network
 
     def embed(self, x: Tensor) -> Features:
-        x = fit_to(to_model(x), self.network.channels, self.network.size)
-        features, logits = self.network(x)
+        features, logits = self.network(self.network.adapt(x))
         return Features(features, None if self.about["outputs"] == "attributes" else logits)
 
 

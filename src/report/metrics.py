@@ -30,7 +30,7 @@ PLAIN = {"nll_reconstruction"}  # may be negative, as KID is only by noise about
 
 # Headline number of a data set: the first of these that its runs have.
 HEADLINES = (
-    "fid", "sliced_wasserstein", "frechet", "modes", "diagonal", "nna", "mse", "elbo", "error",
+    "fid", "nna", "sliced_wasserstein", "frechet", "modes", "diagonal", "mse", "elbo", "error",
     "iou", "psnr", "cycle",
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ class InMemory(DataModule):
 
     def __init__(self, name: str, splits: dict[str, Split], classes: tuple[str, ...] = ()) -> None:
         x = splits["train"].x
-        kind = "images" if x.ndim == 4 else "points"
+        kind = {2: "points", 4: "images", 5: "voxels"}[x.ndim]
         super().__init__(DataSpec(kind, tuple(x.shape[1:]), classes), batch_size=8, seed=0)
         content = hashlib.sha256()
         for split in splits.values():

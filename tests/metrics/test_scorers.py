@@ -9,6 +9,7 @@ import torch
 
 from src.config.checks import check
 from src.config.composition import compose, plain
+from src.data.procedural.solids import find_kinds, render, sample_factors
 from src.data.spec import DataSpec, Split
 from src.data.stacked_mnist import StackedMNIST
 from src.data.toy import Toy
@@ -185,14 +186,30 @@ def test_images_have_no_exact_density(settings: dict, digit_data: InMemory) -> N
         make_scorers(settings | {"extractor": "exact"}, digit_data)
 
 
-def test_voxels_are_compared_by_their_overlap(settings: dict) -> None:
-    data = unlabelled()
-    data.spec = DataSpec("voxels", (1, 8, 8, 8))
-    data.splits = {"train": Split(torch.ones(9, 1, 8, 8, 8).bool())}
-    (scorer,) = make_scorers(settings | {"n": None}, data)
-    assert isinstance(scorer, VoxelScorer)
-    assert scorer.n == 9
-    for extractor in ("classifier", "inception", "exact"):
+def solids(n: int = 40) -> InMemory:
+    factors, names = sample_factors(n, 0), ("chair", "mug")
+    return InMemory(
+        "own", {"train": Split(render(factors, names, 16), find_kinds(factors, names))}, names
+    )
+
+
+def test_voxels_are_compared_by_overlap_and_features(settings: dict) -> None:
+    data = solids()
+    data.data_id["name"] = "solids"
+    for extractor in ("auto", "classifier"):
+        chosen = settings | {"n": None, "extractor": extractor}
+        overlap, quality = make_scorers(chosen, data)
+        assert isinstance(overlap, VoxelScorer)
+        assert isinstance(quality, QualityScorer)
+        assert overlap.n == quality.n == 40
+        # No name of theirs could be taken for Inception's.
+        assert quality.headline == {"frechet": "frechet40_solids"}
+    scores = quality.score(lambda n, _: data.splits["train"].x[:n].float())
+    assert scores.values["frechet40_solids"] == pytest.approx(0, abs=1e-6)
+    assert scores.values["recall40_solids"] == 1
+    assert not any("fid" in name for name in scores.values)
+    assert make_scorers(settings | {"n": 9}, data)[1].name("frechet") == "frechet9_solids"
+    for extractor in ("inception", "exact"):
         with pytest.raises(SettingError, match=f"metrics.extractor={extractor}"):
             make_scorers(settings | {"extractor": extractor}, data)
 
@@ -205,6 +222,24 @@ def test_voxels_made_of_pictures_are_compared_with_the_true_ones(settings: dict)
     (scorer,) = make_scorers(settings | {"n": None}, data, model)
     assert isinstance(scorer, SingleViewScorer)
     assert scorer.n == 300  # all of them
+
+
+def test_the_classifier_of_voxels(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained once on two classes or more, else that of the solids; never one of images."""
+    monkeypatch.setattr("src.networks.classifier.EPOCHS", 2)
+    data = solids()
+    found = make_scorers(settings, data)[1].extractor
+    assert found.name.startswith("own_")
+    assert found.kind == "voxels"
+    assert make_scorers(settings, data)[1].extractor.hash == found.hash
+    images = str(shipped("mnist"))
+    with pytest.raises(SettingError, match="embeds images; data=own are voxels") as caught:
+        make_scorers(settings | {"weights": images}, data)
+    assert len(str(caught.value).splitlines()) == 2
+    with pytest.raises(SettingError, match="embeds voxels; data=digits are images"):
+        make_scorers(settings | {"weights": str(shipped("solids"))}, unlabelled("digits"))
+    data.spec = DataSpec("voxels", (1, 16, 16, 16), ("chair",))
+    assert make_scorers(settings, data)[1].extractor.name == "solids"
 
 
 def test_colour_photographs_have_inception(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:

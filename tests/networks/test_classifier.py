@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from src.data.base import DataModule
+from src.data.procedural.solids import find_kinds, render, sample_factors
 from src.data.spec import Split
 from src.errors import SettingError
 from src.networks import classifier
-from src.networks.classifier import Classifier, fit, fit_to, load_classifier
+from src.networks.classifier import Classifier, fit, fit_to, fit_voxels, load_classifier
 from src.networks.features import shipped
 from tests.metrics.conftest import InMemory
 
@@ -99,6 +100,40 @@ def test_every_size_has_64_features(channels: int, size: int) -> None:
     features, logits = Classifier(channels, size, 5).eval()(torch.zeros(2, channels, size, size))
     assert features.shape == (2, 64)
     assert logits.shape == (2, 5)
+
+
+def test_the_classifier_of_solids_is_as_good_as_is_said() -> None:
+    network, about, _ = load_classifier(shipped("solids"))
+    assert about["accuracy"] > 0.99
+    factors = sample_factors(200, 1)  # the first of the held-out ones
+    kinds = find_kinds(factors, about["labels"])
+    for resolution in (16, 32, 64):
+        split = Split(render(factors, about["labels"], resolution), kinds)
+        # It was trained at 32^3.
+        least = 0.99 if resolution == 32 else 0.7
+        assert least <= classifier.accuracy(network, split) <= 1.0, resolution
+
+
+def test_voxels_are_learned_and_kept(tmp_path: Path) -> None:
+    factors = sample_factors(64, 0)
+    x, y = render(factors, ["chair", "car"], 16), find_kinds(factors, ["chair", "car"])
+    model = fit(Split(x, y), 2, samples=320, seed=0, batch_size=16)
+    assert classifier.accuracy(model, Split(x, y)) >= 0.95
+    path = tmp_path / "two.safetensors"
+    classifier.save_classifier(model, path, name="two", labels=["a", "b"], outputs="classes")
+    found, about, _ = load_classifier(path)
+    assert (found.kind, about["kind"]) == ("voxels", "voxels")
+    assert_close(found(found.adapt(x)), model(model.adapt(x)))
+
+
+def test_cubes_are_brought_to_the_networks_side() -> None:
+    x = torch.zeros(1, 1, 64, 64, 64, dtype=torch.bool)
+    x[..., 5, 9, 62] = True  # one thin part
+    fitted = fit_voxels(x, 32)
+    assert fitted.nonzero().tolist() == [[0, 0, 2, 4, 31]]
+    again = fit_voxels(fitted > 0, 64)
+    assert again.sum() == 8
+    assert bool(again[..., 5, 9, 62])
 
 
 def colours() -> Tensor:

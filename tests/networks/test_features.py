@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from src.data.procedural.solids import render, sample_factors
 from src.data.spec import to_model
 from src.errors import SettingError
 from src.networks import features
@@ -74,6 +75,22 @@ def test_shipped_weights_are_small_and_known(name: str) -> None:
     # Inception scores are of classes; the faces have attributes.
     logits = found(noise_images(2, 0)).logits
     assert (logits is None) == (name == "faces")
+
+
+def test_voxels_are_seen_as_they_would_be_saved() -> None:
+    extractor = ClassifierFeatures("solids")
+    assert features.shipped("solids").stat().st_size < 300_000
+    assert extractor.protocol == {
+        "name": "solids",
+        "hash": extractor.hash,
+        "resize": "occupied where any voxel is, to 32",
+        "input": "bool",
+    }
+    x = render(sample_factors(3, 0), ["mug"], 32)
+    soft = torch.where(x, 0.6, 0.4)
+    assert_close(extractor(soft), extractor(x), rtol=0, atol=0)
+    assert extractor(x).features.shape == (3, 64)
+    assert extractor(x).logits.argmax(1).tolist() == [4, 4, 4]
 
 
 def test_other_weights_show_their_hash_in_the_name(tmp_path: Path) -> None:

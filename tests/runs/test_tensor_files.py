@@ -682,6 +682,9 @@ STRANGE = {
     "null": {"labels": None},
     "other outputs": {"outputs": "both"},
     "null outputs": {"outputs": None},
+    "another kind": {"kind": "points"},
+    "a kind that is a list": {"kind": ["voxels"]},
+    "voxels of images": {"kind": "voxels"},
     "no name": {"name": None},
     "a long name": {"name": "a" * 300},
 }

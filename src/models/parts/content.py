@@ -134,6 +134,11 @@ class ClassifierContent(Content):
         extractor = ClassifierFeatures(self.weights)
         self._identity = {"name": extractor.name, "hash": extractor.hash}
         network = extractor.network
+        if network.kind == "voxels":
+            raise SettingError(
+                f"model.content.weights={self.weights} is a classifier of voxels.\n"
+                "Choose one of images: faces, mnist, digits."
+            )
         if self.blocks > (most := len(network.body) // 3):
             raise SettingError(
                 f"model.content.blocks={self.blocks}: {extractor.name} has {most} of them."
