@@ -25,7 +25,8 @@ from src.data.listing import CELEBA_DEPTH, HUB, has_images, has_set, image_root,
 from src.errors import SettingError
 from src.runs.stored import read_text
 
-VOXELS = (".npy", ".npz", ".binvox")
+MESHES = (".off", ".obj", ".stl")
+VOXELS = (".npy", ".npz", ".binvox", *MESHES)
 IDX = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -71,7 +72,8 @@ NEEDED = {
     "Folder": IMAGES,
     "DigitDomains": "a folder for each set, such as mnist/, as data=mnist downloads it",
     "Domains": "trainA/ and trainB/ (testA/, testB/), of any two kinds of images",
-    "Voxels": "a folder of .npy, .npz or .binvox grids, or one .npz that holds a set",
+    "Voxels": "a folder of .npy, .npz, .binvox grids or .off, .obj, .stl meshes, or one .npz "
+    "that holds a set",
     "Pairs": "trainA/ and trainB/ (testA/, testB/), or train/ with pairs side by side in one image",
 }
 STAND_IN = {

@@ -1,12 +1,13 @@
-"""Shapes as voxels: ModelNet10, another set in one .npz, or any folder of grids.
+"""Shapes as voxels: ModelNet10, another set in one .npz, or any folder of grids or meshes.
 
     root.npz with x_train, y_train, x_test, y_test   a set, its classes named in classes.txt beside
     root.npz with an array for each class            the same, every tenth shape held out
-    root/chair/1.binvox, root/table/7.npy ...        a folder: subfolders are classes, as in
+    root/chair/1.binvox, root/table/7.off ...        a folder: subfolders are classes, as in
                                                      `folder.py`
 
-Arrays of sets are (m, r, r, r) or (m, r^3 / 8) of packed bits. Grids that are empty, or crumbs of
-a surface that hang together nowhere, teach nothing: they are named and left out.
+Arrays of sets are (m, r, r, r) or (m, r^3 / 8) of packed bits. Shapes that are empty, or crumbs of
+a surface that hang together nowhere, teach nothing: they are named and left out, and so are open
+meshes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ from src.data.base import DataModule, identity
 from src.data.cache import Write, entry, fingerprint
 from src.data.layout import arrange
 from src.data.loader import Reading
-from src.data.sources import NEEDED, find_voxels, voxel_classes
+from src.data.meshes import read_mesh
+from src.data.sources import MESHES, NEEDED, find_voxels, voxel_classes
 from src.data.spec import DataSpec, Split
 from src.data.voxel_files import as_cube, read_grids, unpacked
 from src.errors import SettingError
@@ -64,6 +66,8 @@ class Voxels(DataModule):
         flip: mirror each training shape left to right with probability 1/2.
         reading: see `DataModule`.
         degradation: the same.
+        up: the axis of meshes that points upwards: `z` (ModelNet) or `y` (ShapeNet).
+        open_meshes: take meshes that are not the surface of a solid too.
     """
 
     def __init__(
@@ -83,6 +87,8 @@ class Voxels(DataModule):
         flip: bool = False,
         reading: Reading | None = None,
         degradation: Degradation | None = None,
+        up: Literal["y", "z"] = "z",
+        open_meshes: bool = False,
     ) -> None:
         if root is None:
             raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Voxels']}.")
@@ -97,6 +103,7 @@ class Voxels(DataModule):
         super().__init__(spec, batch_size, seed, flip, reading, degradation)
         self.name, self.cache, self.axes, self.there = name, cache, axes, there
         self.min_piece, self.max_broken = min_piece, max_broken
+        self.up, self.open_meshes = up, open_meshes
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         archive, files = find_voxels(self.root)
@@ -107,9 +114,9 @@ class Voxels(DataModule):
             for path, state in zip(paths, states, strict=True)
         ]
         settings = [list(self.spec.classes), list(self.there), self.axes]
-        settings += [self.min_piece, self.max_broken]
-        # As many as the packed bits of the files could be, and one for each file.
-        expected = sum(max(1, 8 * s.st_size // self.spec.shape[-1] ** 3) for s in states)
+        settings += [self.min_piece, self.max_broken, self.up, self.open_meshes]
+        # As many as the packed bits of the set could be, or one for each file.
+        expected = 8 * states[0].st_size // self.spec.shape[-1] ** 3 if archive else len(files)
         x, info = entry(
             self.cache,
             f"{self.name}-{self.spec.shape[-1]}^3",
@@ -153,10 +160,17 @@ class Voxels(DataModule):
                 if kinds and kinds[file] not in chosen:
                     continue
                 try:
-                    ((_, numbers),) = read_grids(self.root / file)
+                    numbers = self._read(self.root / file)
                 except (OSError, ValueError) as error:
                     numbers = line(str(error)) or type(error).__name__
                 yield _Grid(file, split, kinds.get(file, ""), numbers)
+
+    def _read(self, path: Path) -> np.ndarray:
+        """The one grid or mesh of a file."""
+        if path.suffix.lower() in MESHES:
+            return read_mesh(path, self.spec.shape[-1], self.up, self.open_meshes)
+        ((_, numbers),) = read_grids(path)
+        return numbers
 
     def _of_set(self, archive: Path, split: str) -> Iterator[_Grid]:
         """The grids of one split of a set."""
@@ -201,8 +215,9 @@ class Voxels(DataModule):
         """Voxels (d, h, w), or what is wrong with them."""
         if isinstance(grid.numbers, str):
             return grid.numbers
-        # The axes of .binvox are those of its format, and it is read as they say.
-        axes = "dhw" if grid.name.lower().endswith(".binvox") else self.axes
+        # The axes of .binvox and of meshes are those of their formats: they are read as these say.
+        known = grid.name.lower().endswith((".binvox", *MESHES))
+        axes = "dhw" if known else self.axes
         try:
             solid = as_cube(grid.numbers, axes, self.spec.shape[-1])
         except ValueError as error:

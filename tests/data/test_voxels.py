@@ -1,9 +1,10 @@
-"""Files of voxels: sets and folders, what is left out, and what a stranger could have written."""
+"""Voxels of files: sets, folders and meshes, what is left out, what a stranger could have made."""
 
 import contextlib
 import io
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from src.cli import resolve_source
 from src.config.checks import check
 from src.config.composition import compose, plain
-from src.data import array_files
+from src.data import array_files, meshes
 from src.data.array_files import parse_npy
 from src.data.base import DataModule
+from src.data.meshes import read_mesh
 from src.data.procedural.solids import render, sample_factors
 from src.data.voxel_files import as_cube, parse_binvox
 from src.errors import SettingError
@@ -142,6 +145,141 @@ def test_a_folder_of_all_formats(axes: str, tmp_path: Path) -> None:
     assert again.data_id == data.data_id
     np.save(root / "chair" / "00.npy", grids[1])
     assert load(root, f"data.axes={axes}").data_id["hash"] != data.data_id["hash"]
+
+
+def chair() -> trimesh.Trimesh:
+    """A seat, a leg in its middle and a back, z upwards, the front to -y: three closed boxes."""
+    sizes = (1.0, 1.0, 0.2), (0.2, 0.2, 0.9), (1.0, 0.2, 1.0)
+    boxes = [trimesh.creation.box(size) for size in sizes]
+    for box, place in zip(boxes, ((0, 0, 1), (0, 0, 0.45), (0, 0.4, 1.5)), strict=True):
+        box.apply_translation(place)
+    return trimesh.util.concatenate(boxes)
+
+
+@pytest.mark.parametrize("ending", ["off", "obj", "stl", "ascii"])
+def test_a_mesh_becomes_the_solid_that_it_encloses(ending: str, tmp_path: Path) -> None:
+    mesh, name = chair(), {"ascii": "stl"}.get(ending, ending)
+    written = mesh.export(file_type="stl_ascii" if ending == "ascii" else ending)
+    path = tmp_path / f"chair.{name.upper()}"
+    path.write_bytes(written.encode() if isinstance(written, str) else written)
+    solid = read_mesh(path, 16)
+    # Two units high are 14 voxels, from 1 to 15; depth, height from the top, width.
+    occupied = np.argwhere(solid)
+    assert occupied[:, 1].min() == 1
+    assert occupied[:, 1].max() == 14
+    assert np.argwhere(solid[:, 2])[:, 0].min() >= 9  # the back is thin, and away from the viewer
+    assert solid[7:9, 12, 7:9].all()  # the leg
+    assert solid[:, 12].sum() <= 9
+    assert solid[5, 7].sum() == 8  # the seat is half as wide as it is high
+    # The same chair with y upwards and the front to -z.
+    mesh.vertices = mesh.vertices[:, [0, 2, 1]] * [-1, 1, 1]
+    path = tmp_path / "again.off"
+    path.write_text(mesh.export(file_type="off"))
+    assert (read_mesh(path, 16, "y") ^ solid).sum() <= 0.2 * solid.sum()
+
+
+def test_a_ball_has_its_volume(tmp_path: Path) -> None:
+    path = tmp_path / "ball.stl"
+    path.write_bytes(trimesh.creation.icosphere(3, 7.0).export(file_type="stl"))
+    solid = read_mesh(path, 32)
+    assert solid[16, 16, 16]  # not the surface alone
+    # All voxels that it touches: between the ball and one that is a voxel wider.
+    assert 4 / 3 * np.pi * 15**3 < solid.sum() < 4 / 3 * np.pi * 16.2**3
+
+
+def test_meshes_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root, mesh = tmp_path / "own", chair()
+    root.mkdir()
+    for i in range(10):
+        (root / f"{i}.off").write_text(mesh.export(file_type="off"))
+    mesh.update_faces(np.arange(len(mesh.faces)) > 0)
+    (root / "hole.off").write_text(mesh.export(file_type="off"))
+    (root / "nothing.off").write_text("OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n")
+    far = trimesh.creation.icosphere(2, 1.0)
+    crumbs = trimesh.util.concatenate(
+        [far.copy().apply_translation(place) for place in ((0, 0, 0), (9, 9, 9), (0, 9, 0))]
+    )
+    (root / "parts.off").write_text(crumbs.export(file_type="off"))
+    data = load(root, "data.max_broken=0.3")
+    told = capsys.readouterr().out
+    assert "Left out: 3 of 13 shapes" in told
+    assert "hole.off is open" in told
+    assert "nothing.off has no faces" in told
+    assert "parts.off is in 3 pieces" in told
+    assert len(told.splitlines()) == 1
+    assert len(data.splits["train"].x) == 9
+    with pytest.raises(SettingError, match="too many for data"):
+        load(root)
+    taken = load(root, "data.max_broken=0.3", "data.open_meshes=true")
+    assert "hole.off" not in capsys.readouterr().out
+    assert taken.data_id["hash"] != data.data_id["hash"]
+
+
+TRIANGLE = "0 0 0\n1 0 0\n0 1 0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.off", "", "no readable .off"),
+        ("a.off", "OFF\n9999999999999 1 0\n" + TRIANGLE, "no readable .off"),
+        ("a.off", "OFF\n3 1 0\n" + TRIANGLE + "3 0 1 7\n", "no readable .off"),
+        ("a.off", "OFF\n3 1 0\n" + TRIANGLE + "3 0 1 -2\n", "no readable .off"),
+        ("a.off", "OFF\n3 1 0\n" + TRIANGLE.replace("1", "nan") + "3 0 1 2\n", "not finite"),
+        ("a.off", "OFF\n3 1 0\n" + TRIANGLE.replace("1", "0") + "3 0 1 2\n", "no extent"),
+        ("a.off", "OFF\n3 1 0\n" + TRIANGLE.replace("1", "1e200") + "3 0 1 2\n", "no extent"),
+        ("a.off", "OFF\n3 1 0\n" + TRIANGLE + "3 0 1 2\n", "is open"),
+        ("a.obj", "v 0 0 0\nf 1 2 3\n", "no readable .obj"),
+        ("a.obj", "mtllib /etc/passwd\nusemtl a\n", "has no faces"),
+        ("a.stl", bytes(80) + b"\xff\xff\xff\xff" + bytes(50), "has no faces"),
+        ("a.stl", "solid a\nendsolid a\n", "has no faces"),
+        ("a.stl", b"\xff\xfe\x00", "has no faces"),
+    ],
+)
+def test_meshes_of_strangers(name: str, content: str | bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=told):
+        read_mesh(path, 16)
+
+
+def test_damaged_meshes_are_refused_in_one_way(tmp_path: Path) -> None:
+    """Any bytes changed, or the file cut anywhere: voxels, or a ValueError."""
+    random = np.random.default_rng(0)
+    for ending in ("off", "obj", "stl"):
+        whole = chair().export(file_type=ending)
+        whole = whole.encode() if isinstance(whole, str) else whole
+        path = tmp_path / f"a.{ending}"
+        for _ in range(60):
+            damaged = bytearray(whole)
+            for place in random.integers(0, len(whole), random.integers(1, 4)):
+                damaged[place] = random.integers(256)
+            path.write_bytes(
+                damaged[: random.integers(len(whole))] if random.random() < 0.3 else damaged
+            )
+            with contextlib.suppress(ValueError):
+                assert read_mesh(path, 16, open_too=True).shape == (16, 16, 16)
+
+
+def test_a_mesh_names_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.obj"
+    path.write_text("mtllib other.mtl\n" + chair().export(file_type="obj"))
+    (tmp_path / "other.mtl").mkdir()  # to read it would fail
+    assert read_mesh(path, 16).any()
+
+
+def test_meshes_that_would_take_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.off"
+    path.write_text("OFF\n3 9000 0\n" + TRIANGLE + "3 0 1 2\n" * 9000)
+    with pytest.raises(ValueError, match="too large a surface"):
+        read_mesh(path, 16, open_too=True)
+    monkeypatch.setattr(meshes, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="is larger than"):
+        read_mesh(path, 16)
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    path.write_text("OFF")
+    with pytest.raises(SettingError, match=r"pip install 'sparring\[meshes\]'"):
+        read_mesh(path, 16)
 
 
 def test_samples_that_are_written_can_be_read(tmp_path: Path) -> None:
