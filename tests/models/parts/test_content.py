@@ -115,6 +115,11 @@ def test_more_blocks_than_there_are() -> None:
         ClassifierContent(0.1, blocks=5).load()
 
 
+def test_a_classifier_of_voxels_is_refused() -> None:
+    with pytest.raises(SettingError, match="a classifier of voxels"):
+        ClassifierContent(1.0, "l2", "solids").load()
+
+
 def test_none() -> None:
     assert NoContent().weight == 0
     assert not NoContent().identity
