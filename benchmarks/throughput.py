@@ -6,7 +6,7 @@ Three loops train the same networks from the same weights, in one process, in tu
     by hand      what a good engineer would write: the same precision and memory layout, D frozen in
                  G's step, fakes made once, data indexed in memory, nothing fetched from the device
     textbook     the usual example: float32, default layout, DataLoader, D not frozen, `.item()` on
-                 every loss; not for translators
+                 every loss; for images without sources only
 
 The ratios are medians over the rounds of one round's rates: what slows the machine for a while
 slows all three.
@@ -36,7 +36,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from src.callbacks.base import Shared, arrange
 from src.config.composition import compose, plain
 from src.data.base import DataModule
-from src.data.spec import DataSpec, Split
+from src.data.spec import DataSpec, Split, to_model
 from src.models.base import GenerativeModel
 from src.models.gan import GAN
 from src.models.paired import PairedTranslation
@@ -46,6 +46,7 @@ from src.runs.provenance import provenance
 from src.training.instantiate import build, build_model
 from src.training.loggers import CSVMetrics
 from src.training.trainer import build_trainer, choose_device, choose_precision
+from src.transforms.augment import InputNoise
 from src.transforms.degradations import Degradation
 
 RESULTS = Path(__file__).parent / "results"
@@ -53,7 +54,7 @@ CLOCK = [time.perf_counter]
 
 
 class Noise(DataModule):
-    """Images of noise: the speed does not depend on what is on them."""
+    """Images or voxels of noise: the speed does not depend on what is on them."""
 
     def __init__(
         self,
@@ -64,10 +65,12 @@ class Noise(DataModule):
         n: int = 10_000,
     ) -> None:
         source = DataSpec("images", shape) if paired else None
-        spec = DataSpec("images", shape, source=source)
+        spec = DataSpec("images" if len(shape) == 3 else "voxels", shape, source=source)
         super().__init__(spec, batch_size, seed=0, degradation=degradation)
         generator = torch.Generator().manual_seed(0)
         self.images = torch.randint(256, (n, *shape), dtype=torch.uint8, generator=generator)
+        if spec.kind == "voxels":
+            self.images = self.images < 20
         self.paired = paired
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
@@ -132,13 +135,13 @@ def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float
             wait(device)
             start = CLOCK[0]()
         index = torch.randint(len(images), (n,), device=device)
-        x = images[index].float().div_(127.5).sub_(1)
+        x = to_model(images[index])
         if two:
             index = torch.randint(len(images), (n,), device=device)
         if not translates and not two:
             step(x, i)
         elif sources is not None:
-            step(x, sources[index].float().div_(127.5).sub_(1), i)
+            step(x, to_model(sources[index]), i)
         else:
             source = data.degradation(x, None).add_(1).mul_(127.5).round_().clamp_(0, 255)
             step(x, source.div_(127.5).sub_(1), i)
@@ -153,26 +156,31 @@ def optimisers(model: GenerativeModel, *networks: nn.Module) -> list[torch.optim
 
 
 def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
-    """An iteration of a GAN."""
+    """An iteration of a GAN, whose D may see noise on its input."""
     generator, discriminator = model.generator, model.adversary.discriminator
+    augment = model.adversary.augment
+    std = augment.std if isinstance(augment, InputNoise) else 0.0
     loss, penalty = model.adversary.loss, model.adversary.penalty
     d_adam, g_adam = optimisers(model, discriminator, generator)
+
+    def judge(x: Tensor) -> Tensor:
+        return discriminator(x + std * torch.randn_like(x) if std else x).logits
 
     def step(x: Tensor, i: int) -> None:
         n = len(x)
         with cast:
             fake = generator(torch.randn(n, model.latent.dim, device=x.device))
-            d_real = discriminator(x).logits.float()
-            d_fake = discriminator(fake.detach()).logits.float()
+            d_real = judge(x).float()
+            d_fake = judge(fake.detach()).float()
             d_loss = loss.d(d_real, d_fake)
         if penalty.every and i % penalty.every == 0:
-            d_loss = d_loss + penalty.d(lambda y: discriminator(y).logits, x, fake)
+            d_loss = d_loss + penalty.d(judge, x, fake)
         d_loss.backward()
         d_adam.step()
         d_adam.zero_grad()
         discriminator.requires_grad_(False)
         with cast:
-            g_loss = loss.g(discriminator(fake).logits.float())
+            g_loss = loss.g(judge(fake).float())
         g_loss.backward()
         g_adam.step()
         g_adam.zero_grad()
@@ -329,14 +337,18 @@ def measure(model: str, resolution: int, rounds: int, seconds: float, overrides:
     settings = plain(compose("train", words))
     translates = "translator" in settings["model"]
     paired = "direction" in settings["data"]
-    channels = 1 if resolution <= 32 and not translates else 3
-    made = None if paired else build(settings["data"]["degradation"], Degradation, "degradation")
-    shape, batch_size = (channels, resolution, resolution), settings["model"]["batch_size"]
-    data = Noise(shape, batch_size, made, paired)
+    voxels = settings["data"]["kind"] == "voxels"
+    channels = 1 if voxels or (resolution <= 32 and not translates) else 3
+    shape = (channels, *[resolution] * (3 if voxels else 2))
+    made = None
+    if not paired and not voxels:
+        made = build(settings["data"]["degradation"], Degradation, "degradation")
+    n = 1_000 if voxels else 10_000
+    data = Noise(shape, settings["model"]["batch_size"], made, paired, n)
     data.setup()
     probe = sparring(settings, data, 10, 5) / 10
     iterations = max(int(seconds / probe), 10)
-    loops = [name for name in LOOPS if name != "textbook" or not translates]
+    loops = [name for name in LOOPS if name != "textbook" or not (translates or voxels)]
     rates: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name in loops:

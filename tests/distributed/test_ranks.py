@@ -47,6 +47,9 @@ GAN += [f"model.{net}.hidden=[16]" for net in ("generator", "discriminator")]
 GAN += ["model.ema={_target_: src.models.parts.ema.EMA, _partial_: true, half_life: 64}"]
 CONV = [*models.TINY, *SGD, *(f"model.{net}.norm=none" for net in ("generator", "discriminator"))]
 CONV += [f"model.{player}_optimizer.lr=5" for player in "gd"]
+VOXELS = ["model=gan3d", "data=solids", "data.resolution=16", *SGD, "model.latent.dim=6", GAN[-1]]
+VOXELS += [f"model.{net}.width=2" for net in ("generator", "discriminator")]
+VOXELS += ["model.generator.norm=layer", "model.g_optimizer.lr=20", "model.d_optimizer.lr=2"]
 AE = ["model/optimizer=sgd", "model.optimizer.lr=0.001"]
 AE += [f"model.{net}.hidden=[16]" for net in ("encoder", "decoder")]
 LAYERS = ["model.hidden=[12,5]", "budget=32", "model.pretrain=0.5"]
@@ -63,6 +66,7 @@ LEVELS += ["model.level_discriminator.dropout=0", "model.condition_noise=0.1"]
 CASES = {
     "gan": GAN,
     "conv": [*CONV, "model/penalty=r1", "model.penalty.gamma=0.1"],
+    "voxels": VOXELS,  # with noise on D's input and R1
     "r1": [*GAN, "model/penalty=r1", "model.penalty.every=2"],
     "r1 auto": [*GAN, "model/penalty=r1", "model.penalty.gamma=auto"],
     "wgan_gp": [*GAN, "model/loss=wasserstein", "model/penalty=wgan_gp", "model.d_steps=2"],
