@@ -105,7 +105,7 @@ def test_every_size_has_64_features(channels: int, size: int) -> None:
 def test_the_classifier_of_solids_is_as_good_as_is_said() -> None:
     network, about, _ = load_classifier(shipped("solids"))
     assert about["accuracy"] > 0.99
-    factors = sample_factors(200, 1)  # the first of the held-out ones
+    factors = sample_factors(60, 1)  # the first of the held-out ones
     kinds = find_kinds(factors, about["labels"])
     for resolution in (16, 32, 64):
         split = Split(render(factors, about["labels"], resolution), kinds)
