@@ -154,7 +154,7 @@ class ShapeTranslator:
         import torch
         from PIL import ImageOps
 
-        from src.data.cache import opened
+        from src.data.image_sets import opened
 
         channels, *size = self.model.spec.source.shape
         mode = "RGB" if channels == 3 else "L"
