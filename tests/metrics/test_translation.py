@@ -71,6 +71,14 @@ def test_known_errors() -> None:
     assert float(numbers["psnr_y"]) == pytest.approx(expected - 20 * math.log10(0.587))
 
 
+@pytest.mark.parametrize(("side", "known"), [(5, False), (6, True)])
+def test_images_smaller_than_the_window(side: int, known: bool) -> None:
+    x = to_model(noise_images(2, 3, side))
+    numbers = compare(x, x)
+    assert numbers["psnr"].tolist() == [100, 100]
+    assert numbers["ssim"].isfinite().tolist() == [known, known]
+
+
 def test_what_is_rounded_and_what_is_not_finite() -> None:
     target = to_model(noise_images(2, 0, 32, 3))
     numbers = compare(target + 0.4 / 127.5, target)
