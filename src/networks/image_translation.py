@@ -20,7 +20,14 @@ from src.data.spec import to_uint8
 from src.distributed import noise
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, ImageTranslator
-from src.networks.layers import append_classes, biased, init_normal_, norm_layer, spectral
+from src.networks.layers import (
+    append_classes,
+    biased,
+    drop,
+    init_normal_,
+    norm_layer,
+    spectral,
+)
 from src.transforms.degradations import resize
 
 MOST = 8  # times `width`: channels grow no further
@@ -149,7 +156,7 @@ class Noise(nn.Module):
         else:
             own = [torch.Generator().manual_seed(seed + self.number) for seed in self.seeds]
             draws = torch.stack([torch.rand(x.shape[1:], generator=one) for one in own])
-        return x * (draws >= self.p).to(x) / (1 - self.p)
+        return drop(x, draws, self.p)
 
 
 def seeds_of(source: Tensor) -> list[int]:
