@@ -73,6 +73,7 @@ def test_reals_are_reals_and_failures_show(data: Chairs) -> None:
     assert speckle["whole"] < 0.3
     assert speckle["nna"] > 0.7
     nothing = voxel_metrics(torch.zeros(60, 1, 16, 16, 16), held)
+    assert nothing["coverage"] == 0
     assert (nothing["whole"], nothing["overlap"]) == (0, 0)
 
 
