@@ -1,7 +1,8 @@
 """Distance of translations from their targets, on held-out images.
 
 psnr        10 log10(1 / mean squared error of a pixel) in dB, over all channels in [0, 1]
-psnr_y      the same of the luminance alone (ITU-R BT.601), as super-resolution often has it
+psnr_y      the same of the luminance alone (ITU-R BT.601), from 0 to 1; super-resolution often has
+            it from 16 to 235 of 255, which gives 1.32 dB more
 psnr_lost   the same where a mask says that the image is lost
 ssim        structural similarity (Wang et al. 2004), Gaussian window of 11 pixels; 1 is the same;
             NaN of images below 6 pixels, which the window's mirror image would leave
