@@ -56,6 +56,7 @@ def test_numbers_by_hand() -> None:
     assert numbers["whole"] == 1
     # Each sample has the other; the held-out one has a sample; the last overlaps none.
     assert numbers["nna"] in (0.5, 0.75)
+    assert voxel_metrics(torch.stack([a, b]), flat(torch.stack([a, b])))["overlap"] == 0
 
 
 def test_reals_are_reals_and_failures_show(data: Chairs) -> None:
