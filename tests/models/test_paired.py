@@ -161,6 +161,11 @@ def test_without_an_adversary_there_is_one_player() -> None:
         assert set(model.networks) == {"translator"}
     silent = pix2pix("model.adversarial=0")
     assert silent.adversary is None
+    with pytest.raises(SettingError, match="nothing to learn from"):
+        pix2pix("model.adversarial=0", "model.pixels.weight=0")
+    taught = pix2pix("model.pixels.weight=0")
+    steps(taught, 1)
+    assert "loss/pixels" not in taught.terms.fetch()
 
 
 def test_what_is_known_is_kept() -> None:
