@@ -268,3 +268,10 @@ def test_a_schedule_changes_both_adversaries() -> None:
     for adversary in model.adversaries.values():
         assert adversary.penalty.scale == pytest.approx(5.5)
         assert adversary.augment.p == pytest.approx(0.2)
+
+
+def test_weights_are_clipped_after_each_step_of_d() -> None:
+    model = cyclegan("model/loss=wasserstein", "model/penalty=clip", "model.penalty.limit=0.001")
+    steps(model, 1)
+    for d in model.adversaries.values():
+        assert max(float(w.abs().max()) for w in d.discriminator.parameters()) < 0.0011
