@@ -37,16 +37,18 @@ from src.callbacks.base import Shared, arrange
 from src.config.composition import compose, plain
 from src.data.base import DataModule
 from src.data.spec import DataSpec, Split, to_model
+from src.losses.penalties import NoPenalty
 from src.models.base import GenerativeModel
 from src.models.gan import GAN
 from src.models.paired import PairedTranslation
+from src.models.parts.adversary import Adversary
 from src.models.unpaired import UnpairedTranslation
 from src.runs.files import write_atomically
 from src.runs.provenance import provenance
 from src.training.instantiate import build, build_model
 from src.training.loggers import CSVMetrics
 from src.training.trainer import build_trainer, choose_device, choose_precision
-from src.transforms.augment import InputNoise
+from src.transforms.augment import InputNoise, NoAugment
 from src.transforms.degradations import Degradation
 
 RESULTS = Path(__file__).parent / "results"
@@ -155,6 +157,23 @@ def optimisers(model: GenerativeModel, *networks: nn.Module) -> list[torch.optim
     return [partial(each.parameters()) for partial, each in zip(partials, networks, strict=True)]
 
 
+def refuse(model: GenerativeModel, *adversaries: Adversary | None) -> None:
+    """End with a message where a translator does more than its loop by hand."""
+    more = [
+        type(part).__name__
+        for adversary in adversaries
+        if adversary
+        for part in (adversary.penalty, adversary.augment)
+        if type(part) not in (NoPenalty, NoAugment)
+    ]
+    if isinstance(model, PairedTranslation):
+        more += ["a content loss"] * bool(model.content.weight) + ["stages"] * bool(model.stages)
+        more += ["a mask"] * model.spec.source.masked + ["classes"] * model.conditional
+        more += ["a D without the source"] * bool(model.adversary and not model.sees_source)
+    if more:
+        raise SystemExit(f"The loop by hand lacks {', '.join(dict.fromkeys(more))}.")
+
+
 def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
     """An iteration of a GAN, whose D may see noise on its input."""
     generator, discriminator = model.generator, model.adversary.discriminator
@@ -193,6 +212,7 @@ def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
 
 def translator_step(model: PairedTranslation, cast: AbstractContextManager) -> Callable[..., None]:
     """An iteration of a translator, alone or beside its D; no content loss and no penalty."""
+    refuse(model, model.adversary)
     translator = model.translator
     if not model.adversary:
         adam = model._optimizer_partials[1](translator.parameters())
@@ -235,6 +255,7 @@ def translator_step(model: PairedTranslation, cast: AbstractContextManager) -> C
 
 def cycle_step(model: UnpairedTranslation, cast: AbstractContextManager) -> Callable[..., None]:
     """An iteration of CycleGAN; without penalty."""
+    refuse(model, *model.adversaries.values())
     there, back = model.translators["target"], model.translators["source"]
     judges = [model.adversaries[name].discriminator for name in ("target", "source")]
     d_adam, g_adam = optimisers(model, nn.ModuleList(judges), model.translators)

@@ -206,6 +206,10 @@ class PhotoTranslator:
             self.degradation = build(node, Degradation, "data.degradation")
         if config.degrade and isinstance(self.degradation, NoDegradation):
             raise SettingError(f"degrade=true: the run {run.folder} has no degradation.")
+        if config.degrade and self.degradation.shape(spec.shape) != spec.source.shape:
+            raise SettingError(
+                f"degrade=true: the degradation in {run.folder} is not that of its checkpoint."
+            )
         if spec.source.masked and not (config.degrade or config.mask):
             raise SettingError(
                 f"The model of {run.folder} fills in what is lost.\n"

@@ -1,6 +1,7 @@
 """The command: sizes, transparency, orientation, masks, folders, and what it cannot do."""
 
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,20 @@ def test_degrade_says_how_near_it_comes(
     said = capsys.readouterr()
     assert "psnr" in said.err + said.out
     assert "input:" in said.err + said.out
+
+
+def test_a_degradation_that_is_not_the_models(
+    run_of: Callable, photo: Path, tmp_path: Path
+) -> None:
+    """A changed folder: the photo would be compared with a result of another size."""
+    shutil.copytree(run_of("enlarge").folder, tmp_path / "run")
+    settings = tmp_path / "run" / "config.yaml"
+    settings.write_text(settings.read_text().replace("scale: 4", "scale: 2"))
+    out = tmp_path / "out.png"
+    assert "not that of its checkpoint" in error_of(
+        Run(tmp_path / "run"), photo, out, "degrade=true"
+    )
+    call(Run(tmp_path / "run"), photo, out)  # which does not need it
 
 
 def test_orientation_and_transparency(run_of: Callable, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@
 `d` is added to D's loss. The critic runs in float32 (or float64, if the samples have it) and
 without autocast: squared gradient norms do not fit bfloat16's eight bits. With `every = k` it is
 computed in every k-th D step and multiplied by k (lazy regularisation, Karras et al. 2020).
-Schedules set `scale`, which multiplies the strength.
+Schedules set `scale`, which multiplies the strength. Where D has a logit per patch, the gradient is
+that of their sum, so that it grows with their number, while the loss is their mean.
 """
 
 from abc import ABC, abstractmethod
@@ -54,7 +55,8 @@ class Penalty(ABC):
         """The term for D's loss.
 
         Args:
-            critic: maps samples (n, ...) to logits (n,); holds the batch's labels.
+            critic: maps samples (n, ...) to logits (n,), or (n, h, w) of patches; holds the batch's
+                labels.
             real: (n, ...).
             fake: (n, ...).
             d_real: the logits (n,) of D's loss, for penalties on them.

@@ -92,7 +92,7 @@ def voxel_metrics(x: Tensor, held_out: Tensor) -> dict[str, float]:
     is_sample = torch.arange(2 * n) < n
     pairs = ~torch.eye(n, dtype=torch.bool)
     return {
-        "coverage": len(across.argmax(1).unique()) / n,
+        "coverage": len(across.argmax(1)[across.amax(1) > 0].unique()) / n,
         "nna": float((is_sample[nearest] == is_sample).double().mean()),
         "overlap": float(among[pairs].double().mean()),
         "whole": float(torch.stack([largest_piece(shape) for shape in to_bool(x)[:, 0]]).mean()),

@@ -113,6 +113,11 @@ class PairedTranslation(GenerativeModel):
         else:
             d = OneHotInput(d, classes) if conditional else d
             self.adversary = Adversary(d, NoAuxiliary(0, 0, None), loss, penalty, augment)
+        if not (pixels.weight or content.weight or self.adversary):
+            raise SettingError(
+                "model.pixels.weight=0 leaves nothing to learn from.\n"
+                "Set it above 0, or choose a content loss or an adversary."
+            )
         self.ema = ema(self.translator) if ema else None
         self.pixels, self.content, self.adversarial = pixels, content, adversarial
         self.sees_source, self.schedule, self.clip = sees_source, schedule, clip
@@ -198,7 +203,7 @@ class PairedTranslation(GenerativeModel):
             self.update("d", self.total(terms, shown))
             d.after_d_step()
         terms = {}
-        if self.pixels.weight or not (d or self.content.weight):
+        if self.pixels.weight:
             terms["pixels"] = self.pixels.weight * self.pixels(output, x)
         if self.content.weight:
             terms["content"] = self.content.weight * self.content(output, x)

@@ -9,6 +9,7 @@ Norms have no running averages, so that a translator does the same in training a
 published code of pix2pix has batch norm, and stays in training mode to that end.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -20,7 +21,14 @@ from src.data.spec import to_uint8
 from src.distributed import noise
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, ImageTranslator
-from src.networks.layers import append_classes, biased, init_normal_, norm_layer, spectral
+from src.networks.layers import (
+    append_classes,
+    biased,
+    drop,
+    init_normal_,
+    norm_layer,
+    spectral,
+)
 from src.transforms.degradations import resize
 
 MOST = 8  # times `width`: channels grow no further
@@ -36,6 +44,10 @@ class SameSize(ImageTranslator):
         residual: add the result to the source, in place of a tanh.
         classes: above 0, the class is a further input.
     """
+
+    def fitting(self, sides: int) -> int:
+        """What the source's sides must be multiples of, so that the target's are of `sides`."""
+        return sides // math.gcd(sides, self.scale)
 
     def finish(self, out: Tensor, source: Tensor) -> Tensor:
         """Raw outputs to targets."""
@@ -77,7 +89,7 @@ class UNet(SameSize):
     ) -> None:
         super().__init__(source, shape, residual, classes)
         self.depth = depth or max(1, _halvings(shape[1:]))
-        self.multiple = 2**self.depth // self.scale or 1
+        self.multiple = self.fitting(2**self.depth)
         if any(side % 2**self.depth for side in shape[1:]) or min(shape[1:]) < 2**self.depth:
             raise SettingError(
                 f"model.translator.depth={self.depth} halves sides of {list(shape[1:])} too "
@@ -149,7 +161,7 @@ class Noise(nn.Module):
         else:
             own = [torch.Generator().manual_seed(seed + self.number) for seed in self.seeds]
             draws = torch.stack([torch.rand(x.shape[1:], generator=one) for one in own])
-        return x * (draws >= self.p).to(x) / (1 - self.p)
+        return drop(x, draws, self.p)
 
 
 def seeds_of(source: Tensor) -> list[int]:
@@ -200,7 +212,7 @@ class ResNetTranslator(SameSize):
         classes: int = 0,
     ) -> None:
         super().__init__(source, shape, residual, classes)
-        self.multiple = max(1, 4 // self.scale)
+        self.multiple = self.fitting(4)
         self.smallest = self.multiple + 1  # a single pixel in the middle has no mirror image
         if any(side % 4 or side < 8 for side in shape[1:]):
             raise SettingError(

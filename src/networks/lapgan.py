@@ -17,6 +17,7 @@ from src.config.ranges import Decay, PositiveInt
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator
 from src.networks.image_translation import SameSize
+from src.networks.layers import Dropout
 
 
 class LAPGANGenerator(SameSize):
@@ -81,7 +82,7 @@ class LAPGANDiscriminator(Discriminator):
         self.body = nn.Sequential(
             nn.Conv2d(channels, width, kernel, 1, half), nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, width, kernel, 2, half), nn.LeakyReLU(0.2, inplace=True),
-            nn.Flatten(), nn.Dropout(dropout),
+            nn.Flatten(), Dropout(dropout),
         )  # fmt: skip
         self.features = width * -(-size[0] // 2) * -(-size[1] // 2)
         self.head = nn.Linear(self.features, 1)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from src.config.ranges import Decay
+from src.distributed import noise
 from src.errors import SettingError
 
 Norm = Literal["none", "batch", "layer", "instance", "spectral"]
@@ -140,6 +142,26 @@ def spectral(network: Module, norm: Norm = "spectral") -> Module:
         for layer in [module for module in network.modules() if isinstance(module, WEIGHTED)]:
             spectral_norm(layer, n_power_iterations=1, eps=1e-12)
     return network
+
+
+class Dropout(nn.Module):
+    """Dropout in training; each sample has the mask that it would have on one rank.
+
+    Args:
+        p: probability.
+    """
+
+    def __init__(self, p: Decay) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return drop(x, noise.uniform(*x.shape, device=x.device), self.p) if self.training else x
+
+
+def drop(x: Tensor, draws: Tensor, p: float) -> Tensor:
+    """x, without the numbers whose draws from U(0, 1) are below p, and scaled to the same mean."""
+    return x * (draws >= p).to(x) / (1 - p)
 
 
 def refuse_classes(classes: int, network: str) -> None:

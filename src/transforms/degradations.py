@@ -137,6 +137,10 @@ class Mask(Degradation):
         self.form, self.side = form, side
 
     def shape(self, target: tuple[int, ...]) -> tuple[int, ...]:
+        if self.form != "free_form" and not min(round(self.side * side) for side in target[1:]):
+            raise SettingError(
+                f"data.degradation.side={self.side} of {target[1]} pixels is none: nothing is lost."
+            )
         return (target[0] + 1, *target[1:])
 
     def __call__(self, x: Tensor, draws: Draws) -> Tensor:

@@ -297,6 +297,8 @@ def test_resolutions() -> None:
     assert np.array_equal(coarse, fine.reshape(16, 2, 16, 2, 16, 2).any(axis=(1, 3, 5)))
     assert np.array_equal(as_cube(as_cube(coarse, "dhw", 32), "dhw", 16), coarse)
     assert np.array_equal(as_cube(fine[None], "dhw", 32), fine)
+    assert np.array_equal(as_cube(0.2 + 0.4 * fine, "dhw", 32), fine)  # above 1/2
+    assert np.array_equal(as_cube(-3 * fine.astype(int), "dhw", 32), fine)  # not 0
     for grid, told in (
         (np.ones((30, 30, 30)), r"30\^3 cannot be brought to 16\^3"),
         (np.ones((16, 16, 8)), "no cube, but 16 x 16 x 8"),

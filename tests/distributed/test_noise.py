@@ -67,7 +67,9 @@ def test_a_generator_that_is_given_is_one_ranks_own(as_rank: AsRank) -> None:
 
 def test_all_noise_in_training_comes_from_there() -> None:
     """By itself torch gives every rank the same numbers, and nobody would notice."""
-    drawn = re.compile(r"(torch\.(rand|bernoulli|normal)\w*|rand\w*_like|\.bernoulli_?)\(")
+    drawn = re.compile(
+        r"(torch\.(rand|bernoulli|normal)\w*|rand\w*_like|\.bernoulli_?|nn\.\w*Dropout\w*|\.dropout)\("
+    )
     allowed = {
         "code_priors.py": 1,  # sampling, by a generator of its own
         "vae.py": 1,  # the same

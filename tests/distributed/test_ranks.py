@@ -62,7 +62,7 @@ LEVELS += [f"model.{player}_optimizer.lr=0.05" for player in "gd"]
 LEVELS += [f"model/{net}=mlp" for net in ("generator", "discriminator")]
 LEVELS += [f"model.{net}.hidden=[16]" for net in ("generator", "discriminator")]
 LEVELS += [f"model.level_{net}.width=4" for net in ("generator", "discriminator")]
-LEVELS += ["model.level_discriminator.dropout=0", "model.condition_noise=0.1"]
+LEVELS += ["model.condition_noise=0.1"]
 CASES = {
     "gan": GAN,
     "conv": [*CONV, "model/penalty=r1", "model.penalty.gamma=0.1"],

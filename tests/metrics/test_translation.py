@@ -71,6 +71,14 @@ def test_known_errors() -> None:
     assert float(numbers["psnr_y"]) == pytest.approx(expected - 20 * math.log10(0.587))
 
 
+@pytest.mark.parametrize(("side", "known"), [(5, False), (6, True)])
+def test_images_smaller_than_the_window(side: int, known: bool) -> None:
+    x = to_model(noise_images(2, 3, side))
+    numbers = compare(x, x)
+    assert numbers["psnr"].tolist() == [100, 100]
+    assert numbers["ssim"].isfinite().tolist() == [known, known]
+
+
 def test_what_is_rounded_and_what_is_not_finite() -> None:
     target = to_model(noise_images(2, 0, 32, 3))
     numbers = compare(target + 0.4 / 127.5, target)
@@ -244,7 +252,7 @@ def test_without_pairs_there_is_no_truth_and_each_direction_has_its_own_size() -
     assert sources.equal(to_model(data.sources["test"]))
 
 
-def test_backwards_exchanges_sources_and_targets() -> None:
+def test_backwards_exchanges_sources_and_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     data = Unpaired()
     other = Backwards(data)
     assert other.splits["test"].x is data.sources["test"]
@@ -256,6 +264,10 @@ def test_backwards_exchanges_sources_and_targets() -> None:
     assert made.spec.shape == (1, 32, 32)
     grey = Faces(Grey()).source_of("test", torch.arange(12))
     assert to_model(made.splits["test"].x).equal(grey)
+    monkeypatch.setattr("src.metrics.backwards.MOST", 3)
+    few = Backwards(Faces(Grey()))
+    assert to_model(few.splits["test"].x).equal(grey[[0, 4, 8]])
+    assert few.sources["test"].equal(made.sources["test"][[0, 4, 8]])
 
 
 def test_a_cycle_begins_where_the_data_do() -> None:

@@ -56,6 +56,7 @@ def test_numbers_by_hand() -> None:
     assert numbers["whole"] == 1
     # Each sample has the other; the held-out one has a sample; the last overlaps none.
     assert numbers["nna"] in (0.5, 0.75)
+    assert voxel_metrics(torch.stack([a, b]), flat(torch.stack([a, b])))["overlap"] == 0
 
 
 def test_reals_are_reals_and_failures_show(data: Chairs) -> None:
@@ -73,6 +74,7 @@ def test_reals_are_reals_and_failures_show(data: Chairs) -> None:
     assert speckle["whole"] < 0.3
     assert speckle["nna"] > 0.7
     nothing = voxel_metrics(torch.zeros(60, 1, 16, 16, 16), held)
+    assert nothing["coverage"] == 0
     assert (nothing["whole"], nothing["overlap"]) == (0, 0)
 
 

@@ -369,3 +369,10 @@ def test_refused(words: list[str], message: str) -> None:
     with pytest.raises(SettingError, match=message) as caught:
         built(*base, *words)
     assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_weights_are_clipped_after_each_step_of_d() -> None:
+    model = tiny("model/loss=wasserstein", "model/penalty=clip", "model.penalty.limit=0.001")
+    steps(model, 1)
+    for d in model.adversaries:
+        assert max(float(w.abs().max()) for w in d.discriminator.parameters()) < 0.0011

@@ -161,6 +161,11 @@ def test_without_an_adversary_there_is_one_player() -> None:
         assert set(model.networks) == {"translator"}
     silent = pix2pix("model.adversarial=0")
     assert silent.adversary is None
+    with pytest.raises(SettingError, match="nothing to learn from"):
+        pix2pix("model.adversarial=0", "model.pixels.weight=0")
+    taught = pix2pix("model.pixels.weight=0")
+    steps(taught, 1)
+    assert "loss/pixels" not in taught.terms.fetch()
 
 
 def test_what_is_known_is_kept() -> None:
@@ -274,3 +279,10 @@ def test_pictures_to_voxels(conditional: bool) -> None:
 def test_d_cannot_see_a_picture_beside_voxels() -> None:
     with pytest.raises(SettingError, match=r"model\.sees_source=false"):
         single_view("model.sees_source=true")
+
+
+def test_weights_are_clipped_after_each_step_of_d() -> None:
+    model = pix2pix("model/loss=wasserstein", "model/penalty=clip", "model.penalty.limit=0.001")
+    steps(model, 1)
+    for d in [model.adversary]:
+        assert max(float(w.abs().max()) for w in d.discriminator.parameters()) < 0.0011

@@ -1,5 +1,6 @@
 """Translation without pairs: its terms, players, pools, and what it refuses."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -97,6 +98,46 @@ def test_the_terms() -> None:
     found = terms_of(model, batch)
     assert found["cycle_source"] == pytest.approx(10 * 0.5, rel=1e-5)
     assert found["cycle_target"] == pytest.approx(10 * 0.25, rel=1e-5)
+
+
+def test_the_step_by_hand() -> None:
+    """The cycles' gradients go through both translators, and the adversaries' stay with theirs."""
+    model = cyclegan(
+        *(f"model/optimizer@model.{player}_optimizer=sgd" for player in "gd"),
+        *(f"model.{player}_optimizer.lr=0.01" for player in "gd"),
+        *("model.ema=null", "model.pool=0", "model.cycle=10", "model.identity=5"),
+        "model.adversarial=2",
+    )
+    t, s = (copy.deepcopy(model.translators[domain]) for domain in ("target", "source"))
+    d, e = (copy.deepcopy(model.adversaries[each].discriminator) for each in ("target", "source"))
+    players = {"g": nn.ModuleList([t, s]), "d": nn.ModuleList([d, e])}
+    batches = noise(model)
+
+    def step(player: str, loss: Tensor) -> None:
+        weights = list(players[player].parameters())
+        gradients = torch.autograd.grad(loss, weights)
+        with torch.no_grad():
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.sub_(gradient, alpha=0.01)
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).abs().mean()
+
+    for _ in range(2):
+        x, _, source = next(batches)
+        there, back = t(source), s(x)
+        fooled = (d(there).logits - 1).square().mean() + (e(back).logits - 1).square().mean()
+        cycles = distance(s(there), source) + distance(t(back), x)
+        step("g", 2 * fooled + 10 * cycles + 5 * (distance(t(x), x) + distance(s(source), source)))
+        told = [(d, x, there.detach()), (e, source, back.detach())]
+        step("d", sum((j(real).logits - 1).square().mean() + j(fake).logits.square().mean()
+                      for j, real, fake in told))  # fmt: skip
+    before = state(model)
+    steps(model, 2)
+    for player, ours in (("g", model.translators), ("d", model.adversaries)):
+        for mine, other in zip(ours.parameters(), players[player].parameters(), strict=True):
+            assert_close(mine, other, rtol=1e-4, atol=1e-6)
+    assert not all(before[name].equal(after) for name, after in state(model).items())
 
 
 def test_it_is_not_told_which_belong_together() -> None:
@@ -227,3 +268,10 @@ def test_a_schedule_changes_both_adversaries() -> None:
     for adversary in model.adversaries.values():
         assert adversary.penalty.scale == pytest.approx(5.5)
         assert adversary.augment.p == pytest.approx(0.2)
+
+
+def test_weights_are_clipped_after_each_step_of_d() -> None:
+    model = cyclegan("model/loss=wasserstein", "model/penalty=clip", "model.penalty.limit=0.001")
+    steps(model, 1)
+    for d in model.adversaries.values():
+        assert max(float(w.abs().max()) for w in d.discriminator.parameters()) < 0.0011

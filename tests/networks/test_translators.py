@@ -60,12 +60,14 @@ def test_shapes(name: str, small: int, large: int, channels: tuple[int, int]) ->
     assert all(weight.grad is not None for weight in network.parameters())
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3])
 @pytest.mark.parametrize("name", SMALL)
-def test_other_sizes(name: str) -> None:
+def test_other_sizes(name: str, scale: int) -> None:
     """Any that `multiple` divides, sides of different lengths too."""
-    network = make(name, (3, 16, 16), (3, 32, 32))
+    network = make(name, (3, 16, 16), (3, 16 * scale, 16 * scale))
     m = network.multiple
-    assert network(torch.rand(1, 3, 2 * m * 4, 3 * m * 4)).shape[2:] == (4 * m * 4, 6 * m * 4)
+    out = network(torch.rand(1, 3, 3 * m, 5 * m))
+    assert out.shape[2:] == (3 * m * scale, 5 * m * scale)
 
 
 @pytest.mark.parametrize("name", [n for n in SMALL if "unet" not in n])

@@ -272,6 +272,8 @@ def test_sources_as_targets() -> None:
         (lambda: Downsample(4), (3, 30, 30), "scale=4 does not divide"),
         (lambda: Mosaic(8), (3, 28, 28), "size=8 does not divide"),
         (Grey, (1, 28, 28), "needs colours"),
+        (lambda: Mask("centre", 0.01), (3, 28, 28), "nothing is lost"),
+        (lambda: Mask("box", 0.0), (3, 28, 28), "nothing is lost"),
         (lambda: Composition([]), (1, 28, 28), "at least one"),
         (lambda: Composition([Mask("box"), Grey()]), (3, 28, 28), "only as the last"),
     ],

@@ -65,7 +65,7 @@ def test_tiles_without_a_bound_fade_into_each_other() -> None:
 
     out = translate_tiles(translate, photo(144, 144), 3, 1, 48, None).int()
     steps = max(int(out.diff(dim=d).abs().max()) for d in (1, 2))
-    assert steps <= 24  # of 48 and more between two tiles in a column
+    assert steps <= 6  # of 48 between two tiles in a column, over 12 pixels; a mean has two of 24
     assert int(out.max() - out.min()) > 100
 
 

@@ -68,6 +68,11 @@ def test_the_nearest_is_seen_and_the_side_of_the_light_is_bright() -> None:
         halves = {"left": left, "right": right, "top": top, "low": low}
         means = {name: float(half[half < 1].mean()) for name, half in halves.items()}
         assert max(means, key=means.get) == bright
+    # Faces that look away are not those that are seen.
+    from_viewer, from_behind = (
+        render(ball, 0.0, 0.0, (beside, 0.0), resolution=64) for beside in (0.0, 180.0)
+    )
+    assert from_viewer[from_viewer < 1].mean() > from_behind[from_behind < 1].mean() + 0.5
     # A plate before the ball hides it: the picture is that of the plate alone.
     plate = torch.zeros_like(ball)
     plate[..., 0, :, :] = 1
