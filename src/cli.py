@@ -19,10 +19,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.completion import script
 from src.config import composition, settings
 from src.data.sources import resolve_source
 from src.errors import SettingError
 from src.runs.escape import line
+from src.runs.provenance import git_commit
 
 STDOUT = 1  # its file descriptor
 PATHS = (
@@ -62,6 +64,12 @@ def launch(
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         print(help_text(name))
+        return
+    if {"-V", "--version"} & set(arguments):
+        print(version())
+        return
+    if {"-sc", "--shell-completion"} & set(arguments):  # Hydra's flag, in our words
+        print(script("zsh" if "install=zsh" in arguments else "bash"))
         return
     try:
         arguments = _without_flags_of_paths([quoted(argument) for argument in arguments])
@@ -182,6 +190,12 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
 def _run_folder(*, _root_: DictConfig) -> str:
     resolve_source(_root_)
     return composition.run_folder(_root_)
+
+
+def version() -> str:
+    """Name and version of the project, and the commit that it runs from, where there is one."""
+    commit = git_commit()
+    return f"sparring {sys.modules['src'].__version__}" + (f" ({commit})" if commit else "")
 
 
 HELP = {

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+if not __package__:  # python src/sample.py: modules would be looked for in src/ itself
+    sys.path[0] = str(Path(__file__).parents[1])
+
 from src.cli import launch
 from src.config.checks import check_sample
 from src.errors import SettingError
@@ -267,5 +270,10 @@ def write(
         raise unwritable(out, error) from error
 
 
+def main() -> None:
+    """Run the command of the command line."""
+    launch("sample", check_sample, sample)
+
+
 if __name__ == "__main__":
-    launch("sample", check_sample, sample, sys.argv[1:])
+    main()

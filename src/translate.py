@@ -12,6 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+if not __package__:  # python src/translate.py: modules would be looked for in src/ itself
+    sys.path[0] = str(Path(__file__).parents[1])
+
 from src.cli import launch
 from src.config.checks import check_translate
 from src.errors import SettingError
@@ -354,5 +357,10 @@ class PhotoTranslator:
         return f"{text}   (input: {float(before['psnr']):.2f} dB, {float(before['ssim']):.3f})"
 
 
+def main() -> None:
+    """Run the command of the command line."""
+    launch("translate", check_translate, translate)
+
+
 if __name__ == "__main__":
-    launch("translate", check_translate, translate, sys.argv[1:])
+    main()

@@ -61,10 +61,24 @@ def check(config: DictConfig) -> None:
         raise SettingError(
             f"{missing[0]} is missing.\nEvery run needs it: leave out ~{missing[0]}."
         )
+    _check_debug(config)
     # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
     _check_requirements(raw, lambda key: OmegaConf.select(config, key))
     _check_all(raw)
     _check_values(plain(config))
+
+
+def _check_debug(config: DictConfig) -> None:
+    """Check that debug=..., which begins its folder anew, does so in a folder of its own."""
+    debug = OmegaConf.select(config, "hydra.runtime.choices.debug")
+    if debug is None or config.existing != "restart":
+        return
+    folder = OmegaConf.to_container(config.hydra.run, resolve=False)["dir"]
+    if not str(folder).startswith("debug/"):
+        raise SettingError(
+            f"debug={debug} discards what is in its folder, and hydra.run.dir={folder} may hold a "
+            "run.\nLeave out hydra.run.dir, or choose one in debug/."
+        )
 
 
 def check_stored(settings: Any) -> None:

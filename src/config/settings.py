@@ -28,18 +28,31 @@ class Wandb:
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Device, precision and number of ranks; Lightning's other options are fixed for all runs.
+    """Device, precision, number of ranks, and what passes to Lightning's Trainer as it is.
+
+    Its other arguments are fixed for all runs, or have another name here.
 
     Attributes:
         accelerator: `auto` takes a GPU if there is one.
         devices: number of ranks that share each batch, which stays as large: GPUs or processes.
         precision: `auto` is bfloat16 autocast where that is faster. float16 would need each
             player's loss scaled.
+        deterministic: operations that give the same bits each time, on GPUs, or an error where
+            there is none (`warn`: a warning).
+        benchmark: have cuDNN try out which convolution is the fastest.
+        detect_anomaly: name the operation whose gradient is NaN; see debug=nan.
+        profiler: Lightning's, whose table goes to profile/ in the run folder; see debug=profile.
+        overfit_batches: batches that are trained on again and again; see debug=overfit.
     """
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: int
     precision: Literal["auto", "32-true", "bf16-mixed"]
+    deterministic: bool | Literal["warn"] | None
+    benchmark: bool | None
+    detect_anomaly: bool
+    profiler: Literal["simple", "advanced", "pytorch"] | None
+    overfit_batches: PositiveInt
 
 
 @dataclass(kw_only=True)

@@ -42,10 +42,12 @@ class DataModule(L.LightningDataModule, ABC):
         sources: per split the stored sources (m, ...) of translations; empty where a degradation
             makes them. m is the number of samples, unless the two are not paired.
         source_labels: per split the classes (m,) of the sources, where they are known.
+        repeat: batches after which the training stream begins again; None, if it never does.
         backwards: True of a view of the data in which sources and samples change places.
     """
 
     backwards = False
+    repeat: int | None = None
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class DataModule(L.LightningDataModule, ABC):
             sources=self.sources.get("train"),
             degradation=self.degradation,
             paired=self.spec.paired and not (model and model.unpaired),
+            repeat=self.repeat,
         )
 
     def reals(self, split: str = "train") -> Split:

@@ -101,7 +101,7 @@ def fit(
     from src.training.cost import cost
     from src.training.instantiate import build, build_model
     from src.training.loggers import RunLogger
-    from src.training.trainer import build_loggers, build_trainer
+    from src.training.trainer import build_loggers, build_trainer, naming_the_operation
 
     leads = ranks.rank() == 0
 
@@ -109,6 +109,7 @@ def fit(
         wall.lap("start")
         data = load_data(settings, run)
         wall.lap("data")
+    data.repeat = settings["trainer"].get("overfit_batches")
 
     model = build_model(settings, data.spec)
     if resume:
@@ -139,7 +140,11 @@ def fit(
             )
             if not (run / "config.yaml").exists():
                 raise TrainingError(f"The run folder {run.folder} was removed.")
-            with _refusing_what_does_not_load(trainer, run.checkpoint if resume else None) as path:
+            checkpoint = run.checkpoint if resume else None
+            with (
+                naming_the_operation(model),
+                _refusing_what_does_not_load(trainer, checkpoint) as path,
+            ):
                 trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
             if not leads:
                 return

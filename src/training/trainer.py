@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +16,17 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.profilers import (
+    AdvancedProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 
 from src.data.spec import DataSpec
 from src.distributed import ranks
-from src.errors import SettingError
+from src.errors import SettingError, TrainingError
+from src.models.base import GenerativeModel
 from src.runs.wandb_access import wandb_mode
 from src.training.checkpoints import AtomicCheckpointIO
 from src.training.instantiate import build
@@ -122,6 +130,8 @@ def build_trainer(
         cuda = device.type == "cuda"
         options |= {"accelerator": device.type, "devices": [ranks.rank()] if cuda else 1}
     precision = choose_precision(options.pop("precision"), spec.kind, device)
+    options.pop("overfit_batches", None)  # the data stream repeats them
+    profiler = _profiler(options.pop("profiler", None), folder / "profile")
     if device.type == "cpu":
         keep_freed_memory()
         if not torch.cuda.is_available():
@@ -133,6 +143,7 @@ def build_trainer(
         logger=loggers,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO(), precision_plugin(precision, device)],
+        profiler=profiler,
         default_root_dir=str(folder),
         log_every_n_steps=10**9,
         num_sanity_val_steps=0,
@@ -141,6 +152,22 @@ def build_trainer(
         enable_model_summary=False,
         enable_checkpointing=False,
     )
+
+
+def _profiler(name: str | None, folder: Path) -> Profiler | None:
+    """Lightning's profiler of this name; it writes its table, and torch's a trace, to a folder."""
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    if name is None:
+        return None
+    more = {}
+    if name == "pytorch":
+
+        def write(made: torch.profiler.profile) -> None:
+            folder.mkdir(exist_ok=True)
+            made.export_chrome_trace(str(folder / "trace.json"))
+
+        more = {"on_trace_ready": write}
+    return kinds[name](folder, "table", **more)
 
 
 def keep_freed_memory() -> None:
@@ -162,6 +189,37 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*dataloader_iter")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start")  # the EMA
+
+
+@contextmanager
+def naming_the_operation(model: GenerativeModel) -> Iterator[None]:
+    """Turn what autograd's anomaly detection finds into a `TrainingError` that names the line."""
+    told: list[str] = []
+    show = warnings.showwarning
+
+    def listen(message: Warning | str, *rest: Any, **more: Any) -> None:
+        if str(message).startswith("Error detected in"):
+            told.append(str(message))  # with the traceback of the forward call
+        else:
+            show(message, *rest, **more)
+
+    warnings.showwarning = listen
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.search(r"Function '(\w+)' returned nan", str(error))
+        if not found:
+            raise
+        calls = re.findall(r'File "(.+)", line (\d+), in .+\n +(.+)', "".join(told))
+        # The last call outside of torch.
+        own = [call for call in calls if "site-packages" not in call[0]] or calls
+        where = "\n{}, line {}: {}".format(*own[-1]) if own else ""
+        raise TrainingError(
+            f"The gradient of {found[1].removesuffix('Backward0')} is NaN, at "
+            f"{model.samples_seen:,} samples; the training was stopped.{where}"
+        ) from error
+    finally:
+        warnings.showwarning = show
 
 
 def choose_device(setting: str) -> torch.device:
