@@ -21,7 +21,7 @@ from src.errors import SettingError
 # `complete -o default`: where we say nothing, file names are completed, as for any other program.
 _BASH = """\
 _sparring_completion() {
-    local program="${COMP_WORDS[0]}" IFS=$'\\n'
+    local program="$1" IFS=$'\\n'
     case "$COMP_LINE" in
         *python*\\ -m\\ src*|*python*\\ *src/*.py*) set -- "$program" -m src ;;
         *python*) return ;;
