@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from src.completion import script
@@ -27,7 +29,8 @@ from src.runs.escape import line
 from src.runs.provenance import git_commit
 
 STDOUT = 1  # its file descriptor
-PATHS = (
+# Values that are taken as they are, whatever they hold: paths and labels.
+VERBATIM = (
     "run",
     "runs",
     "out",
@@ -37,6 +40,11 @@ PATHS = (
     "hydra.sweep.dir",
     "data.root",
     "data.cache",
+    "metrics.weights",
+    "data.name",
+    "label",
+    "wandb.project",
+    "wandb.group",
 )
 
 Check = Callable[[DictConfig], None]
@@ -161,13 +169,38 @@ def show(error: SettingError) -> str:
 
 
 def quoted(argument: str) -> str:
-    """A path in quotes if it holds what means something to Hydra, as our run folders' names do."""
-    key, _, path = argument.partition("=")
-    plain = re.fullmatch(r"[\w/\\.:+@%*?|$-]*", path, re.ASCII)
-    if key not in PATHS or plain or path[0] in "'\"[" or "${" in path:
+    """A value in quotes if it holds what means something to Hydra, as our run folders' names do.
+
+    Of other settings, one that Hydra's grammar cannot read is a text too: `wandb.tags=[lr=(0.1)]`.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or argument.startswith("-") or "${" in value:
         return argument
-    escaped = path.replace("'", r"\'")
-    return f"{key}='{escaped}'"
+    if value.startswith("[") and value.endswith("]") and not _readable(argument):
+        entries = [_in_quotes(entry.strip()) for entry in value[1:-1].split(",")]
+        return f"{key}=[{','.join(entries)}]"
+    if value[:1] in ("'", '"', "[", "{"):
+        return argument
+    if key in VERBATIM:
+        return f"{key}={_in_quotes(value)}"
+    return argument if _readable(argument) else f"{key}={_in_quotes(value)}"
+
+
+def _in_quotes(text: str) -> str:
+    if re.fullmatch(r"[\w/\\.:+@%*?|$-]*", text, re.ASCII) or text[0] in "'\"":
+        return text
+    # Of backslashes, only those before a quote mean something to Hydra.
+    doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", text)
+    return "'" + doubled.replace("'", r"\'") + "'"
+
+
+def _readable(argument: str) -> bool:
+    """True if Hydra's grammar can read an override."""
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True
 
 
 def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None:

@@ -218,6 +218,18 @@ def test_bugs_keep_their_traceback() -> None:
         ("seed=0,1", "seed=0,1"),
         ("model.g_optimizer.betas=[0,1]", "model.g_optimizer.betas=[0,1]"),
         ("--multirun", "--multirun"),
+        ("label=lr=0.1, big", "label='lr=0.1, big'"),
+        ("label=7", "label=7"),
+        ("metrics.weights=a=b.pth", "metrics.weights='a=b.pth'"),
+        ("data.name=my flowers", "data.name='my flowers'"),
+        ("hydra.sweeper.storage=sqlite:///a=b.db", "hydra.sweeper.storage='sqlite:///a=b.db'"),
+        ("hydra.sweeper.storage=sqlite:///a#1.db", "hydra.sweeper.storage='sqlite:///a#1.db'"),
+        ("wandb.tags=[lr=0.1,my tag]", "wandb.tags=['lr=0.1','my tag']"),
+        ("wandb.tags=[lr=(0.1),my tag]", "wandb.tags=['lr=(0.1)','my tag']"),
+        ("runs=[a#1,wandb:me/x]", "runs=['a#1',wandb:me/x]"),
+        ("out=a=b\\", r"out='a=b\\'"),
+        ("seed=range(3)", "seed=range(3)"),
+        ("nonsense", "nonsense"),
     ],
 )
 def test_quoted(word: str, expected: str) -> None:

@@ -262,6 +262,8 @@ def _preset(*choices: str) -> DictConfig:
 def run_folder(config: DictConfig) -> str:
     """`<data>/<model>/<variant>/seed=<n>`: a run's place below the output folder.
 
+    `<data>` is the preset, or `data.name` where the user gave one.
+
     `<variant>` is the difference between the configuration and its preset, so that two calls that
     mean the same share a folder, however they are spelt; `default` if there is none.
     """
@@ -284,10 +286,14 @@ def run_folder(config: DictConfig) -> str:
     default = flatten(plain(standard, resolve=False))
     parts = [choices["experiment"].replace("/", "-")] if choices.get("experiment") else []
     parts += [part.replace("model/", "").replace("/", ".") for part in slots]
+    data = choices["data"]
+    if config.data.get("name") != default.get("data.name"):
+        data = re.sub(r"[^\w.+-]+", "_", str(config.data.name)).strip("._")[:80] or data
     parts += [
         f"{key.removeprefix('model.')}={value}"
         for key, value in sorted(flatten(plain(config, resolve=False)).items())
         if key not in IN_FOLDER_NAME and bears_on_result(key)
+        if key != "data.name"
         if value != default.get(key, "_absent")
         # What is spelt out may be what stands there anyway.
         and OmegaConf.select(config, key) != OmegaConf.select(standard, key)
@@ -295,7 +301,6 @@ def run_folder(config: DictConfig) -> str:
     variant = re.sub(r"[^\w.=,+-]+", "_", ",".join(parts)) or "default"
     if len(variant) > 80:
         variant = f"{variant[:70]}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
-    data = choices["data"]
     if config.data.source == "builtin" and default["data.source"] != "builtin":
         data += "-builtin"
     return f"{data}/{choices['model']}/{variant}/seed={config.seed}".replace("//", "/")

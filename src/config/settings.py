@@ -194,7 +194,7 @@ class Compare:
             wandb:entity/project/group for runs of Weights & Biases, or a list [a,b] of these.
         by: name of a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
             list of these; null puts together what differs in the seed only.
-        metric: `fid`, or `fid10k_mnist`; null takes the headline number of each data set.
+        metric: `fid`, `fid10k` or `fid10k_mnist`; null takes the headline number of each data set.
         x: a setting of numbers, such as model.objective.beta, for out=curves.png.
         y: the numbers to draw against it, such as [mse,kl,mig]; null: the first 12.
         out: by its ending .html, .md, .tex, .csv or .json; a folder, whose name has no dot, gets
