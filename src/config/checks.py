@@ -27,7 +27,8 @@ GIVEN = {
     "model": {"spec", "seed"},
     "data": {"batch_size", "seed"},
     "logger.csv": {"folder"},
-    "logger.wandb": {"folder", "mode", "name", "config"},
+    "logger.wandb": {"folder", "mode", "name", "config", "choices"},
+    "logger.tensorboard": {"folder", "clock", "config"},
 }
 # What is built of a configuration, and what it has to be.
 PARTS = {
@@ -39,7 +40,7 @@ GROUPS = (*PARTS, "trainer", "callbacks", "logger", "wandb", "hydra")
 # Where the classes of what is stored, but never built of a stored configuration, must come from.
 HOMES = {
     "callbacks": ("src.callbacks.", "lightning.pytorch.callbacks."),
-    "logger": ("src.training.loggers.",),
+    "logger": ("src.training.loggers.", "lightning.pytorch.loggers."),
 }
 NO_SOURCE = (
     "model translates, and these data have no source to translate from.\n"

@@ -53,7 +53,7 @@ NOT_RESULT = (
     "trainer.profiler",
     "callbacks",  # noise is a function of seed and iteration: what happens beside changes nothing
 )
-RESULT = ("callbacks.equilibrium",)  # but it ends the training
+RESULT = ("callbacks.equilibrium", "callbacks.early_stopping")  # but these end the training
 IN_FOLDER_NAME = ("seed", "data.source")
 
 # Words of other tools, and what serves here.

@@ -17,13 +17,15 @@ class Wandb:
         mode: `auto` goes online with a key and a server that answers, else offline.
         project: the runs' home.
         group: W&B group of the runs of a sweep.
-        tags: labels of your own, to filter by.
+        tags: labels of your own, to filter by; names of model, data and experiment are added.
+        artifact: upload what `sample` needs of the finished run, as an artifact of type `model`.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"]
     project: str
     group: str | None
     tags: list[str]
+    artifact: bool
 
 
 @dataclass(kw_only=True)

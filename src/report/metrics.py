@@ -83,6 +83,12 @@ def is_meant(wanted: str, name: str, protocol: Mapping[str, Any]) -> bool:
     return wanted in (name, bare) or bool(sized and name.startswith(f"{wanted}_"))
 
 
+def bare_name(full: str) -> str | None:
+    """`fid` of `fid10k_mnist` and of `fid`; None of what is no number with a direction."""
+    known = (name for name in LOWER | HIGHER if full == name or begins(full, name))
+    return next(known, None)
+
+
 def begins(full: str, name: str) -> bool:
     """True if a full name such as `fid10k_mnist` begins with the metric `fid`."""
     return full.startswith(name) and full[len(name) : len(name) + 1].isdigit()

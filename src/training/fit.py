@@ -134,7 +134,8 @@ def fit(
         wall.lap("scoring")
         shared = Shared(scorers, wall=wall)
 
-        with build_loggers(settings, run.folder, leads) as loggers:
+        clock = model.samples_seen
+        with build_loggers(settings, run.folder, leads, choices, clock) as loggers:
             trainer = build_trainer(
                 settings, run.folder, data.spec, arrange(callbacks, shared), loggers
             )

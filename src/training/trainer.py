@@ -88,7 +88,11 @@ def precision_plugin(precision: str, device: torch.device) -> Precision:
 
 @contextmanager
 def build_loggers(
-    settings: Mapping[str, Any], folder: Path, leads: bool = True
+    settings: Mapping[str, Any],
+    folder: Path,
+    leads: bool = True,
+    choices: Mapping[str, str | None] | None = None,
+    clock: int = 0,
 ) -> Iterator[list[Logger]]:
     """Build the loggers of a run; they are closed after the `with` block, as failed after an error.
 
@@ -96,18 +100,28 @@ def build_loggers(
         settings: checked and resolved.
         folder: run folder.
         leads: True on rank 0; the others log nothing.
+        choices: names of the run's presets and parts.
+        clock: samples seen where the run goes on.
     """
     if not leads:
         yield []
         return
-    mode = wandb_mode(settings["wandb"]["mode"])
-    loggers = [build(settings["logger"]["csv"], Logger, "logger.csv", folder=str(folder))]
-    if mode != "disabled":
+    given: dict[str, dict[str, Any]] = {
+        "csv": {"folder": str(folder)},
+        "tensorboard": {"folder": str(folder), "clock": clock, "config": settings},
+    }
+    nodes = dict(settings["logger"])
+    if "wandb" in nodes:
+        mode = wandb_mode(settings["wandb"]["mode"])
         # Its variant: the seeds of one share it, and W&B groups by name.
         name = "/".join(part for part in folder.parts[-4:] if not part.startswith("seed="))
-        node = settings["logger"]["wandb"]
-        given = {"folder": str(folder), "mode": mode, "name": name, "config": settings}
-        loggers.append(build(node, Logger, "logger.wandb", **given))
+        given["wandb"] = {"folder": str(folder), "mode": mode, "name": name, "config": settings}
+        given["wandb"]["choices"] = choices or {}
+        if mode == "disabled":
+            del nodes["wandb"]
+    loggers = [
+        build(node, Logger, f"logger.{name}", **given.get(name, {})) for name, node in nodes.items()
+    ]
     failed = True
     try:
         yield loggers
