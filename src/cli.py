@@ -250,7 +250,8 @@ Draw from a trained run.
 
   python -m src.sample run=outputs/mnist/dcgan/default/seed=0 n=64 out=grid.png
   python -m src.sample run=... what=interpolation n=8 out=between.png
-  python -m src.sample run=... n=10000 out=samples.npz   for other tools""",
+  python -m src.sample run=... n=10000 out=samples.npz   for other tools, with their labels
+  python -m src.sample run=... what=reconstructions in=PICTURES out=mine.png""",
     "translate": """\
 Translate photos by a trained run: enlarge, restore, fill in, colour, or turn into another kind.
 

@@ -29,6 +29,7 @@ def translate(config: DictConfig, _: Path) -> None:
     """Translate one photo, or all in a folder or zip; see `src.config.settings.Translate`."""
     from tqdm import tqdm
 
+    from src.data.photos import find
     from src.models.capabilities import Translates
     from src.training.trained import load_model
     from src.training.trainer import choose_device
@@ -75,33 +76,6 @@ def name_results(names: list[str], ending: str = ".png") -> dict[str, str]:
     if len({*results.values()}) < len(results):  # `a.jpg.png` lies there too
         return {name: f"{name}{ending}" for name in names}
     return results
-
-
-def find(given: Path) -> list[tuple[str, Any]]:
-    """Names of the photos, and functions that read them.
-
-    Raises:
-        SettingError: if there are none.
-    """
-    from functools import partial
-
-    from src.data.cache import MOST_BYTES, read_member
-    from src.data.sources import image_names, open_zip
-    from src.runs.stored import read_bytes
-
-    if not given.exists():
-        raise SettingError(f"in={given}: there is no such file or folder.")
-    if given.is_file() and given.suffix.lower() != ".zip":
-        return [(given.name, partial(read_bytes, given, MOST_BYTES))]
-    try:
-        names = image_names(given)
-    except SettingError as error:
-        raise SettingError(f"in={given}: no images there.") from error
-    if given.is_dir():
-        return [(name, partial(read_bytes, given / name, MOST_BYTES)) for name in names]
-    archive = open_zip(given)
-    safe = [name for name in names if ".." not in PurePosixPath(name).parts]
-    return [(name, partial(read_member, archive, name, MOST_BYTES)) for name in safe]
 
 
 def choose_label(config: DictConfig, run: Run, model: Any) -> Any:

@@ -83,26 +83,38 @@ class Sample:
     Attributes:
         run: the run folder; it says everything about the model.
         what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine;
-            `worst` has the held-out images that a translator translates worst.
+            `worst` has the held-out images that a translator translates worst; `reconstructions`
+            are of your own pictures, by an autoencoder.
         n: samples, or rows of `worst`, of an interpolation or of levels; of a traversal, rows of
             each structured code (InfoGAN), or number of latent dimensions (autoencoders), if there
             are as many.
         label: class of a conditional model, by name or index.
         seed: seed of the codes: the same seed gives the same picture.
+        in: your own pictures, for `reconstructions`: a file, a folder or a zip, of which the first
+            n are taken. The middle of each is resized to the model's size.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours` and
             `worst`.
-        out: `.png` is a grid, `.gif` an animation, `.npz` an array, anything else a folder of PNGs.
-            of voxels `.gif` is a turntable, `.html` a page, `.obj`, `.stl` and `.glb` are meshes.
+        out: `.png` is a grid, `.gif` an animation, `.npz` an array (`arr_0`, and `labels` of a
+            conditional model, `codes` of reconstructions), anything else a folder of PNGs; of
+            voxels `.gif` is a turntable, `.html` a page, `.obj`, `.stl` and `.glb` are meshes.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
     run: str
     what: Literal[
-        "samples", "neighbours", "interpolation", "traversal", "levels", "worst", "progress"
+        "samples",
+        "neighbours",
+        "interpolation",
+        "traversal",
+        "levels",
+        "worst",
+        "progress",
+        "reconstructions",
     ]
     n: int
     label: str | int | None
     seed: NotNegativeInt
+    in_: str | None
     data: dict
     out: str
     device: str
