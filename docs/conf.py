@@ -26,7 +26,9 @@ PAGES = {
         "gan", "wasserstein", "regularised", "conditional", "lapgan", "three_d", "autoencoder",
         "layerwise", "vae", "vaegan", "translation", "unpaired",
     ],
-    "Use": ["data", "metrics", "compare", "sweeps", "health", "scaling", "trust"],
+    "Use": [
+        "data", "metrics", "compare", "sweeps", "wandb", "debugging", "health", "scaling", "trust",
+    ],
     "Measured": [
         "results/mnist", "results/celeba", "mixtures", "/benchmarks/README",
         "/benchmarks/results/verdicts",

@@ -277,7 +277,8 @@ Compare finished runs: which variant is better, by more than the noise of its se
 def help_text(name: str) -> str:
     """Help text of a command: its purpose, its choices and its settings."""
     lines = [HELP[name]]
-    for group in ("model", "data", "experiment", "trainer") if name == "train" else ():
+    shown = ("model", "data", "experiment", "trainer", "callbacks", "logger", "debug")
+    for group in shown if name == "train" else ():
         presets = sorted((composition.CONF / group).rglob("*.yaml"))
         if group in ("model", "data"):  # their folders hold parts, listed below
             presets = [preset for preset in presets if preset.parent.name == group]

@@ -109,7 +109,6 @@ def fit(
         wall.lap("start")
         data = load_data(settings, run)
         wall.lap("data")
-    data.repeat = settings["trainer"].get("overfit_batches")
 
     model = build_model(settings, data.spec)
     if resume:
@@ -121,8 +120,14 @@ def fit(
             run.store(settings)
         # A killed run has rows later than its last checkpoint, or rows and no checkpoint yet.
         cut_back(run / "metrics.csv", model.samples_seen)
-        made_by = {"seed": settings["seed"], "choices": choices} | provenance()
-        run.update_summary(status="running", error=None, data_id=data.data_id, **made_by)
+        run.update_summary(
+            status="running",
+            error=None,
+            data_id=data.data_id,
+            seed=settings["seed"],
+            choices=choices,
+            **provenance(),
+        )
 
     with _recording_failure(run, leads):
         nodes = settings["callbacks"] if leads else {}
@@ -134,18 +139,14 @@ def fit(
         wall.lap("scoring")
         shared = Shared(scorers, wall=wall)
 
-        clock = model.samples_seen
-        with build_loggers(settings, run.folder, leads, choices, clock) as loggers:
+        with build_loggers(settings, run.folder, leads, choices, model.samples_seen) as loggers:
             trainer = build_trainer(
                 settings, run.folder, data.spec, arrange(callbacks, shared), loggers
             )
             if not (run / "config.yaml").exists():
                 raise TrainingError(f"The run folder {run.folder} was removed.")
-            checkpoint = run.checkpoint if resume else None
-            with (
-                naming_the_operation(model),
-                _refusing_what_does_not_load(trainer, checkpoint) as path,
-            ):
+            resumed = _refusing_what_does_not_load(trainer, run.checkpoint if resume else None)
+            with naming_the_operation(model), resumed as path:
                 trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
             if not leads:
                 return
@@ -178,6 +179,7 @@ def load_data(settings: dict[str, Any], run: Run) -> "DataModule":  # noqa: F821
     from src.training.instantiate import build_data
 
     data = build_data(settings)
+    data.repeat = settings["trainer"].get("overfit_batches")
     data.setup()
     known = run.summary.get("data_id") or data.data_id
     if run.checkpoint and known != data.data_id:
