@@ -13,6 +13,7 @@ import lightning as L
 from tqdm import tqdm
 
 from src.callbacks.base import Callback, Kind
+from src.callbacks.quality import Quality
 from src.config.ranges import NotNegativeFloat, PositiveInt
 from src.errors import SettingError
 from src.models.base import GenerativeModel
@@ -46,6 +47,16 @@ class EarlyStopping(Callback):
         self._name: str | None = None
         self._lower = True
         self._looked = 0  # scorings looked at in this process
+
+    def setup(self, trainer: L.Trainer, pl_module: GenerativeModel, stage: str) -> None:
+        """Have all numbers computed each time, if the one that is meant is no headline number."""
+        known = [*self.shared.short_names, *self.shared.short_names.values()]
+        wanted = self.monitor
+        if wanted is None or any(name == wanted or name.startswith(f"{wanted}_") for name in known):
+            return
+        for callback in trainer.callbacks:
+            if isinstance(callback, Quality):
+                callback.complete = True
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if not self.shared.scorers:

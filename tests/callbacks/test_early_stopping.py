@@ -1,10 +1,12 @@
 """Early stopping on scores of known course."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
 
+from src.callbacks.base import Shared
 from src.callbacks.early_stopping import EarlyStopping
 from src.callbacks.quality import Quality
 from src.config.composition import bears_on_result, compose
@@ -63,7 +65,7 @@ def test_when_it_stops(
     stopping = EarlyStopping(**({"patience": 2} | more))
     course = Course([*values, *[0.0] * 10], metric)
     model = run(fit, course, stopping)
-    assert course.given == scorings
+    assert len(stopping.shared.history) == scorings
     assert model.samples_seen == 7 * scorings
     assert (stopping.shared.stopped is not None) == (scorings < 10)
     if scorings < 10:
@@ -76,8 +78,23 @@ def test_a_resumed_run_stops_where_the_whole_one_does(fit: Fit) -> None:
     run(fit, course, EarlyStopping(patience=2), stop_at=21)
     again = Course(values)
     again.given = 2  # the third is scored again: the kill came before its end was saved
-    model = run(fit, again, EarlyStopping(patience=2), resume=True)
-    assert (model.samples_seen, again.given) == (28, 4)
+    stopping = EarlyStopping(patience=2)
+    model = run(fit, again, stopping, resume=True)
+    assert model.samples_seen == 28
+    assert [entry["samples_seen"] for entry in stopping.shared.history] == [7, 14, 21, 28]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "complete"),
+    [(None, False), ("fid", False), ("fid100", False), ("fid100_tiny", False), ("sharpness", True)],
+)
+def test_all_numbers_are_computed_if_one_of_them_is_watched(
+    monitor: str | None, complete: bool
+) -> None:
+    quality, stopping = Quality(), EarlyStopping(monitor)
+    stopping.shared = Shared([Course([])])
+    stopping.setup(SimpleNamespace(callbacks=[quality, stopping]), None, "fit")
+    assert quality.complete is complete
 
 
 @pytest.mark.parametrize(
