@@ -225,7 +225,7 @@ class WandbLogger(loggers.WandbLogger):
         import wandb
 
         if path.suffix == ".html":
-            self.log_metrics({key: wandb.Html(path.open())}, step)
+            self.log_metrics({key: wandb.Html(path.read_text(), inject=False)}, step)
         else:
             self.log_metrics({key: wandb.Video(str(path), format="gif")}, step)
 
