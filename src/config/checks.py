@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.config.composition import CONF, ROOT, flatten, groups, near, plain
+from src.config.composition import CONF, HINTS, ROOT, flatten, groups, near, plain
 from src.config.durations import parse_duration
 from src.config.signatures import Slot, check_kind, find_slot, fits, signature, spell
 from src.errors import SettingError
@@ -358,9 +358,9 @@ def _check_arguments(prefix: str, values: Any, parameters: Mapping) -> None:
         )
     for key, value in values.items():
         if key not in parameters:
+            hint = HINTS.get(f"{prefix}{key}", f"Settings there: {', '.join(parameters)}")
             raise SettingError(
-                f"{prefix}{key}: there is no such setting.{near(key, list(parameters))}\n"
-                f"Settings there: {', '.join(parameters)}"
+                f"{prefix}{key}: there is no such setting.{near(key, list(parameters))}\n{hint}"
             )
         annotation = parameters[key].annotation
         unresolved = isinstance(value, str) and value.startswith("${")

@@ -145,7 +145,8 @@ def build_trainer(
         options |= {"accelerator": device.type, "devices": [ranks.rank()] if cuda else 1}
     precision = choose_precision(options.pop("precision"), spec.kind, device)
     options.pop("overfit_batches", None)  # the data stream repeats them
-    profiler = _profiler(options.pop("profiler", None), folder / "profile")
+    profiler = options.pop("profiler", None)
+    profiler = _profiler(profiler if ranks.rank() == 0 else None, folder / "profile")
     if device.type == "cpu":
         keep_freed_memory()
         if not torch.cuda.is_available():
