@@ -333,7 +333,7 @@ def write(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".npz":
-            np.savez(out, array, **arrays)
+            np.savez(out, **({"arr_0": array} | arrays))  # which is the first, as some tools expect
         elif out.suffix == ".png":
             scattered = not (images or picture_shape)
             shown = grids.scatter(x, x[:0]) if scattered else grids.sheet(x, columns, picture_shape)

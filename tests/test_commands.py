@@ -116,6 +116,7 @@ def test_arrays_hold_the_labels(
 ) -> None:
     draw(run_of("conditional"), *words, f"out={tmp_path}/x.npz")
     arrays = np.load(tmp_path / "x.npz")  # no pickles
+    assert arrays.files == ["arr_0", "labels", "classes"]
     assert arrays["labels"].tolist() == expected
     assert len(arrays["arr_0"]) == len(expected)
     assert arrays["classes"].tolist() == [str(digit) for digit in range(10)]
