@@ -26,7 +26,10 @@ PAGES = {
         "gan", "wasserstein", "regularised", "conditional", "lapgan", "three_d", "autoencoder",
         "layerwise", "vae", "vaegan", "translation", "unpaired",
     ],
-    "Use": ["data", "metrics", "compare", "sweeps", "python", "health", "scaling", "trust"],
+    "Use": [
+        "data", "metrics", "compare", "sweeps", "python", "wandb", "debugging", "health", "scaling",
+        "trust",
+    ],
     "Measured": [
         "results/mnist", "results/celeba", "mixtures", "/benchmarks/README",
         "/benchmarks/results/verdicts",

@@ -17,15 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from src.completion import script
 from src.config import composition, settings
 from src.data.sources import resolve_source
 from src.errors import SettingError
 from src.runs.escape import line
+from src.runs.provenance import git_commit
 
 STDOUT = 1  # its file descriptor
-PATHS = (
+# Values that are taken as they are, whatever they hold: paths and labels.
+VERBATIM = (
     "run",
     "runs",
     "out",
@@ -35,6 +40,11 @@ PATHS = (
     "hydra.sweep.dir",
     "data.root",
     "data.cache",
+    "metrics.weights",
+    "data.name",
+    "label",
+    "wandb.project",
+    "wandb.group",
 )
 
 Check = Callable[[DictConfig], None]
@@ -62,6 +72,12 @@ def launch(
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         print(help_text(name))
+        return
+    if {"-V", "--version"} & set(arguments):
+        print(version())
+        return
+    if {"-sc", "--shell-completion"} & set(arguments):  # Hydra's flag, in our words
+        print(script("zsh" if "install=zsh" in arguments else "bash"))
         return
     try:
         arguments = _without_flags_of_paths([quoted(argument) for argument in arguments])
@@ -158,13 +174,38 @@ def show(error: SettingError) -> str:
 
 
 def quoted(argument: str) -> str:
-    """A path in quotes if it holds what means something to Hydra, as our run folders' names do."""
-    key, _, path = argument.partition("=")
-    plain = re.fullmatch(r"[\w/\\.:+@%*?|$-]*", path, re.ASCII)
-    if key not in PATHS or plain or path[0] in "'\"[" or "${" in path:
+    """A value in quotes if it holds what means something to Hydra, as our run folders' names do.
+
+    Of other settings, one that Hydra's grammar cannot read is a text too: `wandb.tags=[lr=(0.1)]`.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or argument.startswith("-") or "${" in value:
         return argument
-    escaped = path.replace("'", r"\'")
-    return f"{key}='{escaped}'"
+    if value.startswith("[") and value.endswith("]") and not _readable(argument):
+        entries = [_in_quotes(entry.strip()) for entry in value[1:-1].split(",")]
+        return f"{key}=[{','.join(entries)}]"
+    if value[:1] in ("'", '"', "[", "{"):
+        return argument
+    if key in VERBATIM:
+        return f"{key}={_in_quotes(value)}"
+    return argument if _readable(argument) else f"{key}={_in_quotes(value)}"
+
+
+def _in_quotes(text: str) -> str:
+    if re.fullmatch(r"[\w/\\.:+@%*?|$-]*", text, re.ASCII) or text[0] in "'\"":
+        return text
+    # Of backslashes, only those before a quote mean something to Hydra.
+    doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", text)
+    return "'" + doubled.replace("'", r"\'") + "'"
+
+
+def _readable(argument: str) -> bool:
+    """True if Hydra's grammar can read an override."""
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True
 
 
 def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None:
@@ -189,6 +230,12 @@ def _run_folder(*, _root_: DictConfig) -> str:
     return composition.run_folder(_root_)
 
 
+def version() -> str:
+    """Name and version of the project, and the commit that it runs from, where there is one."""
+    commit = git_commit()
+    return f"sparring {sys.modules['src'].__version__}" + (f" ({commit})" if commit else "")
+
+
 HELP = {
     "train": """\
 Train one model on one data set, score it, and keep everything in a run folder.
@@ -208,7 +255,8 @@ Draw from a trained run.
 
   python -m src.sample run=outputs/mnist/dcgan/default/seed=0 n=64 out=grid.png
   python -m src.sample run=... what=interpolation n=8 out=between.png
-  python -m src.sample run=... n=10000 out=samples.npz   for other tools""",
+  python -m src.sample run=... n=10000 out=samples.npz   for other tools, with their labels
+  python -m src.sample run=... what=reconstructions in=PICTURES out=mine.png""",
     "translate": """\
 Translate photos by a trained run: enlarge, restore, fill in, colour, or turn into another kind.
 
@@ -234,7 +282,8 @@ Compare finished runs: which variant is better, by more than the noise of its se
 def help_text(name: str) -> str:
     """Help text of a command: its purpose, its choices and its settings."""
     lines = [HELP[name]]
-    for group in ("model", "data", "experiment", "trainer") if name == "train" else ():
+    shown = ("model", "data", "experiment", "trainer", "callbacks", "logger", "debug")
+    for group in shown if name == "train" else ():
         presets = sorted((composition.CONF / group).rglob("*.yaml"))
         if group in ("model", "data"):  # their folders hold parts, listed below
             presets = [preset for preset in presets if preset.parent.name == group]

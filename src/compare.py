@@ -12,6 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+if not __package__:  # python src/compare.py: modules would be looked for in src/ itself
+    sys.path[0] = str(Path(__file__).parents[1])
+
 from src.cli import launch
 from src.config.checks import PICTURES, check_compare
 from src.config.composition import plain
@@ -109,5 +112,10 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 FILES = ("report.html", "table.md", "table.tex", "table.csv", "comparison.json")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command of the command line."""
     launch("compare", check_compare, compare)
+
+
+if __name__ == "__main__":
+    main()

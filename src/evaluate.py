@@ -10,6 +10,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+if not __package__:  # python src/evaluate.py: modules would be looked for in src/ itself
+    sys.path[0] = str(Path(__file__).parents[1])
+
 from src.cli import launch
 from src.config.checks import check_evaluate
 from src.runs.escape import line
@@ -45,5 +48,10 @@ def evaluate(config: DictConfig, _: Path) -> None:
     print(f"Added to {line(str(path), 400)}")
 
 
+def main() -> None:
+    """Run the command of the command line."""
+    launch("evaluate", check_evaluate, evaluate)
+
+
 if __name__ == "__main__":
-    launch("evaluate", check_evaluate, evaluate, sys.argv[1:])
+    main()

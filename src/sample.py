@@ -6,9 +6,15 @@ The run folder says everything about the model. Only weights and plain values ar
 import heapq
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from omegaconf import DictConfig
+
+if not __package__:  # python src/sample.py: modules would be looked for in src/ itself
+    sys.path[0] = str(Path(__file__).parents[1])
 
 from src.cli import launch
 from src.config.checks import check_sample
@@ -17,6 +23,7 @@ from src.runs.escape import terminal
 from src.runs.files import unwritable
 from src.runs.run import Run
 
+MOST_COLUMNS = 20  # of a grid with one class per column
 STEPS = 10  # pictures from one end of an interpolation or traversal to the other
 DRAWS = 10_000  # of a code's prior, which say where it lies
 MOST_DRAWN = 10**7  # numbers of all these
@@ -35,6 +42,8 @@ def sample(config: DictConfig, _: Path) -> None:
         write_neighbours(config, run, out)
     elif config.what == "worst":
         write_worst(config, run, out)
+    elif config.what == "reconstructions":
+        write_reconstructions(config, run, out)
     else:
         draw_samples(config, run, out)
     print(terminal(f"Wrote {out}"))
@@ -100,14 +109,65 @@ def write_worst(config: DictConfig, run: Run, out: Path) -> None:
     grids.save(out, worst(model, data, config.n))
 
 
+def write_reconstructions(config: DictConfig, run: Run, out: Path) -> None:
+    """One's own pictures above what an autoencoder makes of their codes, or all of it as arrays.
+
+    An array (.npz) has `arr_0`, the reconstructions, and `originals`, both uint8 (n, h, w, c), the
+    `codes` (n, latent_dim) and the files' `names`.
+    """
+    import numpy as np
+    import torch
+
+    from src.data.photos import find, read_framed
+    from src.data.spec import to_model, to_uint8
+    from src.models.capabilities import Encodes, Reconstructs
+    from src.pictures import grids
+
+    model = load_sampler(config, run)
+    if not (isinstance(model, Reconstructs) and isinstance(model, Encodes)) or (
+        model.spec.kind != "images"
+    ):
+        raise SettingError(
+            f"what=reconstructions: the model of {run.folder} has no codes of images.\n"
+            "Autoencoders have, such as model=vae."
+        )
+    if config["in"] is None:
+        raise SettingError("what=reconstructions: which pictures? in=FILE, or a folder or zip.")
+    if model.conditional and config.label is None:
+        raise SettingError(f"label: which class are they? {', '.join(model.spec.classes[:20])}")
+    labels = choose_labels(config, run, model)
+    names, read = [], []
+    for name, content in find(Path(config["in"]).expanduser())[: config.n]:
+        try:
+            read.append(read_framed(content(), model.spec.shape))
+            names.append(name)
+        except Exception as error:  # of whatever reader the file chose
+            print(terminal(f"Left out: {name}: {error}"))
+    if not read:
+        raise SettingError(f"in={config['in']}: none of the pictures can be read.")
+    x = to_model(torch.stack(read)).to(model.device)
+    y = None if labels is None else labels[:1].to(model.device).repeat(len(x))
+    made = model.reconstruct(x, y)
+    if out.suffix == ".png":
+        grids.save(out, grids.pairs(x, made))
+        return
+    originals = to_uint8(x).permute(0, 2, 3, 1).cpu().numpy()
+    codes = model.encode(x, y).float().cpu().numpy()
+    more = {"originals": originals, "codes": codes, "names": np.array(names)}
+    write(made.cpu(), out, 1, arrays=more)
+
+
 def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
     """Samples, interpolations between pairs of codes, or numbers of a code through their range."""
     import torch
 
     model = load_sampler(config, run)
     labels = choose_labels(config, run, model)
+    heads: Sequence[str] = ()
     if config.what == "samples":
         columns = math.ceil(config.n**0.5)
+        if labels is None and 1 < len(model.spec.classes) <= MOST_COLUMNS and model.conditional:
+            columns, heads = len(model.spec.classes), model.spec.classes  # which come in turn
         x = model.sample(config.n, labels, config.seed)
     elif config.what == "traversal":
         x, columns = traversal(config, run, model, labels)
@@ -127,7 +187,25 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
         labels = [None] * config.n if labels is None else labels.to(z.device)[:, None]
         rows = zip(z, labels, strict=True)
         x = torch.cat([model.decode(row, y if y is None else y.repeat(STEPS)) for row, y in rows])
-    write(x.cpu(), out, columns, model.spec.picture_shape)
+    write(x.cpu(), out, columns, model.spec.picture_shape, heads, _labels(config, model, labels, x))
+
+
+def _labels(
+    config: DictConfig,
+    model: "LatentVariableModel",  # noqa: F821
+    labels: "Tensor | None",  # noqa: F821
+    x: "Tensor",  # noqa: F821
+) -> dict[str, Any]:
+    """The classes of samples x (n, ...), as arrays: `labels` (n,), and the names by index."""
+    import numpy as np
+
+    if not model.conditional:
+        return {}
+    if labels is None:
+        labels = model.classes_in_turn(1 if config.what == "traversal" else config.n)
+    rows = 1 if config.what == "traversal" else config.n  # of one class each
+    made = labels[:rows].cpu().repeat_interleave(len(x) // rows)
+    return {"labels": made.numpy(), "classes": np.array(model.spec.classes)}
 
 
 def load_sampler(config: DictConfig, run: Run) -> "LatentVariableModel":  # noqa: F821
@@ -238,11 +316,14 @@ def write(
     out: Path,
     columns: int,
     picture_shape: tuple[int, int] | None = None,
+    heads: Sequence[str] = (),
+    arrays: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write samples (n, *shape) as a grid, an array, or images as PNGs; voxels by `write_shapes`.
 
-    In a .png, points are a scatter plot, or images where they are pictures of `picture_shape`. An
-    array (.npz) has images as uint8 (n, h, w, c), points as float32 (n, d).
+    In a .png, points are a scatter plot, or images where they are pictures of `picture_shape`;
+    `heads` stand over the columns. An array (.npz) has images as uint8 (n, h, w, c), points as
+    float32 (n, d); it is called `arr_0`, as other tools expect, and further `arrays` are beside it.
     """
     import numpy as np
     from PIL import Image
@@ -261,11 +342,11 @@ def write(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".npz":
-            np.savez(out, array)
+            np.savez(out, **({"arr_0": array} | arrays))  # which is the first, as some tools expect
         elif out.suffix == ".png":
             scattered = not (images or picture_shape)
             shown = grids.scatter(x, x[:0]) if scattered else grids.sheet(x, columns, picture_shape)
-            grids.save(out, shown)
+            grids.save(out, grids.headed(shown, heads) if heads and not scattered else shown)
         elif out.suffix or not images:
             raise SettingError(f"out={out}: choose .png, .npz, or (for images) a folder.")
         else:
@@ -276,5 +357,10 @@ def write(
         raise unwritable(out, error) from error
 
 
+def main() -> None:
+    """Run the command of the command line."""
+    launch("sample", check_sample, sample)
+
+
 if __name__ == "__main__":
-    launch("sample", check_sample, sample, sys.argv[1:])
+    main()

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+if not __package__:  # python src/status.py: modules would be looked for in src/ itself
+    sys.path[0] = str(Path(__file__).parents[1])
+
 from src.cli import launch
 from src.config.checks import check_status
 from src.errors import SettingError
@@ -70,5 +73,10 @@ def status(config: DictConfig, _: Path) -> None:
         time.sleep(config.every)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command of the command line."""
     launch("status", check_status, status)
+
+
+if __name__ == "__main__":
+    main()

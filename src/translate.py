@@ -12,6 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+if not __package__:  # python src/translate.py: modules would be looked for in src/ itself
+    sys.path[0] = str(Path(__file__).parents[1])
+
 from src.cli import launch
 from src.config.checks import check_translate
 from src.errors import SettingError
@@ -26,6 +29,7 @@ def translate(config: DictConfig, _: Path) -> None:
     """Translate one photo, or all in a folder or archive; see `src.config.settings.Translate`."""
     from tqdm import tqdm
 
+    from src.data.photos import find
     from src.models.capabilities import Translates
     from src.training.trained import load_model
     from src.training.trainer import choose_device
@@ -72,30 +76,6 @@ def name_results(names: list[str], ending: str = ".png") -> dict[str, str]:
     if len({*results.values()}) < len(results):  # `a.jpg.png` lies there too
         return {name: f"{name}{ending}" for name in names}
     return results
-
-
-def find(given: Path) -> list[tuple[str, Any]]:
-    """Names of the photos, and functions that read them.
-
-    Raises:
-        SettingError: if there are none.
-    """
-    from functools import partial
-
-    from src.data.containers import MOST_BYTES, is_archive, open_container
-    from src.data.listing import list_images
-    from src.runs.stored import read_bytes
-
-    if not given.exists():
-        raise SettingError(f"in={given}: there is no such file or folder.")
-    if given.is_file() and not is_archive(given):
-        return [(given.name, partial(read_bytes, given, MOST_BYTES))]
-    try:
-        container = open_container(given)
-        names = list_images(container).names
-    except SettingError as error:
-        raise SettingError(f"in={given}: no images there.") from error
-    return [(name, partial(container.read, name)) for name in names]
 
 
 def choose_label(config: DictConfig, run: Run, model: Any) -> Any:
@@ -356,5 +336,10 @@ class PhotoTranslator:
         return f"{text}   (input: {float(before['psnr']):.2f} dB, {float(before['ssim']):.3f})"
 
 
+def main() -> None:
+    """Run the command of the command line."""
+    launch("translate", check_translate, translate)
+
+
 if __name__ == "__main__":
-    launch("translate", check_translate, translate, sys.argv[1:])
+    main()

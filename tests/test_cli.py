@@ -1,5 +1,6 @@
 """One run or many, with the same folders, and errors in a few lines."""
 
+import subprocess
 import sys
 from concurrent.futures import Future
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from src.cli import launch, quoted
+from src.__main__ import main
+from src.cli import HELP, launch, quoted
 from src.config import checks
 from src.config import composition as config
 from src.data import sources
@@ -216,6 +218,18 @@ def test_bugs_keep_their_traceback() -> None:
         ("seed=0,1", "seed=0,1"),
         ("model.g_optimizer.betas=[0,1]", "model.g_optimizer.betas=[0,1]"),
         ("--multirun", "--multirun"),
+        ("label=lr=0.1, big", "label='lr=0.1, big'"),
+        ("label=7", "label=7"),
+        ("metrics.weights=a=b.pth", "metrics.weights='a=b.pth'"),
+        ("data.name=my flowers", "data.name='my flowers'"),
+        ("hydra.sweeper.storage=sqlite:///a=b.db", "hydra.sweeper.storage='sqlite:///a=b.db'"),
+        ("hydra.sweeper.storage=sqlite:///a#1.db", "hydra.sweeper.storage='sqlite:///a#1.db'"),
+        ("wandb.tags=[lr=0.1,my tag]", "wandb.tags=['lr=0.1','my tag']"),
+        ("wandb.tags=[lr=(0.1),my tag]", "wandb.tags=['lr=(0.1)','my tag']"),
+        ("runs=[a#1,wandb:me/x]", "runs=['a#1',wandb:me/x]"),
+        ("out=a=b\\", r"out='a=b\\'"),
+        ("seed=range(3)", "seed=range(3)"),
+        ("nonsense", "nonsense"),
     ],
 )
 def test_quoted(word: str, expected: str) -> None:
@@ -226,6 +240,40 @@ def test_quoted(word: str, expected: str) -> None:
 def test_paths_arrive_as_they_are(folder: str) -> None:
     settings = config.compose("sample", [quoted(f"run={folder}"), quoted(f"out={folder}.npz")])
     assert (settings.run, settings.out) == (folder, f"{folder}.npz")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["train", "--version"], ["-V"]])
+def test_version(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sparring", *words])
+    main()
+    assert capsys.readouterr().out.startswith(f"sparring {sys.modules['src'].__version__}")
+
+
+def test_one_name_for_all_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sparring"])
+    main()
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in HELP)
+    monkeypatch.setattr(sys, "argv", ["sparring", "sample", "--help"])
+    main()
+    assert "Draw from a trained run." in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["sparring", "tarin"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert "tarin: there is no such command. Did you mean train?" in str(end.value.code)
+
+
+@pytest.mark.parametrize("name", HELP)
+def test_a_command_by_its_file(name: str, tmp_path: Path) -> None:
+    """`python src/train.py`, whose folder would otherwise hide other packages."""
+    program = config.ROOT / f"{name}.py"
+    done = subprocess.run([sys.executable, program, "--version"], cwd=tmp_path,
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout.startswith("sparring ")
 
 
 def test_box() -> None:

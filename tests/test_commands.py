@@ -103,6 +103,92 @@ def test_arrays(name: str, n: int, run_of: Callable, tmp_path: Path) -> None:
         assert abs(a.astype(float).transpose(0, 3, 1, 2) / 127.5 - 1 - x.numpy()).max() < 0.004
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["n=13"], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2]),
+        (["n=3", "label=7"], [7, 7, 7]),
+        (["n=2", "what=interpolation"], [0] * 10 + [1] * 10),
+    ],
+)
+def test_arrays_hold_the_labels(
+    words: list[str], expected: list[int], run_of: Callable, tmp_path: Path
+) -> None:
+    draw(run_of("conditional"), *words, f"out={tmp_path}/x.npz")
+    arrays = np.load(tmp_path / "x.npz")  # no pickles
+    assert arrays.files == ["arr_0", "labels", "classes"]
+    assert arrays["labels"].tolist() == expected
+    assert len(arrays["arr_0"]) == len(expected)
+    assert arrays["classes"].tolist() == [str(digit) for digit in range(10)]
+    model, y = load_model(run_of("conditional")), torch.tensor(expected)
+    if "what=interpolation" not in words:
+        x = model.sample(len(expected), y, seed=0).numpy().transpose(0, 2, 3, 1)
+        assert abs(arrays["arr_0"].astype(float) / 127.5 - 1 - x).max() < 0.004
+
+
+def test_no_labels_without_classes(run_of: Callable, tmp_path: Path) -> None:
+    draw(run_of("gan"), "n=2", f"out={tmp_path}/x.npz")
+    assert np.load(tmp_path / "x.npz").files == ["arr_0"]
+
+
+def test_a_column_for_each_class(run_of: Callable, tmp_path: Path) -> None:
+    draw(run_of("conditional"), "n=20", f"out={tmp_path}/classes.png")
+    draw(run_of("conditional"), "n=20", "label=3", f"out={tmp_path}/three.png")
+    with Image.open(tmp_path / "classes.png") as picture:
+        head, cell = 18, 2 * 28 + 2  # pixels: the line of names, and an image with its edge
+        assert picture.size == (10 * cell + 2, head + 2 * cell + 2)
+        names = np.asarray(picture.convert("L"))[:head, 1:-1]
+        columns = np.split(names[:, : 10 * (names.shape[1] // 10)], 10, 1)
+        assert all((column < 128).any() for column in columns)
+        assert len({column.tobytes() for column in columns}) == 10
+    with Image.open(tmp_path / "three.png") as picture:
+        assert picture.size == (5 * cell + 2, 4 * cell + 2)
+
+
+def write_pictures(folder: Path) -> None:
+    folder.mkdir()
+    Image.new("RGB", (90, 60), "white").save(folder / "a.png")
+    Image.new("L", (28, 28), 0).save(folder / "b.jpg")
+    (folder / "c.png").write_bytes(b"no picture")
+
+
+def test_reconstructions_of_ones_own_pictures(
+    run_of: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_pictures(tmp_path / "mine")
+    words = ["what=reconstructions", f"in={tmp_path}/mine"]
+    draw(run_of("vae"), *words, f"out={tmp_path}/x.npz")
+    assert "Left out: c.png" in capsys.readouterr().out
+    arrays = np.load(tmp_path / "x.npz")
+    assert arrays["names"].tolist() == ["a.png", "b.jpg"]
+    assert arrays["originals"].shape == (2, 28, 28, 1)
+    assert arrays["originals"].mean((1, 2, 3)).tolist() == [255, 0]
+    model = load_model(run_of("vae"))
+    x = torch.stack([torch.ones(1, 28, 28), -torch.ones(1, 28, 28)])
+    assert_close(torch.from_numpy(arrays["codes"]), model.encode(x))
+    made = model.reconstruct(x).numpy().transpose(0, 2, 3, 1)
+    assert abs(arrays["arr_0"].astype(float) / 127.5 - 1 - made).max() < 0.004
+    draw(run_of("vae"), words[0], f"in={tmp_path}/mine/a.png", f"out={tmp_path}/x.png")
+    with Image.open(tmp_path / "x.png") as picture:  # one above the other
+        assert picture.height > 1.5 * picture.width / 2
+        assert np.asarray(picture)[3:50, 3:50].min() == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("vae", [], "which pictures? in=FILE"),
+        ("vae", ["in=nowhere"], "in=nowhere: there is no such file or folder"),
+        ("gan", ["in=nowhere"], "has no codes of images"),
+    ],
+)
+def test_reconstructions_that_cannot_be(
+    name: str, words: list[str], told: str, run_of: Callable, tmp_path: Path
+) -> None:
+    message = error_of(draw, run_of(name), "what=reconstructions", *words, f"out={tmp_path}/x.png")
+    assert told in message
+
+
 def test_a_grid(run_of: Callable, tmp_path: Path) -> None:
     draw(run_of("gan"), "n=9", f"out={tmp_path}/new folder/grid=9.png")
     width, height = Image.open(tmp_path / "new folder" / "grid=9.png").size

@@ -25,7 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(installed), "SPARRING_CACHE": str(folder / "c")}
-    command = [sys.executable, "-m", "src.train", *words]
+    command = [sys.executable, "-m", "src", "train", *words]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -39,6 +39,11 @@ def test_wheel_carries_all_that_is_no_code(installed: Path) -> None:
     assert {"mnist.safetensors", "digits.safetensors", "faces.safetensors"} <= weights
     assert (installed / "src/pictures/code_page.html").exists()
     assert not (installed / "conf").exists()
+
+
+def test_wheel_has_the_command(installed: Path) -> None:
+    (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
+    assert "sparring = src.__main__:main" in entry_points.read_text()
 
 
 def test_wheel_runs_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:

@@ -85,6 +85,20 @@ def log_picture(trainer: L.Trainer, key: str, path: Path, samples_seen: int) -> 
             logger.log_image(key, [str(path)], step=samples_seen)
 
 
+@runtime_checkable
+class PageLogger(Protocol):
+    """A logger that takes pages (.html) and animations (.gif)."""
+
+    def log_page(self, key: str, path: Path, step: int) -> None: ...
+
+
+def log_page(trainer: L.Trainer, key: str, path: Path, samples_seen: int) -> None:
+    """Hand a page's or an animation's file to all loggers that take such."""
+    for logger in trainer.loggers:
+        if isinstance(logger, PageLogger):
+            logger.log_page(key, path, samples_seen)
+
+
 class Callback(L.Callback):
     """A callback with a turn of its own and with access to what the others know.
 

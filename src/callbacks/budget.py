@@ -12,6 +12,7 @@ import lightning as L
 
 from src.callbacks.base import Callback, Kind
 from src.config.durations import parse_duration
+from src.config.ranges import PositiveInt
 from src.models.base import GenerativeModel
 
 
@@ -20,12 +21,14 @@ class Budget(Callback):
 
     Args:
         max_time: training time, such as `10m` or `1h30m`; None sets no limit.
+        iterations: stop after so many iterations, whatever the budget is; for debugging.
     """
 
     kind = Kind.CLOCK
 
-    def __init__(self, max_time: str | None = None) -> None:
+    def __init__(self, max_time: str | None = None, iterations: PositiveInt | None = None) -> None:
         super().__init__()
+        self.iterations = iterations
         self.max_seconds = float("inf") if max_time is None else parse_duration(max_time)
         self._start = 0.0
 
@@ -44,5 +47,8 @@ class Budget(Callback):
         return time.perf_counter() - self.shared.wall.parts.total()
 
     def _stop_if_spent(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        if model.samples_seen >= model.budget or model.seconds >= self.max_seconds:
+        spent = model.samples_seen >= model.budget
+        if self.iterations is not None:
+            spent = model.iteration >= self.iterations
+        if spent or model.seconds >= self.max_seconds:
             trainer.should_stop = True

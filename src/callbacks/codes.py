@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.callbacks.base import Callback, log_picture
+from src.callbacks.base import Callback, log_page, log_picture
 from src.config.ranges import PositiveInt
 from src.data.spec import Split, to_model
 from src.errors import SettingError
@@ -76,7 +76,9 @@ class Codes(Callback):
             log_picture(trainer, name, path, model.samples_seen)
         if codes.shape[1] in (2, 3):
             text = page(codes, labels, model.spec.classes, images.x)
-            write_atomically(folder / "codes.html", text)
+            path = folder / "codes.html"
+            write_atomically(path, text)
+            log_page(trainer, "codes_page", path, model.samples_seen)
 
 
 def choose(split: Split, n: int) -> Split:

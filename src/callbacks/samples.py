@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.callbacks.base import log_picture
+from src.callbacks.base import log_page, log_picture
 from src.callbacks.schedule import Scheduled, at_fractions, at_multiples
 from src.config.ranges import NotNegativeInt, PositiveInt
 from src.data.base import DataModule
@@ -99,7 +99,9 @@ class Samples(Scheduled):
             write_atomically(folder / "final.png", last.read_bytes())
             wide = _scattered(model) or isinstance(model, Translates) or model.spec.kind == "voxels"
             width = 400 if wide else 256
-            grids.animate(list(read_frames(Run(folder.parent))), folder / "progress.gif", width)
+            path = folder / "progress.gif"
+            grids.animate(list(read_frames(Run(folder.parent))), path, width)
+            log_page(trainer, "progress", path, model.samples_seen)
 
     def _n(self, model: GenerativeModel) -> int:
         if isinstance(model, Translates):

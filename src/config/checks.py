@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.config.composition import CONF, ROOT, flatten, groups, near, plain
+from src.config.composition import CONF, HINTS, ROOT, flatten, groups, near, plain
 from src.config.durations import parse_duration
 from src.config.signatures import Slot, check_kind, find_slot, fits, signature, spell
 from src.errors import SettingError
@@ -27,7 +27,8 @@ GIVEN = {
     "model": {"spec", "seed"},
     "data": {"batch_size", "seed"},
     "logger.csv": {"folder"},
-    "logger.wandb": {"folder", "mode", "name", "config"},
+    "logger.wandb": {"folder", "mode", "name", "config", "choices"},
+    "logger.tensorboard": {"folder", "clock", "config"},
 }
 # What is built of a configuration, and what it has to be.
 PARTS = {
@@ -39,7 +40,7 @@ GROUPS = (*PARTS, "trainer", "callbacks", "logger", "wandb", "hydra")
 # Where the classes of what is stored, but never built of a stored configuration, must come from.
 HOMES = {
     "callbacks": ("src.callbacks.", "lightning.pytorch.callbacks."),
-    "logger": ("src.training.loggers.",),
+    "logger": ("src.training.loggers.", "lightning.pytorch.loggers."),
 }
 NO_SOURCE = (
     "model translates, and these data have no source to translate from.\n"
@@ -61,10 +62,24 @@ def check(config: DictConfig) -> None:
         raise SettingError(
             f"{missing[0]} is missing.\nEvery run needs it: leave out ~{missing[0]}."
         )
+    _check_debug(config)
     # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
     _check_requirements(raw, lambda key: OmegaConf.select(config, key))
     _check_all(raw)
     _check_values(plain(config))
+
+
+def _check_debug(config: DictConfig) -> None:
+    """Check that debug=..., which begins its folder anew, does so in a folder of its own."""
+    debug = OmegaConf.select(config, "hydra.runtime.choices.debug")
+    if debug is None or config.existing != "restart":
+        return
+    folder = OmegaConf.to_container(config.hydra.run, resolve=False)["dir"]
+    if not str(folder).startswith("debug/"):
+        raise SettingError(
+            f"debug={debug} discards what is in its folder, and hydra.run.dir={folder} may hold a "
+            "run.\nLeave out hydra.run.dir, or choose one in debug/."
+        )
 
 
 def check_stored(settings: Any) -> None:
@@ -353,9 +368,9 @@ def _check_arguments(prefix: str, values: Any, parameters: Mapping) -> None:
         )
     for key, value in values.items():
         if key not in parameters:
+            hint = HINTS.get(f"{prefix}{key}", f"Settings there: {', '.join(parameters)}")
             raise SettingError(
-                f"{prefix}{key}: there is no such setting.{near(key, list(parameters))}\n"
-                f"Settings there: {', '.join(parameters)}"
+                f"{prefix}{key}: there is no such setting.{near(key, list(parameters))}\n{hint}"
             )
         annotation = parameters[key].annotation
         unresolved = isinstance(value, str) and value.startswith("${")

@@ -26,6 +26,7 @@ from src.errors import SettingError
 # times as fast, which every command feels.
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 # Lets a preset name a width for some resolutions: `${by_resolution:${data.resolution},{28:32},64}`.
 OmegaConf.register_new_resolver(
     "by_resolution", lambda resolution, known, other: known.get(resolution, other), replace=True
@@ -46,22 +47,63 @@ NOT_RESULT = (
     "metrics.cache",
     "trainer.accelerator",
     "trainer.devices",
+    "trainer.deterministic",
+    "trainer.benchmark",
+    "trainer.detect_anomaly",
+    "trainer.profiler",
     "callbacks",  # noise is a function of seed and iteration: what happens beside changes nothing
 )
-RESULT = ("callbacks.equilibrium",)  # but it ends the training
+RESULT = ("callbacks.equilibrium", "callbacks.early_stopping")  # but these end the training
 IN_FOLDER_NAME = ("seed", "data.source")
 
 # Words of other tools, and what serves here.
 _BUDGET = "Use budget=..., the number of training samples."
 _RATE = "Optimisers have rates of their own: model.g_optimizer.lr=..., model.optimizer.lr=..."
 HINTS = {
-    **dict.fromkeys(("epochs", "max_epochs", "trainer.max_epochs"), _BUDGET),
-    **dict.fromkeys(("steps", "max_steps", "iterations", "trainer.max_steps"), _BUDGET),
+    **dict.fromkeys(("epochs", "steps", "iterations"), _BUDGET),
     **dict.fromkeys(("lr", "learning_rate", "model.lr"), _RATE),
     "batch_size": "Use model.batch_size=...",
     "gpus": "Use trainer=gpu, and trainer.devices=... for several.",
     "devices": "Use trainer.devices=...",
 }
+_SCORES = "Use callbacks.quality.every=..., samples between two scorings."
+_EVALUATED = "Use metrics.n=..., the number of samples that are scored."
+_RANKS = "Use trainer.devices=...; see docs/scaling.md."
+# Arguments of Lightning's Trainer that have another name here, or none.
+TRAINER = {
+    **dict.fromkeys(("max_epochs", "min_epochs", "max_steps", "min_steps"), _BUDGET),
+    "limit_train_batches": _BUDGET,
+    **dict.fromkeys(
+        ("limit_val_batches", "limit_test_batches", "limit_predict_batches"), _EVALUATED
+    ),
+    **dict.fromkeys(("val_check_interval", "check_val_every_n_epoch"), _SCORES),
+    **dict.fromkeys(("strategy", "num_nodes", "use_distributed_sampler"), _RANKS),
+    "sync_batchnorm": "Each rank has statistics of its own; try model.discriminator.norm=layer.",
+    "max_time": "Use max_time=10m.",
+    "fast_dev_run": "Use debug=quick.",
+    "overfit_batches": "Use debug=overfit, and with it trainer.overfit_batches=...",
+    "num_sanity_val_steps": "Use debug=quick, which scores after two iterations.",
+    "log_every_n_steps": "Use callbacks.records.every=..., samples between two rows.",
+    "logger": "Use logger=csv, wandb, tensorboard, or several: logger=[wandb,tensorboard].",
+    "callbacks": "Use +callbacks.NAME._target_=lightning.pytorch.callbacks.CLASS.",
+    "enable_checkpointing": "Use ~callbacks.checkpoint to have none.",
+    "enable_progress_bar": "Use ~callbacks.progress to have none.",
+    "enable_model_summary": "Parameters of each network are in summary.json.",
+    **dict.fromkeys(
+        ("gradient_clip_val", "gradient_clip_algorithm"),
+        "Use model.clip=..., the norm to which each player's gradient is cut.",
+    ),
+    "accumulate_grad_batches": "Use model.batch_size=...",
+    "default_root_dir": "Use hydra.run.dir=...",
+    "inference_mode": "Scores and pictures are always made without gradients.",
+    "reload_dataloaders_every_n_epochs": "The data are one endless stream.",
+    **dict.fromkeys(
+        ("plugins", "barebones", "enable_autolog_hparams", "model_registry"),
+        "It is the same for all runs.",
+    ),
+}
+HINTS |= {f"trainer.{name}": hint for name, hint in TRAINER.items()}
+HINTS |= {name: hint for name, hint in TRAINER.items() if "_" in name}
 
 
 def compose(name: str, overrides: list[str]) -> DictConfig:
@@ -93,7 +135,9 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
 
 
 def _in_full(override: str) -> str:
-    """Write out a budget such as `10k` or `1.5M`."""
+    """Write out a budget such as `10k` or `1.5M`, and `debug=nan`, which is a number to Hydra."""
+    if override == "debug=nan":
+        return "debug='nan'"
     if not re.match(r"(model\.)?budget=", override):
         return override
     return re.sub(
@@ -218,6 +262,8 @@ def _preset(*choices: str) -> DictConfig:
 def run_folder(config: DictConfig) -> str:
     """`<data>/<model>/<variant>/seed=<n>`: a run's place below the output folder.
 
+    `<data>` is the preset, or `data.name` where the user gave one.
+
     `<variant>` is the difference between the configuration and its preset, so that two calls that
     mean the same share a folder, however they are spelt; `default` if there is none.
     """
@@ -240,10 +286,14 @@ def run_folder(config: DictConfig) -> str:
     default = flatten(plain(standard, resolve=False))
     parts = [choices["experiment"].replace("/", "-")] if choices.get("experiment") else []
     parts += [part.replace("model/", "").replace("/", ".") for part in slots]
+    data = choices["data"]
+    if config.data.get("name") != default.get("data.name"):
+        data = re.sub(r"[^\w.+-]+", "_", str(config.data.name)).strip("._")[:80] or data
     parts += [
         f"{key.removeprefix('model.')}={value}"
         for key, value in sorted(flatten(plain(config, resolve=False)).items())
         if key not in IN_FOLDER_NAME and bears_on_result(key)
+        if key != "data.name"
         if value != default.get(key, "_absent")
         # What is spelt out may be what stands there anyway.
         and OmegaConf.select(config, key) != OmegaConf.select(standard, key)
@@ -251,7 +301,6 @@ def run_folder(config: DictConfig) -> str:
     variant = re.sub(r"[^\w.=,+-]+", "_", ",".join(parts)) or "default"
     if len(variant) > 80:
         variant = f"{variant[:70]}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
-    data = choices["data"]
     if config.data.source == "builtin" and default["data.source"] != "builtin":
         data += "-builtin"
     return f"{data}/{choices['model']}/{variant}/seed={config.seed}".replace("//", "/")

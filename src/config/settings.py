@@ -17,29 +17,44 @@ class Wandb:
         mode: `auto` goes online with a key and a server that answers, else offline.
         project: the runs' home.
         group: W&B group of the runs of a sweep.
-        tags: labels of your own, to filter by.
+        tags: labels of your own, to filter by; names of model, data and experiment are added.
+        artifact: upload what `sample` needs of the finished run, as an artifact of type `model`.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"]
     project: str
     group: str | None
     tags: list[str]
+    artifact: bool
 
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Device, precision and number of ranks; Lightning's other options are fixed for all runs.
+    """Device, precision, number of ranks, and what passes to Lightning's Trainer as it is.
+
+    Its other arguments are fixed for all runs, or have another name here.
 
     Attributes:
         accelerator: `auto` takes a GPU if there is one.
         devices: number of ranks that share each batch, which stays as large: GPUs or processes.
         precision: `auto` is bfloat16 autocast where that is faster. float16 would need each
             player's loss scaled.
+        deterministic: operations that give the same bits each time, on GPUs, or an error where
+            there is none (`warn`: a warning).
+        benchmark: have cuDNN try out which convolution is the fastest.
+        detect_anomaly: name the operation whose gradient is NaN; see debug=nan.
+        profiler: Lightning's, whose table goes to profile/ in the run folder; see debug=profile.
+        overfit_batches: batches that are trained on again and again; see debug=overfit.
     """
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: int
     precision: Literal["auto", "32-true", "bf16-mixed"]
+    deterministic: bool | Literal["warn"] | None
+    benchmark: bool | None
+    detect_anomaly: bool
+    profiler: Literal["simple", "advanced", "pytorch"] | None
+    overfit_batches: PositiveInt
 
 
 @dataclass(kw_only=True)
@@ -68,18 +83,21 @@ class Sample:
     Attributes:
         run: the run folder; it says everything about the model.
         what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine;
-            `worst` has the held-out images that a translator translates worst; `export` is the
-            generator itself.
+            `worst` has the held-out images that a translator translates worst; `reconstructions`
+            are of your own pictures, by an autoencoder; `export` is the generator itself.
         n: samples, or rows of `worst`, of an interpolation or of levels; of a traversal, rows of
             each structured code (InfoGAN), or number of latent dimensions (autoencoders), if there
             are as many.
         label: class of a conditional model, by name or index.
         seed: seed of the codes: the same seed gives the same picture.
+        in: your own pictures, for `reconstructions`: a file, a folder or a zip, of which the first
+            n are taken. The middle of each is resized to the model's size.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours` and
             `worst`.
-        out: `.png` is a grid, `.gif` an animation, `.npz` an array, `.onnx` and `.safetensors` are
-            for `export`; of voxels `.gif` is a turntable, `.html` a page, `.obj`, `.stl` and `.glb`
-            are meshes; anything else is a folder of PNGs.
+        out: `.png` is a grid, `.gif` an animation, `.npz` an array (`arr_0`, and `labels` of a
+            conditional model, `codes` of reconstructions), `.onnx` and `.safetensors` are for
+            `export`, anything else is a folder of PNGs; of voxels `.gif` is a turntable, `.html`
+            a page, `.obj`, `.stl` and `.glb` are meshes.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
@@ -93,10 +111,12 @@ class Sample:
         "worst",
         "progress",
         "export",
+        "reconstructions",
     ]
     n: int
     label: str | int | None
     seed: NotNegativeInt
+    in_: str | None
     data: dict
     out: str
     device: str
@@ -190,7 +210,7 @@ class Compare:
             wandb:entity/project/group for runs of Weights & Biases, or a list [a,b] of these.
         by: name of a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
             list of these; null puts together what differs in the seed only.
-        metric: `fid`, or `fid10k_mnist`; null takes the headline number of each data set.
+        metric: `fid`, `fid10k` or `fid10k_mnist`; null takes the headline number of each data set.
         x: a setting of numbers, such as model.objective.beta, for out=curves.png.
         y: the numbers to draw against it, such as [mse,kl,mig]; null: the first 12.
         out: by its ending .html, .md, .tex, .csv or .json; a folder, whose name has no dot, gets

@@ -21,9 +21,16 @@ from src.errors import SettingError
 
 # What a configuration may name: classes only, and only from here. What is built of them is narrower
 # still: in each slot, the subclasses of the slot's base (`check_kind`).
-ALLOWED = ("src.", "torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.")
+ALLOWED = (
+    "src.",
+    "torch.nn.",
+    "torch.optim.",
+    "lightning.pytorch.callbacks.",
+    "lightning.pytorch.loggers.",
+)
 
 PLAIN = {"bool": bool, "int": int, "float": int | float, "str": str, "dict": Mapping}
+PLAIN["_PATH"] = str  # Lightning's name
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ def fits(value: object, annotation: ast.expr | None) -> bool:
         case ast.Name(id=name) if name in RANGED:
             kind, interval = RANGED[name]
             return fits(value, ast.Name(kind.__name__)) and interval.holds(value)
-        case ast.Name(id="bool" | "int" | "float" | "str" | "dict" as name):
+        case ast.Name(id="bool" | "int" | "float" | "str" | "dict" | "_PATH" as name):
             if isinstance(value, float) and not math.isfinite(value):
                 return False
             return isinstance(value, PLAIN[name]) and isinstance(value, bool) == (name == "bool")

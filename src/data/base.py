@@ -46,10 +46,12 @@ class DataModule(L.LightningDataModule, ABC):
             makes them. m is the number of samples, unless the two are not paired.
         source_labels: per split the classes (m,) of the sources, where they are known.
         remarks: sentences on what was understood of files and what was left out.
+        repeat: batches after which the training stream begins again; None, if it never does.
         backwards: True of a view of the data in which sources and samples change places.
     """
 
     backwards = False
+    repeat: int | None = None
 
     def __init__(
         self,
@@ -135,6 +137,7 @@ class DataModule(L.LightningDataModule, ABC):
             sources=self.sources.get("train"),
             degradation=self.degradation,
             paired=self.spec.paired and not (model and model.unpaired),
+            repeat=self.repeat,
         )
 
     def reals(self, split: str = "train") -> Split:

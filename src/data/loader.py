@@ -11,6 +11,7 @@ Data that fit are moved to the device once, as they are stored; a batch is then 
 and a flip.
 """
 
+import math
 from collections.abc import Iterator
 from itertools import count
 
@@ -60,6 +61,7 @@ class Stream:
             have an order and flips of their own.
         degradation: makes them instead, of x, or if they are not paired of others of these samples;
             or None.
+        repeat: begin again after so many batches; None never does.
 
     Attributes:
         position: samples handed out so far, other parts included. What workers have read ahead
@@ -80,7 +82,9 @@ class Stream:
         sources: Tensor | None = None,
         degradation: Degradation | None = None,
         paired: bool = True,
+        repeat: int | None = None,
     ) -> None:
+        self._period = math.inf if repeat is None else repeat * batch_size
         self.batch_size, self.device, self.workers = batch_size, torch.device(device), workers
         self.seed, self.part, self.degradation, self.paired = seed, part, degradation, paired
         stored = (x, y, sources)
@@ -100,7 +104,7 @@ class Stream:
         if self._batches is None:
             self._batches = self._start()
         x, y, source = next(self._batches)
-        position = self.position
+        position = self._wrap(self.position)
         self.position += self.batch_size
         if not self.resident:
             x, y, source = (
@@ -117,7 +121,7 @@ class Stream:
         return Batch(x, y, None if source is None else to_model(source))
 
     def _start(self) -> Iterator[tuple[Tensor | None, ...]]:
-        positions = count(self.position, self.batch_size)
+        positions = map(self._wrap, count(self.position, self.batch_size))
         if self.resident:
             return map(self._rows.__getitem__, positions)
         return iter(
@@ -130,6 +134,9 @@ class Stream:
                 generator=torch.Generator(),  # its own, or it would draw from the global one
             )
         )
+
+    def _wrap(self, position: int) -> int:
+        return position if self._period == math.inf else position % self._period
 
     def state_dict(self) -> dict[str, int]:
         return {"position": self.position}

@@ -237,6 +237,22 @@ def labelled(image: Image.Image, label: str, width: int | None = None) -> Image.
     return framed
 
 
+def headed(image: Image.Image, heads: Sequence[str]) -> Image.Image:
+    """The image with a line of text above, one word over each of as many equal columns."""
+    font = ImageFont.load_default(12)
+    image = image.convert("RGB")
+    framed = Image.new("RGB", (image.width, image.height + 18), "white")
+    framed.paste(image, (0, 18))
+    draw = ImageDraw.Draw(framed)
+    wide = image.width / len(heads)
+    for i, head in enumerate(heads):
+        text = head
+        while len(text) > 1 and draw.textlength(text, font) > wide - 4:
+            text = text[:-1]
+        draw.text(((i + 0.5) * wide, 10), text, "black", font, "mm")
+    return framed
+
+
 def animate(frames: Sequence[tuple[str, Image.Image]], path: Path, width: int = 256) -> None:
     """Write a GIF that repeats for ever and rests on its last frame.
 

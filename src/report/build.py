@@ -70,7 +70,7 @@ def compare(
         records: finished runs.
         left_out: runs that are not.
         by: settings that name a group, see `naming.get_values`; empty: all but the seed.
-        metric: `fid`, or `fid10k_mnist`; None takes each data set's headline number.
+        metric: `fid`, `fid10k` or `fid10k_mnist`; None takes each data set's headline number.
 
     Raises:
         SettingError: if no run has the metric, it does not rank, or a key of `by` is unknown.
@@ -131,9 +131,9 @@ def _scored(records: Sequence[Record], metric: str | None) -> tuple[list[Scored]
         wanted = metric or _headline(of_data)
         for record in of_data:
             found = [
-                entry
+                Scored(record, name, protocol)
                 for name, protocol in _protocols(record).items()
-                if wanted in (name, (entry := Scored(record, name, protocol)).bare)
+                if wanted is not None and metrics.is_meant(wanted, name, protocol)
             ]
             scored += [entry for entry in found if math.isfinite(entry.value)]
             if not found:

@@ -70,6 +70,25 @@ def on_log_scale(name: str) -> bool:
     return (name in LOWER or name == "kl") and name not in PLAIN
 
 
+def is_meant(wanted: str, name: str, protocol: Mapping[str, Any]) -> bool:
+    """True if a user who says `wanted` means the number `name`.
+
+    Args:
+        wanted: the full name, `fid10k_mnist`, or a beginning of it, `fid10k` or just `fid`.
+        name: full name.
+        protocol: record of the number, which has its bare name `fid`.
+    """
+    bare = str(protocol.get("metric", name))
+    sized = wanted.startswith(bare) and re.fullmatch(r"\d+k?", wanted[len(bare) :])
+    return wanted in (name, bare) or bool(sized and name.startswith(f"{wanted}_"))
+
+
+def bare_name(full: str) -> str | None:
+    """`fid` of `fid10k_mnist` and of `fid`; None of what is no number with a direction."""
+    known = (name for name in LOWER | HIGHER if full == name or begins(full, name))
+    return next(known, None)
+
+
 def begins(full: str, name: str) -> bool:
     """True if a full name such as `fid10k_mnist` begins with the metric `fid`."""
     return full.startswith(name) and full[len(name) : len(name) + 1].isdigit()

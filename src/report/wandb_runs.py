@@ -59,6 +59,7 @@ def read_wandb(address: str, api: Any = None) -> tuple[list[Record], list[LeftOu
 def _record(run: Any) -> Record | LeftOut:
     place = f"{'/'.join(run.path)}/{run.name}"
     settings = dict(run.config)
+    settings.pop("choices", None)  # for W&B's own page; the summary has them too
     try:
         text = json.dumps(dict(run.summary_metrics))
         summary = parse_json(re.sub(r'"(NaN|-?Infinity)"', r"\1", text))  # so W&B writes them

@@ -8,6 +8,8 @@
     progress.json      where the training is, every few seconds while it runs
     log.txt            what a run of a sweep said, and the traceback if it failed
     wandb/             the W&B run
+    tensorboard/       TensorBoard's files, if they were asked for
+    profile/           table and trace of a profiler, if one was asked for
 
 Every file is written under a temporary name and renamed, so that a reader, or the same command
 after a kill, never finds half of one. Anybody may have written a folder: what is read of it passes
@@ -64,10 +66,12 @@ CONTENTS = (
     "evaluations.json",
     "progress.json",
     "samples",
+    "profile",
+    "tensorboard",
     "wandb",
     "config.yaml",
 )
-FOLDERS = ("checkpoints", "samples", "wandb")  # of these
+FOLDERS = ("checkpoints", "samples", "profile", "tensorboard", "wandb")  # of these
 # What `src.runs.files.replacing` leaves of a file that a killed process was writing for a run. Not
 # of evaluations.json, which other commands write without a lock.
 HALVES = re.compile(

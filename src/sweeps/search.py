@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from src.config.composition import CONF
 from src.config.ranges import NotNegativeInt, PositiveInt
 from src.errors import SettingError
+from src.report.metrics import is_meant
 from src.sweeps.worker import Outcome
 
 
@@ -115,7 +116,8 @@ class Optuna(Source):
     Args:
         params: the space, as `key: choices`; the command line has the last word.
         n_trials: runs that end, by themselves or early.
-        metric: a number of summary.json, `fid10k_mnist` or just `fid`; None is the headline number.
+        metric: a number of summary.json, `fid10k_mnist`, `fid10k` or just `fid`; None is the
+            headline number.
         direction: better direction of the metric.
         sampler: tree-structured Parzen estimator, random, or an even lattice.
         pruner: ends a run that is worse than the median of the others at the same samples, or by
@@ -330,7 +332,7 @@ class _OptunaTrial(Trial):
         headline = {name: metrics[name] for name in summary.get("headline", ())}
         value = self._value(metrics if self._metric else headline)
         protocols = summary.get("protocols", {}).items()
-        like = [name for name, protocol in protocols if protocol.get("metric") == self._metric]
+        like = [n for n, record in protocols if self._metric and is_meant(self._metric, n, record)]
         if value is None and self._metric and len(like) == 1:
             value = metrics[like[0]]
         if value is not None and math.isfinite(value):

@@ -106,7 +106,7 @@ def sweep(overrides: Sequence[str], check: Callable[[DictConfig], None]) -> int:
     """
     overrides = [text for text in overrides if not re.match(r"hydra\.mode=", text)]
     # No others, which may be right with some of the choices only.
-    own = [text for text in overrides if re.match(r"\+*hydra[./]|experiment=[^,(]*$", text)]
+    own = [text for text in overrides if re.match(r"\+*hydra[./]|(experiment|debug)=[^,(]*$", text)]
     base = composition.compose("train", own)
     nodes = {kind: _node(base, kind) for kind in OURS}
     checks.check_sweep(nodes)

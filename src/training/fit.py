@@ -101,7 +101,7 @@ def fit(
     from src.training.cost import cost
     from src.training.instantiate import build, build_model
     from src.training.loggers import RunLogger
-    from src.training.trainer import build_loggers, build_trainer
+    from src.training.trainer import build_loggers, build_trainer, naming_the_operation
 
     leads = ranks.rank() == 0
 
@@ -120,8 +120,14 @@ def fit(
             run.store(settings)
         # A killed run has rows later than its last checkpoint, or rows and no checkpoint yet.
         cut_back(run / "metrics.csv", model.samples_seen)
-        made_by = {"seed": settings["seed"], "choices": choices} | provenance()
-        run.update_summary(status="running", error=None, data_id=data.data_id, **made_by)
+        run.update_summary(
+            status="running",
+            error=None,
+            data_id=data.data_id,
+            seed=settings["seed"],
+            choices=choices,
+            **provenance(),
+        )
 
     with _recording_failure(run, leads):
         nodes = settings["callbacks"] if leads else {}
@@ -133,13 +139,14 @@ def fit(
         wall.lap("scoring")
         shared = Shared(scorers, wall=wall)
 
-        with build_loggers(settings, run.folder, leads) as loggers:
+        with build_loggers(settings, run.folder, leads, choices, model.samples_seen) as loggers:
             trainer = build_trainer(
                 settings, run.folder, data.spec, arrange(callbacks, shared), loggers
             )
             if not (run / "config.yaml").exists():
                 raise TrainingError(f"The run folder {run.folder} was removed.")
-            with _refusing_what_does_not_load(trainer, run.checkpoint if resume else None) as path:
+            resumed = _refusing_what_does_not_load(trainer, run.checkpoint if resume else None)
+            with naming_the_operation(model), resumed as path:
                 trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
             if not leads:
                 return
@@ -177,6 +184,7 @@ def load_data(settings: dict[str, Any], run: Run, say: bool = False) -> "DataMod
     from src.training.instantiate import build_data
 
     data = build_data(settings)
+    data.repeat = settings["trainer"].get("overfit_batches")
     data.setup()
     if say:
         print(data.describe())

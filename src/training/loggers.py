@@ -1,17 +1,23 @@
-"""Loggers: always a CSV file in the run folder, and Weights & Biases if it is wanted.
+"""Loggers: a CSV file in the run folder, and Weights & Biases or TensorBoard if they are wanted.
 
-Both are on the samples-seen clock. Weights & Biases is one sink among others: nothing waits long
+All are on the samples-seen clock. Weights & Biases is one sink among others: nothing waits long
 for its server, asks for a key, or reads a result back from it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from lightning.pytorch import loggers
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 
+from src.config.composition import flatten
+from src.errors import SettingError
+from src.report.metrics import HIGHER, bare_name
 from src.runs.files import unwritable, write_atomically
 from src.runs.metrics_file import CLOCK, columns, lines, read_metrics, table
 from src.runs.stored import as_name
@@ -85,6 +91,48 @@ class CSVMetrics(loggers.Logger):
             raise unwritable(self.path, error) from error
 
 
+class TensorBoardLogger(loggers.TensorBoardLogger):
+    """Lightning's logger on our clock, with pictures, in `tensorboard/` of the run folder.
+
+    Args:
+        folder: the run folder.
+        clock: samples seen where a run goes on: what a killed process wrote later is not shown.
+        config: the settings, for the table of hyperparameters that a finished run has.
+    """
+
+    def __init__(
+        self, folder: str, clock: int = 0, config: Mapping[str, Any] | None = None
+    ) -> None:
+        purge = {"purge_step": clock + 1} if clock else {}
+        try:
+            super().__init__(folder, "tensorboard", "", default_hp_metric=False, **purge)
+        except ModuleNotFoundError as error:
+            raise SettingError(
+                "logger=tensorboard: TensorBoard is not installed.\n"
+                'Install it: pip install "sparring[tensorboard]"'
+            ) from error
+        self._config = config or {}
+
+    @rank_zero_only
+    def log_image(self, key: str, images: list[str], step: int | None = None) -> None:
+        """Log pictures, given by their paths, at the clock `step`."""
+        for path in images:
+            with Image.open(path) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            self.experiment.add_image(key, pixels, step, dataformats="HWC")
+
+    @rank_zero_only
+    def log_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write the settings and the final numbers, as `final/<name>`, into the table of runs."""
+        metrics = {f"final/{name}": value for name, value in summary["metrics"].items()}
+        self.log_hyperparams(flatten(self._config), metrics)
+
+    @rank_zero_only
+    def finish(self, failed: bool = False) -> None:
+        """Close the files; belongs in a `finally`."""
+        self.finalize("failed" if failed else "success")
+
+
 class WandbLogger(loggers.WandbLogger):
     """Lightning's logger on our clock, and always the same W&B run for the same run folder.
 
@@ -103,6 +151,10 @@ class WandbLogger(loggers.WandbLogger):
         name: name of this run.
         tags: labels of your own, to filter by.
         config: the settings, as plain values.
+        choices: names of the presets and parts that were chosen, by their slots. They are in the
+            configuration as `choices.model`, `choices.loss` ..., to group by, and those of model,
+            data and experiment among the tags.
+        artifact: upload the finished run, as an artifact of type `model`.
     """
 
     def __init__(
@@ -114,15 +166,23 @@ class WandbLogger(loggers.WandbLogger):
         name: str | None = None,
         tags: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
+        choices: Mapping[str, str | None] | None = None,
+        artifact: bool = False,
     ) -> None:
+        chosen = {slot: name for slot, name in (choices or {}).items() if name}
+        main = [chosen[slot] for slot in ("model", "data", "experiment") if slot in chosen]
+        # `model/loss`, `model/optimizer@model.g_optimizer`: dots and slashes mean levels to W&B.
+        named = {re.split(r"[/.]", slot)[-1]: name for slot, name in chosen.items()}
+        self._folder, self._artifact, self._defined = Path(folder), artifact, set[str]()
         super().__init__(
             name=name,
             save_dir=folder,
             project=project,
             id=run_id(Path(folder)),
             group=group,
-            tags=list(tags),
-            config=dict(config or {}),
+            job_type="train",
+            tags=list(dict.fromkeys([*tags, *main])),
+            config=dict(config or {}) | ({"choices": named} if named else {}),
             mode=mode,
         )
         del self._wandb_init["anonymous"]  # wandb warns of it, even of None
@@ -148,13 +208,41 @@ class WandbLogger(loggers.WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log metrics, or pictures, at the clock `step`."""
+        """Log metrics, or pictures, at the clock `step`.
+
+        Of a score W&B's summary keeps the best, by its direction: `fid.min`, `is.max`.
+        """
+        for name in metrics.keys() - self._defined:
+            self._defined.add(name)
+            if (bare := bare_name(name)) is not None:
+                best = "max" if bare in HIGHER else "min"
+                self.experiment.define_metric(name, step_metric=CLOCK, summary=best)
         self.experiment.log({**metrics, CLOCK: step}, step=step)
 
     @rank_zero_only
+    def log_page(self, key: str, path: Path, step: int) -> None:
+        """Log a page (.html) or an animation (.gif) at the clock `step`."""
+        import wandb
+
+        if path.suffix == ".html":
+            self.log_metrics({key: wandb.Html(path.read_text(), inject=False)}, step)
+        else:
+            self.log_metrics({key: wandb.Video(str(path), format="gif")}, step)
+
+    @rank_zero_only
     def log_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write final numbers, protocols and the like into the run's summary."""
+        """Write final numbers, protocols and the like into the run's summary.
+
+        With `artifact`, the run's files that `sample` and `evaluate` need are uploaded too.
+        """
         self.experiment.summary.update(dict(summary))
+        if self._artifact and summary["status"] == "finished":
+            import wandb
+
+            made = wandb.Artifact(f"run-{self.version}", "model", metadata=summary["metrics"])
+            for name in ("config.yaml", "summary.json", "checkpoints/last.ckpt"):
+                made.add_file(str(self._folder / name), name)
+            self.experiment.log_artifact(made)
 
     @rank_zero_only
     def finish(self, failed: bool = False) -> None:

@@ -42,6 +42,10 @@ def report(run: Run, repeated: bool) -> None:
     shown = [name for name in PICTURES if (run / "samples" / name).is_file()]
     if shown:
         print(f"\nPictures: {place}/samples ({', '.join(shown)})")
+    if (table := run / "profile" / "fit-table.txt").is_file():
+        print(f"\nProfile: {line(str(table), 400)}")
+        if (trace := run / "profile" / "trace.json").is_file():
+            print(f"  and {line(str(trace), 400)}, for ui.perfetto.dev or chrome://tracing")
     print("\nNext:")
     if "translator" in run.settings["model"] and run.settings["data"]["kind"] == "voxels":
         print(f"  python -m src.translate run={place} in={place}/samples/picture.png out=shape.glb")

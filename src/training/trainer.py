@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +16,17 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.profilers import (
+    AdvancedProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 
 from src.data.spec import DataSpec
 from src.distributed import ranks
-from src.errors import SettingError
+from src.errors import SettingError, TrainingError
+from src.models.base import GenerativeModel
 from src.runs.wandb_access import wandb_mode
 from src.training.checkpoints import AtomicCheckpointIO
 from src.training.instantiate import build
@@ -80,7 +88,11 @@ def precision_plugin(precision: str, device: torch.device) -> Precision:
 
 @contextmanager
 def build_loggers(
-    settings: Mapping[str, Any], folder: Path, leads: bool = True
+    settings: Mapping[str, Any],
+    folder: Path,
+    leads: bool = True,
+    choices: Mapping[str, str | None] | None = None,
+    clock: int = 0,
 ) -> Iterator[list[Logger]]:
     """Build the loggers of a run; they are closed after the `with` block, as failed after an error.
 
@@ -88,18 +100,28 @@ def build_loggers(
         settings: checked and resolved.
         folder: run folder.
         leads: True on rank 0; the others log nothing.
+        choices: names of the run's presets and parts.
+        clock: samples seen where the run goes on.
     """
     if not leads:
         yield []
         return
-    mode = wandb_mode(settings["wandb"]["mode"])
-    loggers = [build(settings["logger"]["csv"], Logger, "logger.csv", folder=str(folder))]
-    if mode != "disabled":
+    given: dict[str, dict[str, Any]] = {
+        "csv": {"folder": str(folder)},
+        "tensorboard": {"folder": str(folder), "clock": clock, "config": settings},
+    }
+    nodes = dict(settings["logger"])
+    if "wandb" in nodes:
+        mode = wandb_mode(settings["wandb"]["mode"])
         # Its variant: the seeds of one share it, and W&B groups by name.
         name = "/".join(part for part in folder.parts[-4:] if not part.startswith("seed="))
-        node = settings["logger"]["wandb"]
-        given = {"folder": str(folder), "mode": mode, "name": name, "config": settings}
-        loggers.append(build(node, Logger, "logger.wandb", **given))
+        given["wandb"] = {"folder": str(folder), "mode": mode, "name": name, "config": settings}
+        given["wandb"]["choices"] = choices or {}
+        if mode == "disabled":
+            del nodes["wandb"]
+    loggers = [
+        build(node, Logger, f"logger.{name}", **given.get(name, {})) for name, node in nodes.items()
+    ]
     failed = True
     try:
         yield loggers
@@ -122,6 +144,9 @@ def build_trainer(
         cuda = device.type == "cuda"
         options |= {"accelerator": device.type, "devices": [ranks.rank()] if cuda else 1}
     precision = choose_precision(options.pop("precision"), spec.kind, device)
+    options.pop("overfit_batches", None)  # the data stream repeats them
+    profiler = options.pop("profiler", None)
+    profiler = _profiler(profiler if ranks.rank() == 0 else None, folder / "profile")
     if device.type == "cpu":
         keep_freed_memory()
         if not torch.cuda.is_available():
@@ -133,6 +158,7 @@ def build_trainer(
         logger=loggers,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO(), precision_plugin(precision, device)],
+        profiler=profiler,
         default_root_dir=str(folder),
         log_every_n_steps=10**9,
         num_sanity_val_steps=0,
@@ -141,6 +167,22 @@ def build_trainer(
         enable_model_summary=False,
         enable_checkpointing=False,
     )
+
+
+def _profiler(name: str | None, folder: Path) -> Profiler | None:
+    """Lightning's profiler of this name; it writes its table, and torch's a trace, to a folder."""
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    if name is None:
+        return None
+    more = {}
+    if name == "pytorch":
+
+        def write(made: torch.profiler.profile) -> None:
+            folder.mkdir(exist_ok=True)
+            made.export_chrome_trace(str(folder / "trace.json"))
+
+        more = {"on_trace_ready": write}
+    return kinds[name](folder, "table", **more)
 
 
 def keep_freed_memory() -> None:
@@ -162,6 +204,37 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*dataloader_iter")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start")  # the EMA
+
+
+@contextmanager
+def naming_the_operation(model: GenerativeModel) -> Iterator[None]:
+    """Turn what autograd's anomaly detection finds into a `TrainingError` that names the line."""
+    told: list[str] = []
+    show = warnings.showwarning
+
+    def listen(message: Warning | str, *rest: Any, **more: Any) -> None:
+        if str(message).startswith("Error detected in"):
+            told.append(str(message))  # with the traceback of the forward call
+        else:
+            show(message, *rest, **more)
+
+    warnings.showwarning = listen
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.search(r"Function '(\w+)' returned nan", str(error))
+        if not found:
+            raise
+        calls = re.findall(r'File "(.+)", line (\d+), in .+\n +(.+)', "".join(told))
+        # The last call outside of torch.
+        own = [call for call in calls if "site-packages" not in call[0]] or calls
+        where = "\n{}, line {}: {}".format(*own[-1]) if own else ""
+        raise TrainingError(
+            f"The gradient of {found[1].removesuffix('Backward0')} is NaN, at "
+            f"{model.samples_seen:,} samples; the training was stopped.{where}"
+        ) from error
+    finally:
+        warnings.showwarning = show
 
 
 def choose_device(setting: str) -> torch.device:

@@ -149,7 +149,7 @@ def test_what_must_work(overrides: list[str]) -> None:
         ("+foo=3", ["foo"]),
         ("+model.d_step=3", ["model.d_step", "Did you mean d_steps?"]),
         ("+model.generator.widht=3", ["widht", "Did you mean width?"]),
-        ("+trainer.max_epochs=3", ["trainer.max_epochs"]),
+        ("+trainer.max_epochs=3", ["trainer.max_epochs", "budget=..."]),
         ("trainer.precision=16-mixed", ["trainer.precision=16-mixed", "bf16-mixed"]),
         ("trainer.devices=3", ["trainer.devices=3", "model.batch_size=64", "multiple of 3"]),
         ("trainer.devices=0", ["trainer.devices=0", "positive"]),

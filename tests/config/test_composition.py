@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from src.config.composition import CONF, compose, plain, run_folder
 from tests.conftest import QUICK
 
@@ -64,6 +66,21 @@ def test_calls_that_mean_the_same_share_a_folder() -> None:
         ["data.root=/somewhere", "existing=restart", "trainer=cpu"],
     ):
         assert folder_of(*overrides) == expected, overrides
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("flowers", "flowers/dcgan/default/seed=0"),
+        ("my flowers, 2024", "my_flowers_2024/dcgan/default/seed=0"),
+        ("../../etc", "etc/dcgan/default/seed=0"),
+        ("..", "folder/dcgan/default/seed=0"),
+        ("folder", "folder/dcgan/default/seed=0"),
+    ],
+)
+def test_the_name_of_the_data_names_the_folder(name: str, place: str) -> None:
+    settings = compose("train", ["data=folder", "data.source=real", f"data.name='{name}'"])
+    assert run_folder(settings) == place
 
 
 def test_calls_that_differ_do_not() -> None:

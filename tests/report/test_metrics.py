@@ -3,7 +3,15 @@
 import re
 from pathlib import Path
 
-from src.report.metrics import HIGHER, LOWER, UNRANKED, label, lower_is_better, on_log_scale
+from src.report.metrics import (
+    HIGHER,
+    LOWER,
+    UNRANKED,
+    is_meant,
+    label,
+    lower_is_better,
+    on_log_scale,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -14,6 +22,17 @@ def test_every_documented_number_is_known() -> None:
     documented = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
     assert len(documented) > 20
     assert documented <= LOWER | HIGHER | UNRANKED | {"kl"}
+
+
+def test_what_is_meant() -> None:
+    fid, back = {"metric": "fid"}, {"metric": "fid_back"}
+    for wanted in ("fid", "fid500", "fid500_x"):
+        assert is_meant(wanted, "fid500_x", fid)
+    for wanted in ("fid5", "fid50", "fid500_", "fi", "fid_back", "fid500_y", "fid5000"):
+        assert not is_meant(wanted, "fid500_x", fid)
+    assert is_meant("fid10k", "fid10k_x", fid)
+    assert not is_meant("fid10k", "fid10k_x_back", back)
+    assert not is_meant("kl", "kl_uniform500_x", {"metric": "kl_uniform"})
 
 
 def test_directions() -> None:

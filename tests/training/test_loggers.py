@@ -1,4 +1,5 @@
 import http.server
+import io
 import json
 import os
 import shutil
@@ -12,12 +13,17 @@ from pathlib import Path
 
 import pytest
 import wandb
+import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from src.config.composition import plain
 from src.errors import SettingError
 from src.runs.metrics_file import cut_back, read_metrics
 from src.runs.wandb_access import run_id, wandb_mode
-from src.training.loggers import CSVMetrics, WandbLogger
+from src.training.loggers import CSVMetrics, TensorBoardLogger, WandbLogger
+from src.training.trainer import build_loggers
+from tests.conftest import composed
 
 KEY = "a" * 40
 
@@ -129,6 +135,68 @@ def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
         log(tmp_path / "file", (1, {"a": 1}))
 
 
+# TensorBoard
+
+
+def read_back(folder: Path) -> EventAccumulator:
+    """A run's files, as TensorBoard itself reads them."""
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return events
+
+
+def test_tensorboards_files_read_back(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    Image.new("L", (4, 6), 200).save(picture)
+    for clock, clocks in ((0, (0, 64, 128, 192)), (128, (192, 256))):  # killed after 192
+        logger = TensorBoardLogger(str(tmp_path), clock, {"model": {"lr": 0.1}, "seed": 3})
+        for step in clocks:
+            logger.log_metrics({"loss/d": clock + step / 2}, step=step)
+        logger.log_image("samples", [str(picture)], step=clocks[-1])
+        logger.log_summary({"metrics": {"fid": 1.5}})
+        logger.finish()
+    events = read_back(tmp_path)
+    curve = [(event.step, event.value) for event in events.Scalars("loss/d")]
+    assert curve == [(0, 0), (64, 32), (128, 64), (192, 224), (256, 256)]
+    image = Image.open(io.BytesIO(events.Images("samples")[-1].encoded_image_string))
+    assert (image.size, image.getpixel((0, 0))) == ((4, 6), (200, 200, 200))
+    assert [event.value for event in events.Scalars("final/fid")][-1] == 1.5
+    assert yaml.safe_load((tmp_path / "tensorboard" / "hparams.yaml").read_text()) == {
+        "model.lr": 0.1, "seed": 3,
+    }  # fmt: skip
+
+
+def test_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning.fabric.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
+    monkeypatch.setattr("lightning.fabric.loggers.tensorboard._TENSORBOARDX_AVAILABLE", False)
+    with pytest.raises(SettingError, match=r"not installed.*\n.*sparring\[tensorboard\]"):
+        TensorBoardLogger(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        (["logger=csv"], ["CSVMetrics"]),
+        (["logger=tensorboard"], ["CSVMetrics", "TensorBoardLogger"]),
+        (["logger=wandb"], ["CSVMetrics", "WandbLogger"]),
+        (["logger=wandb", "wandb.mode=disabled"], ["CSVMetrics"]),
+        (["logger=[wandb,tensorboard]"], ["CSVMetrics", "WandbLogger", "TensorBoardLogger"]),
+        (
+            [
+                "logger=csv",
+                "+logger.own._target_=lightning.pytorch.loggers.CSVLogger",
+                "+logger.own.save_dir=own",
+            ],
+            ["CSVMetrics", "CSVLogger"],
+        ),
+    ],
+)
+def test_which_loggers_a_run_has(words: list[str], kinds: list[str], tmp_path: Path) -> None:
+    settings = plain(composed("wandb.mode=offline", *words))
+    with build_loggers(settings, tmp_path) as built:
+        assert [type(logger).__name__ for logger in built] == kinds
+
+
 # Weights & Biases
 
 
@@ -203,6 +271,50 @@ def test_an_offline_run_reads_back(tmp_path: Path) -> None:
         summary |= update["update"]
     assert summary["status"] == "finished"
     assert [records["exit"][0]["exit_code"] for records in both] == [1, 0]
+
+
+@pytest.mark.usefixtures("no_account")
+def test_what_users_of_wandb_group_and_sort_by(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for name in ("config.yaml", "summary.json", "checkpoints/last.ckpt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    (tmp_path / "codes.html").write_text("<p>codes</p>")
+    Image.new("L", (4, 4)).save(tmp_path / "progress.gif")
+    choices = {"model": "dcgan", "data": "mnist", "model/loss": "hinge", "experiment": None,
+               "model/optimizer@model.g_optimizer": "adam"}  # fmt: skip
+    logger = WandbLogger(str(folder), "offline", tags=["mine", "dcgan"], choices=choices,
+                         config={"seed": 3}, artifact=True)  # fmt: skip
+    for step, fid in enumerate((9.0, 4.0, 5.0)):
+        logger.log_metrics({"fid": fid, "is10k_mnist": fid, "loss/d": fid}, step=step)
+    logger.log_page("codes_page", tmp_path / "codes.html", 3)
+    logger.log_page("progress", tmp_path / "progress.gif", 3)
+    logger.log_summary({"status": "finished", "metrics": {"fid": 5.0}})
+    logger.finish()
+    (place,) = (folder / "wandb").glob("offline-run-*")
+    records = inspect(place)
+    (run,) = records["run"]
+    assert run["job_type"] == "train"
+    assert run["tags"] == ["mine", "dcgan", "mnist"]
+    assert run["config"]["update"]["choices"] == {
+        "model": "dcgan", "data": "mnist", "loss": "hinge", "g_optimizer": "adam",
+    }  # fmt: skip
+    summary: dict = {}
+    for update in records["summary"]:
+        summary |= update["update"]
+    assert summary["fid"] == {"min": 4}
+    assert summary["is10k_mnist"] == {"max": 9}
+    assert summary["loss/d"] == 5
+    last = records["history"][-1]["item"]
+    for name, source in (("codes_page.path", "codes.html"), ("progress.path", "progress.gif")):
+        logged = (place / "files" / last[name]).read_bytes()
+        assert (tmp_path / source).read_bytes() in logged
+    (artifact,) = records["artifact"]
+    assert artifact["type"] == "model"
+    entries = artifact["manifest"]["contents"]
+    assert {entry["path"] for entry in entries} == {
+        "config.yaml", "summary.json", "checkpoints/last.ckpt",
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("no_account")

@@ -1,0 +1,168 @@
+"""Tab completion in bash and zsh, of `sparring train ...` and `python -m src.train ...`.
+
+The shell hands over the line up to the cursor and gets the words that could stand there: choices
+of a group, keys of the configuration that the words before it compose, values of a setting that has
+few, and files. torch is not imported for it.
+"""
+
+import ast
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from src.config import composition
+from src.config.signatures import Parameter, signature
+from src.errors import SettingError
+
+# `complete -o default`: where we say nothing, file names are completed, as for any other program.
+_BASH = """\
+_sparring_completion() {
+    local program="$1" IFS=$'\\n'
+    case "$COMP_LINE" in
+        *python*\\ -m\\ src*|*python*\\ *src/*.py*) set -- "$program" -m src ;;
+        *python*) return ;;
+        *) set -- "$program" ;;
+    esac
+    COMPREPLY=( $(COMP_LINE="$COMP_LINE" COMP_POINT="$COMP_POINT" \\
+        SPARRING_BREAKS="$COMP_WORDBREAKS" "$@" completion query 2>/dev/null) )
+}
+complete -o nospace -o default -F _sparring_completion sparring python python3"""
+_ZSH = """\
+autoload -Uz compinit bashcompinit
+(( $+functions[compdef] )) || compinit
+bashcompinit
+"""
+# The command, and the words after it, of a line up to the cursor.
+_CALLS = re.compile(
+    r"\s*(?:\S*sparring|\S*python[\d.]*\s+-m\s+src)\s+(?P<first>\S*)(?P<rest>(\s.*)?)"
+    r"|\s*\S*python[\d.]*\s+(?:-m\s+src\.|\S*src/)(?P<module>\w+)(?:\.py)?(?P<more>\s.*)"
+)
+# Settings that are paths, whose values are completed as such.
+FILES = ("run", "runs", "in", "mask", "out", "metrics.weights", "hydra.run.dir", "hydra.sweep.dir")
+
+
+def script(shell: str) -> str:
+    """The text that `eval` takes to install the completion in this shell, `bash` or `zsh`."""
+    return (_ZSH if shell == "zsh" else "") + _BASH
+
+
+def candidates(commands: Iterable[str]) -> list[str]:
+    """What could stand at the cursor of `COMP_LINE`, cut to the part that the shell replaces."""
+    text = os.environ.get("COMP_LINE", "")
+    text = text[: int(os.environ.get("COMP_POINT") or len(text))]
+    call = _CALLS.fullmatch(text)
+    if call is None:
+        return []
+    name, rest = call["module"] or call["first"], call["more"] or call["rest"] or ""
+    if not rest:
+        return sorted(word for word in (*commands, "completion") if word.startswith(name))
+    if name not in commands:
+        return []
+    *words, word = re.split(r"\s+", rest.lstrip()) if rest.strip() else [""]
+    found = sorted(complete(name, words, word))
+    # bash replaces the part after the last of these signs only.
+    breaks = re.escape("".join(set("=:") & set(os.environ.get("SPARRING_BREAKS", ""))))
+    kept = len(re.sub(rf"[^{breaks}]*$", "", word)) if breaks else 0
+    return [re.sub(r"([\s'\"\\$&;()<>|*?])", r"\\\1", entry[kept:]) for entry in found]
+
+
+def complete(name: str, words: list[str], word: str) -> Iterator[str]:
+    """Words that begin with `word` and could stand in a command after other words.
+
+    Args:
+        name: name of the command.
+        words: overrides and flags before it, which may be wrong.
+        word: what is there of the last one.
+    """
+    if word.startswith("-"):
+        flags = ("--help", "--version", "--cfg", "--config-dir", "--multirun")
+        yield from (flag for flag in flags if flag.startswith(word))
+        return
+    key, equals, value = word.partition("=")
+    bare = key.lstrip("+~")
+    if not equals:
+        mark = key[: len(key) - len(bare)]
+        for entry in {*_groups(name, bare), *_keys(_settings(name, words), bare)}:
+            yield f"{mark}{entry}"
+        return
+    done, comma, last = value.rpartition(",")  # of a sweep
+    before = f"{key}={done}{comma}"
+    if (composition.CONF / bare).is_dir():
+        choices = _choices(bare)
+    elif bare in FILES or bare.startswith("data.root"):
+        choices = _files(last)
+    else:
+        choices = _values(name, bare, OmegaConf.select(_settings(name, words), bare))
+    yield from (f"{before}{choice}" for choice in choices if choice.startswith(last))
+
+
+def _groups(name: str, word: str) -> Iterator[str]:
+    """Groups of choices, one level at a time: `model=`, and `model/` for its parts."""
+    if name == "train":
+        known = [group for group in composition.groups() if not group.startswith("experiment/")]
+    else:
+        known = ["metrics"] if name == "evaluate" else []
+    for group in known:
+        if group.startswith(word):
+            first, slash, _ = group[len(word) :].partition("/")
+            yield f"{word}{first}{slash or '='}"
+
+
+def _choices(group: str) -> list[str]:
+    """Choices of a group; experiments lie in folders of their own."""
+    folder = composition.CONF / group
+    paths = folder.rglob("*.yaml") if group == "experiment" else folder.glob("*.yaml")
+    return [str(path.relative_to(folder).with_suffix("")) for path in paths]
+
+
+def _settings(name: str, words: list[str]) -> Any:
+    """The configuration that words compose, as far as they do."""
+    words = [text for text in words if "=" in text and not text.startswith("-")]
+    for given in (words, []):
+        try:
+            return composition.compose(name, given)
+        except SettingError:
+            continue
+    return OmegaConf.create()
+
+
+def _keys(config: Any, word: str) -> Iterator[str]:
+    """Keys of a configuration, one level at a time: `model.` and `budget=`."""
+    path, dot, start = word.rpartition(".")
+    node = OmegaConf.select(config, path) if path else config
+    if not OmegaConf.is_dict(node):
+        return
+    for key in node:
+        if str(key).startswith(start) and (start or not str(key).startswith("_")):
+            inner = OmegaConf.is_dict(node._get_node(key))
+            yield f"{path}{dot}{key}{'.' if inner else '='}"
+
+
+def _values(name: str, key: str, now: Any) -> list[str]:
+    """Values of a setting: those that its type lists, or the one that it has."""
+    path, _, last = key.rpartition(".")
+    schema = {"": name.capitalize(), "trainer": "Trainer", "wandb": "Wandb"}.get(path)
+    parameters: Mapping[str, Parameter] = {}
+    if schema and not (name == "compare" and path):
+        parameters = signature(f"src.config.settings.{schema}")
+    if last in parameters:
+        nodes = ast.walk(parameters[last].annotation)
+        literals = [node.value for node in nodes if isinstance(node, ast.Constant)]
+        if texts := [value for value in literals if isinstance(value, str)]:
+            return texts
+    if isinstance(now, bool):
+        return ["true", "false"]
+    return [] if now is None or OmegaConf.is_config(now) else [str(now)]
+
+
+def _files(start: str) -> Iterator[str]:
+    """Files and folders whose path begins so."""
+    place, slash, _ = start.rpartition("/")
+    folder = Path(f"{place}{slash}" or ".").expanduser()
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not path.name.startswith("."):
+            yield f"{place}{slash}{path.name}{'/' if path.is_dir() else ''}"

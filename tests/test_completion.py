@@ -1,0 +1,118 @@
+"""Tab completion: what is offered, and that bash and zsh put it on the line."""
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.cli import HELP
+from src.completion import candidates, complete, script
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("sparring tr", ["train", "translate"]),
+        ("sparring train model=dcg", ["model=dcgan"]),
+        ("/opt/bin/sparring train model=dcg", ["model=dcgan"]),
+        ("python -m src.train model=dcg", ["model=dcgan"]),
+        (".venv/bin/python3.12 -m src.train model=dcg", ["model=dcgan"]),
+        ("python src/train.py model=dcg", ["model=dcgan"]),
+        ("python -m src train model=dcg", ["model=dcgan"]),
+        ("sparring train model=gan,dcg", ["model=gan,dcgan"]),
+        ("sparring train mod", ["model.", "model/", "model="]),
+        ("sparring train model/pen", ["model/penalty="]),
+        ("sparring train model/loss=hi", ["model/loss=hinge"]),
+        ("sparring train model=vae model.obj", ["model.objective."]),
+        ("sparring train model=gan model.obj", []),
+        ("sparring train model=nonsense existing=re", ["existing=restart", "existing=resume"]),
+        ("sparring train trainer.precision=bf", ["trainer.precision=bf16-mixed"]),
+        ("sparring train experiment=notes/full/seas", ["experiment=notes/full/season"]),
+        ("sparring sample what=l", ["what=levels"]),
+        ("sparring train ~callbacks.heal", ["~callbacks.health."]),
+        ("sparring train --mul", ["--multirun"]),
+        ("sparring nothing model=dcg", []),
+        ("python other.py model=dcg", []),
+        ("ls model=dcg", []),
+    ],
+)
+def test_what_is_offered(line: str, offered: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_LINE", f"{line} and more")
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    monkeypatch.setenv("SPARRING_BREAKS", "")
+    assert sorted(candidates(HELP)) == sorted(offered)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "word", "put"),
+    [
+        ("=:", "run=", "my\\ runs/"),
+        ("=:", "run=my", "my\\ runs/"),
+        (":", "run=my", "run=my\\ runs/"),
+        ("=", "run=my runs/se", "seed=0/"),
+    ],
+)
+def test_files_in_the_part_that_the_shell_replaces(
+    breaks: str, word: str, put: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my runs" / "seed=0").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    if " " in word:  # the shell's words, whose spaces are escaped on the line
+        assert list(complete("sample", [], word)) == [f"run=my runs/{put}"]
+        return
+    line = f"sparring sample {word}"
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    monkeypatch.setenv("SPARRING_BREAKS", breaks)
+    assert candidates(HELP) == [put]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_real_shell(shell: str, tmp_path: Path) -> None:
+    program = os.environ.get(f"SPARRING_TEST_{shell.upper()}") or shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    command = tmp_path / "sparring"
+    command.write_text(f"#!{sys.executable}\nfrom src.__main__ import main\nmain()\n")
+    command.chmod(0o755)
+    flags = ["--norc", "--noprofile"] if shell == "bash" else ["-f"]
+    places = [str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = {"PATH": os.pathsep.join(places), "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+    environment |= {"HOME": str(tmp_path), "PS1": "$ ", "PYTHONDONTWRITEBYTECODE": ""}
+    (tmp_path / "install").write_text(script(shell))
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [program, *flags, "-i"], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path,
+        env=environment, start_new_session=True, close_fds=True,
+    ) as process:  # fmt: skip
+        try:
+            os.write(ours, b". ./install; echo rea''dy\n")
+            assert "ready" in _read(ours, "ready")
+            for typed, wanted in (
+                ("sparring train model=dcg", "model=dcgan"),
+                ("python -m src.train trainer.precision=bf", "precision=bf16-mixed"),
+            ):
+                os.write(ours, f"{typed}\t".encode())
+                assert wanted in _read(ours, wanted)
+                os.write(ours, b"\x15")  # forget the line
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(theirs)
+
+
+def _read(terminal: int, wanted: str, seconds: float = 60.0) -> str:
+    """What a terminal shows, until it shows what is wanted."""
+    shown, deadline = "", time.monotonic() + seconds
+    while wanted not in shown and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.1)[0]:
+            shown += os.read(terminal, 4096).decode(errors="replace")
+    return shown
