@@ -154,7 +154,7 @@ def optimisers(model: GenerativeModel, *networks: nn.Module) -> list[torch.optim
 def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
     """An iteration of a GAN."""
     generator, discriminator = model.generator, model.adversary.discriminator
-    loss, penalty = model.adversary.loss, model.adversary.penalty
+    loss, penalty, g_penalty = model.adversary.loss, model.adversary.penalty, model.g_penalty
     d_adam, g_adam = optimisers(model, discriminator, generator)
 
     def step(x: Tensor, i: int) -> None:
@@ -176,6 +176,10 @@ def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
         g_adam.step()
         g_adam.zero_grad()
         discriminator.requires_grad_(True)
+        if g_penalty.due(i):
+            g_penalty(generator, torch.randn(n, model.latent.dim, device=x.device)).backward()
+            g_adam.step()
+            g_adam.zero_grad()
         if model.ema:
             model.ema.update(generator, n, (i + 1) * n)
 

@@ -267,16 +267,12 @@ def test_styles_are_float32_under_autocast() -> None:
 
 
 def test_images_have_variance_of_one_size_at_first() -> None:
-    """At any resolution, as equalised weights and demodulation are meant to do."""
+    """As demodulation is meant to do."""
     torch.manual_seed(0)
     for resolution in (16, 32):
         shape = (3, resolution, resolution)
         g = StyleGAN2Generator(32, shape, w_dim=32, channel_base=512, channel_max=32).eval()
-        d = StyleGAN2Discriminator(shape, 512, 32)
-        x = g(torch.randn(16, 32))
-        assert 0.3 < float(x.std()) < 5
-        critique = d(x)
-        assert 0.3 < float(critique.features.square().mean()) < 5
+        assert 0.3 < float(g(torch.randn(16, 32)).std()) < 5
 
 
 def test_copies_draw_alike() -> None:
