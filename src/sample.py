@@ -93,7 +93,6 @@ def write_worst(config: DictConfig, run: Run, out: Path) -> None:
 
 def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
     """Samples, interpolations between pairs of codes, or numbers of a code through their range."""
-    import torch
 
     model = load_sampler(config, run)
     labels = choose_labels(config, run, model)
@@ -104,20 +103,10 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
         x, columns = traversal(config, run, model, labels)
     elif config.what == "levels":
         x, columns = levels(config, run, model, labels)
+    elif config.what in ("mixing", "layers", "noise"):
+        x, columns = styles(config, run, model, labels)
     else:
-        columns = STEPS
-        ends = model.latents(2 * config.n, config.seed).view(config.n, 2, 1, -1)
-        share = torch.linspace(0, 1, STEPS, device=model.device).view(1, -1, 1)
-        z = torch.lerp(ends[:, 0], ends[:, 1], share)
-        # A point between two Gaussian codes is too near the middle: keep the codes' own length.
-        lengths = ends.norm(dim=-1, keepdim=True)
-        z = z / z.norm(dim=-1, keepdim=True) * torch.lerp(lengths[:, 0], lengths[:, 1], share)
-        if labels is None and model.conditional:
-            labels = model.classes_in_turn(config.n)
-        # One class along a row.
-        labels = [None] * config.n if labels is None else labels.to(z.device)[:, None]
-        rows = zip(z, labels, strict=True)
-        x = torch.cat([model.decode(row, y if y is None else y.repeat(STEPS)) for row, y in rows])
+        x, columns = interpolation(config, model, labels)
     write(x.cpu(), out, columns, model.spec.picture_shape)
 
 
@@ -137,7 +126,91 @@ def load_sampler(config: DictConfig, run: Run) -> "LatentVariableModel":  # noqa
             f"run={run.folder} draws nothing: its model translates images.\n"
             "Use python -m src.translate run=... in=photo.jpg out=new.png."
         )
+    if generator := style_generator(model):
+        generator.truncation = config.truncation
+    elif config.truncation != 1:
+        raise SettingError(
+            f"truncation={config.truncation}: the generator of {run.folder} has no styles.\n"
+            "StyleGAN2's has: model=stylegan2_narrow."
+        )
     return model
+
+
+def style_generator(model: "GenerativeModel") -> "StyleGenerator | None":  # noqa: F821
+    """The network that is sampled, if it has styles."""
+    from src.models.capabilities import Generates
+    from src.networks.base import StyleGenerator
+
+    generator = model.sampled if isinstance(model, Generates) else None
+    return generator if isinstance(generator, StyleGenerator) else None
+
+
+def interpolation(
+    config: DictConfig,
+    model: "LatentVariableModel",  # noqa: F821
+    labels: "Tensor | None",  # noqa: F821
+) -> tuple["Tensor", int]:  # noqa: F821
+    """Samples between two codes each, row by row, and how many make a row.
+
+    Styles are interpolated in their place, of one class along a row: their space is straighter.
+    """
+    import torch
+
+    share = torch.linspace(0, 1, STEPS, device=model.device)[:, None]
+    if labels is None and model.conditional:
+        labels = model.classes_in_turn(config.n)
+    labels = [None] * config.n if labels is None else labels.to(model.device)[:, None]
+    rows, generator = [], style_generator(model)
+    pairs = model.latents(2 * config.n, config.seed).view(config.n, 2, -1)
+    for ends, y in zip(pairs, labels, strict=True):
+        if generator:
+            with model.scoring():
+                first, last = generator.styles(ends, y if y is None else y.repeat(2))
+                rows.append(generator.synthesise(torch.lerp(first, last, share[:, None])))
+            continue
+        z = torch.lerp(*ends, share)
+        # A point between two Gaussian codes is too near the middle: keep the codes' own length.
+        z = z / z.norm(dim=-1, keepdim=True) * torch.lerp(*ends.norm(dim=-1, keepdim=True), share)
+        rows.append(model.decode(z, y if y is None else y.repeat(STEPS)))
+    return torch.cat(rows), STEPS
+
+
+def styles(
+    config: DictConfig,
+    run: Run,
+    model: "LatentVariableModel",  # noqa: F821
+    labels: "Tensor | None",  # noqa: F821
+) -> tuple["Tensor", int]:  # noqa: F821
+    """What styles and noise change in samples, row by row, and how many make a row."""
+    from src.pictures.styles import exchanged, mixed, with_noise
+
+    generator = style_generator(model)
+    if not generator:
+        raise SettingError(
+            f"what={config.what}: the generator of {run.folder} has no styles.\n"
+            "StyleGAN2's has: model=stylegan2_narrow."
+        )
+    crossover = config.crossover or generator.layers // 2
+    if crossover >= generator.layers:
+        raise SettingError(
+            f"crossover={crossover}: there are {generator.layers} layers.\n"
+            f"Use 1 to {generator.layers - 1}."
+        )
+    others = {"mixing": STEPS, "layers": config.n, "noise": 0}[config.what]
+    n = config.n + others
+    if labels is not None:
+        labels = labels[:1].repeat(n).to(model.device)
+    elif model.conditional:
+        labels = model.classes_in_turn(n)
+    with model.scoring():
+        own, other = generator.styles(model.latents(n, config.seed), labels).split(
+            [config.n, others]
+        )
+        if config.what == "mixing":
+            return mixed(generator, own, other, crossover), 1 + others
+        if config.what == "layers":
+            return exchanged(generator, own, other), generator.layers + 2
+        return with_noise(generator, own, model.make_random_generator(config.seed)), 6
 
 
 def traversal(

@@ -6,7 +6,7 @@ What a model or a data set adds are the arguments of its own constructor (`src/c
 from dataclasses import dataclass
 from typing import Literal
 
-from src.config.ranges import NotNegativeInt, PositiveFloat, PositiveInt
+from src.config.ranges import NotNegativeFloat, NotNegativeInt, PositiveFloat, PositiveInt
 
 
 @dataclass(kw_only=True)
@@ -68,12 +68,16 @@ class Sample:
     Attributes:
         run: the run folder; it says everything about the model.
         what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine;
-            `worst` has the held-out images that a translator translates worst.
-        n: samples, or rows of `worst`, of an interpolation or of levels; of a traversal, rows of
+            `worst` has the held-out images that a translator translates worst; `mixing`, `layers`
+            and `noise` are of styles (model=stylegan2).
+        n: samples, or rows of `worst`, of an interpolation, levels or styles; of a traversal, rows of
             each structured code (InfoGAN), or number of latent dimensions (autoencoders), if there
             are as many.
         label: class of a conditional model, by name or index.
         seed: seed of the codes: the same seed gives the same picture.
+        truncation: of styles, distance from their average as a share; with less than 1 samples are
+            better and more alike.
+        crossover: in `mixing`, the first layer that takes a column's style; null is the middle.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours` and
             `worst`.
         out: `.png` is a grid, `.gif` an animation, `.npz` an array, anything else a folder of PNGs.
@@ -82,11 +86,14 @@ class Sample:
 
     run: str
     what: Literal[
-        "samples", "neighbours", "interpolation", "traversal", "levels", "worst", "progress"
-    ]
+        "samples", "neighbours", "interpolation", "traversal", "levels", "worst", "mixing",
+        "layers", "noise", "progress",
+    ]  # fmt: skip
     n: int
     label: str | int | None
     seed: NotNegativeInt
+    truncation: NotNegativeFloat
+    crossover: PositiveInt | None
     data: dict
     out: str
     device: str

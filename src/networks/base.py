@@ -44,11 +44,14 @@ class StyleGenerator(Generator):
     Attributes:
         layers: number of styles of a sample, from coarse to fine.
         average: mean of the styles over the latents of training, (d,).
+        truncation: in eval mode, distance of styles from the average as a share of what it would
+            be; 1 leaves them. With less, samples are better and more alike: for pictures.
         fixed_noises: noise inputs of eval mode, as `noises` gives them for one sample.
     """
 
     layers: int
     average: Tensor
+    truncation = 1.0
     fixed_noises: Sequence[Tensor]
 
     @abstractmethod

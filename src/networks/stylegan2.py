@@ -291,6 +291,8 @@ class StyleGAN2Generator(StyleGenerator):
     def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         with exactly(z):
             w = self.mapping(z, y)
+            if not self.training:
+                w = torch.lerp(self.average, w, self.truncation)
             styles = w[:, None].expand(-1, self.layers, -1)
             if not self.training:
                 return styles
