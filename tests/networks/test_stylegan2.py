@@ -159,7 +159,7 @@ def test_a_block_of_the_discriminator() -> None:
     h = conv(block.first, x, padding=1)
     h = conv(block.second, filtered(h, 8, 2, 2), stride=2)
     skip = filtered(x, 8, 1, 1)[..., ::2, ::2]
-    skip = F.conv2d(skip, block.skip[1].weight / 4**0.5)
+    skip = F.conv2d(skip, block.skip.weight / 4**0.5)
     assert_close(block(x), (h + skip) / 2**0.5)
 
 
