@@ -33,6 +33,8 @@ def sample(config: DictConfig, _: Path) -> None:
         write_neighbours(config, run, out)
     elif config.what == "worst":
         write_worst(config, run, out)
+    elif config.what == "projection":
+        write_projection(config, run, out)
     else:
         draw_samples(config, run, out)
     print(terminal(f"Wrote {out}"))
@@ -89,6 +91,60 @@ def write_worst(config: DictConfig, run: Run, out: Path) -> None:
         raise SettingError(f"out={out}: what=worst makes a .png.")
     data = load_data(run, spec, config.data.root, config.data.cache)
     grids.save(out, worst(model, data, config.n))
+def write_projection(config: DictConfig, run: Run, out: Path) -> None:
+    """The photo beside G's image that is most like it (.png), the way there (.gif), or arrays.
+
+    An array (.npz) has the `latent` (d,), w of styles and z of others, `image` and `photo` as uint8
+    (h, w, c), and the name of the `features`.
+    """
+    import numpy as np
+    import torch
+
+    from src.data.cache import MOST_BYTES, decoded
+    from src.data.spec import class_index, to_model, to_uint8
+    from src.models.capabilities import Generates
+    from src.models.parts.content import ClassifierContent
+    from src.models.projection import project
+    from src.pictures import grids
+    from src.runs.stored import read_bytes
+
+    model = load_sampler(config, run)
+    if not isinstance(model, Generates) or model.spec.kind != "images":
+        raise SettingError(f"what=projection: {run.folder} has no generator of images.")
+    if config["in"] is None or out.suffix not in (".png", ".gif", ".npz"):
+        raise SettingError("what=projection: in=PHOTO out=projection.png (or .gif, .npz).")
+    if (config.label is None) == model.conditional:
+        asked = "needs label=..." if model.conditional else "knows no classes"
+        raise SettingError(f"label={config.label}: the model of {run.folder} {asked}.")
+    path = Path(config["in"]).expanduser()
+    if not path.is_file():
+        raise SettingError(f"in={path}: there is no such file.")
+    channels, size, _ = model.spec.shape
+    pixels = decoded(lambda: read_bytes(path, MOST_BYTES), size, channels, None, "lanczos", None)
+    if isinstance(pixels, str):
+        raise SettingError(f"in={path}: {pixels}")
+    photo = to_model(torch.from_numpy(pixels.copy()))
+    content = ClassifierContent(1.0, weights="faces" if channels == 3 else "mnist")
+    label = None if config.label is None else class_index(config.label, model.spec.classes)
+    found = project(model, photo, content, label, config.steps, config.seed)
+    name = content.identity["name"]
+    print(f"Distance in the features of {name}: {found.features:.3f} of that of the mean latent")
+    print(f"PSNR: {found.psnr:.2f} dB")
+    shown = [(f"step {i}", torch.stack([photo, x.cpu()])) for i, x in found.frames]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".npz":
+            image, photo = (
+                to_uint8(x).permute(1, 2, 0).cpu().numpy() for x in (found.image, photo)
+            )
+            latent = found.latent.cpu().numpy()
+            np.savez(out, latent=latent, image=image, photo=photo, features=name)
+        elif out.suffix == ".gif":
+            grids.animate([(step, grids.grid(pair, 2)) for step, pair in shown], out)
+        else:
+            grids.save(out, grids.grid(shown[-1][1], 2))
+    except OSError as error:
+        raise unwritable(out, error) from error
 
 
 def draw_samples(config: DictConfig, run: Run, out: Path) -> None:

@@ -280,6 +280,45 @@ def test_truncated_styles_and_ways_between_them(run_of: Callable, tmp_path: Path
     assert_shown(rows[:, 4], g.synthesise(w[::2] + (w[1::2] - w[::2]) * 4 / 9))
 
 
+def test_projections(run_of: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The latent is that of the image that is written, of the photo's shape."""
+    run = run_of("styles")
+    g, words = load_model(run).sampled.eval(), ("what=projection", "label=4", "steps=20")
+    pixels = np.random.default_rng(0).integers(256, size=(60, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    for name in ("p.npz", "p.gif", "p.png"):
+        draw(run, *words, f"in={tmp_path}/photo.png", f"out={tmp_path}/{name}")
+    assert "features of mnist" in capsys.readouterr().out
+    with np.load(tmp_path / "p.npz") as arrays:
+        latent, image, photo = (arrays[name] for name in ("latent", "image", "photo"))
+        assert str(arrays["features"]) == "mnist"
+    assert photo.shape == image.shape == (16, 16, 1)
+    made = g.synthesise(torch.from_numpy(latent).expand(1, g.layers, -1))
+    assert_shown(torch.from_numpy(image[None, :, :, 0] / 127.5 - 1).float(), made)
+    assert Image.open(tmp_path / "p.gif").n_frames > 10
+    plain = ("what=projection", "steps=2", f"in={tmp_path}/photo.png", f"out={tmp_path}/z.npz")
+    draw(run_of("gan"), *plain)
+    assert np.load(tmp_path / "z.npz")["latent"].shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("gan", [], "in=PHOTO"),
+        ("gan", ["in=none.png"], "no such file"),
+        ("gan", ["in=pyproject.toml"], "in=pyproject.toml: "),
+        ("gan", ["in=pyproject.toml", "label=3"], "knows no classes"),
+        ("styles", ["in=pyproject.toml"], "needs label"),
+        ("vae", ["in=pyproject.toml"], "no generator of images"),
+        ("gan", ["in=pyproject.toml", "out=folder"], "or .gif, .npz"),
+    ],
+)
+def test_projections_that_cannot_be(
+    name: str, words: list[str], message: str, run_of: Callable
+) -> None:
+    assert message in error_of(draw, run_of(name), "what=projection", *words)
+
+
 @pytest.mark.parametrize("words", [["truncation=0.7"], ["what=mixing"], ["what=noise"]])
 def test_generators_without_styles(words: list[str], run_of: Callable) -> None:
     assert "has no styles" in error_of(draw, run_of("gan"), *words)

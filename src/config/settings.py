@@ -69,7 +69,8 @@ class Sample:
         run: the run folder; it says everything about the model.
         what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine;
             `worst` has the held-out images that a translator translates worst; `mixing`, `layers`
-            and `noise` are of styles (model=stylegan2).
+            and `noise` are of styles (model=stylegan2); `projection` is the generator's image that
+            is most like a photo.
         n: samples, or rows of `worst`, of an interpolation, levels or styles; of a traversal, rows of
             each structured code (InfoGAN), or number of latent dimensions (autoencoders), if there
             are as many.
@@ -77,6 +78,8 @@ class Sample:
         seed: seed of the codes: the same seed gives the same picture.
         truncation: of styles, distance from their average as a share; with less than 1 samples are
             better and more alike.
+        in: photo of a projection, of which the largest square in the middle is taken.
+        steps: of a projection.
         crossover: in `mixing`, the first layer that takes a column's style; null is the middle.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours` and
             `worst`.
@@ -87,13 +90,15 @@ class Sample:
     run: str
     what: Literal[
         "samples", "neighbours", "interpolation", "traversal", "levels", "worst", "mixing",
-        "layers", "noise", "progress",
+        "layers", "noise", "projection", "progress",
     ]  # fmt: skip
     n: int
     label: str | int | None
     seed: NotNegativeInt
     truncation: NotNegativeFloat
     crossover: PositiveInt | None
+    in_: str | None
+    steps: PositiveInt
     data: dict
     out: str
     device: str

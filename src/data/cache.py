@@ -280,7 +280,7 @@ def decode(
         return read_bytes(root / file, MOST_BYTES)
 
     def decoded(files: Sequence[str]) -> list[np.ndarray | str]:
-        return [_decoded(partial(read, f), resolution, channels, crop, resize, half) for f in files]
+        return [decoded(partial(read, f), resolution, channels, crop, resize, half) for f in files]
 
     def produce(write: Write) -> dict[str, Any]:
         kept: list[str] = []
@@ -341,7 +341,7 @@ def opened(content: bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def _decoded(
+def decoded(
     read: Callable[[], bytes],
     resolution: int,
     channels: int,
