@@ -22,7 +22,7 @@ from src.networks.base import StyleGenerator
 
 DRAWS = 500  # of latents, the nearest of which is the beginning
 RATE = 0.1  # of Adam, in standard deviations of the latent's numbers
-NOISE = 0.05  # standard deviation of the noise, in that of the latent's length
+NOISE = 0.05  # standard deviation of the noise at first, in the latents' distance from the mean
 WARM_UP, NOISY, COOL_DOWN = 0.05, 0.75, 0.25  # shares of the steps, the last from the end
 FRAMES = 30
 

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from src.config.ranges import PositiveInt, Share
 from src.distributed import noise, ranks
+from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, StyleGenerator
 from src.networks.layers import refuse_classes, sizes
 from src.networks.resample import Blur, Resample
@@ -33,6 +34,7 @@ from src.networks.resample import Blur, Resample
 GAIN = 2**0.5  # of an activation, about what a leaky ReLU takes from the variance
 AVERAGE = 0.995  # share of the average of w that is kept in each pass
 EPSILON = 1e-8
+MOST_LAYERS = 64  # of a mapping
 
 
 def activate(x: Tensor) -> Tensor:
@@ -137,6 +139,10 @@ class Mapping(nn.Module):
 
     def __init__(self, latent_dim: int, w_dim: int, layers: int, classes: int) -> None:
         super().__init__()
+        if not 1 <= layers <= MOST_LAYERS:
+            raise SettingError(
+                f"model.generator.mapping_layers={layers} must be from 1 to {MOST_LAYERS}."
+            )
         self.embedding = Linear(classes, w_dim) if classes else None
         first = latent_dim + (w_dim if classes else 0)
         inputs = [first, *[w_dim] * (layers - 1)]
@@ -248,7 +254,8 @@ class StyleGAN2Generator(StyleGenerator):
             it to 256 px in the code.
         channel_max: the most there are.
         mixing: in training mode, share of the images whose layers get the w of a second latent from
-            some layer on, drawn for each image: so that w_l does not rely on its neighbours.
+            some layer on, drawn for each image: so that w_l does not rely on its neighbours. It is
+            from N(0, I), as z should be.
         noise: noise inputs.
         classes: above 0, the class is a further input of f.
     """

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from src.errors import SettingError
 from src.networks.stylegan2 import (
     HalvingConv,
     Linear,
@@ -238,6 +239,12 @@ def test_mixing() -> None:
     i = int(mixed.nonzero()[0])
     assert styles[i, -1].equal(styles[i, int(own[i].sum())])
     assert g.eval().styles(z[:9]).equal(w[:9, None].expand(-1, 6, -1))
+
+
+@pytest.mark.parametrize("layers", [0, 65])
+def test_numbers_of_layers(layers: int) -> None:
+    with pytest.raises(SettingError, match=rf"mapping_layers={layers} must be from 1 to 64"):
+        StyleGAN2Generator(5, SHAPE, mapping_layers=layers)
 
 
 def test_classes_are_inputs_of_the_mapping() -> None:

@@ -4,10 +4,9 @@
     path_length    weight E (|J' u| - a)^2,   J = dG/dw,   u ~ N(0, I) of an image's shape,
                    a the running mean of |J' u|                  Karras et al. 2020, sec. 3.2
 
-E |J' u|^2 is the sum of the squares of J's singular values. Where |J' u| is the same for all w and
-u, J is a rotation times a number: a step in w changes the image by as much wherever it is taken,
-and in whichever direction. The authors found such generators easier to invert, and their shapes
-more consistent.
+In many dimensions it is least where J is orthogonal, up to a number that is the same for all w
+(appendix C): a step in w changes the image by as much wherever it is taken, and in whichever
+direction. The authors found such generators easier to invert, and their shapes more consistent.
 
 A penalty is taken in every k-th iteration and multiplied by k (lazy regularisation, appendix B), in
 a step after the usual one. So k iterations have k + 1 steps. With c = k / (k + 1), Adam's rate is
