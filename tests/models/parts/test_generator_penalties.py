@@ -1,7 +1,9 @@
 """Path lengths against G's Jacobian and finite differences; who is stepped when, and how fast."""
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import islice
 
 import pytest
 import torch
@@ -119,6 +121,28 @@ def test_its_steps_are_further_ones_of_g(before_step: Callable) -> None:
     assert float(model.g_penalty.mean) > 0
     assert model.terms.fetch()["loss/g_penalty"] > 0
     assert "g_penalty.mean" in model.state_dict()
+
+
+def test_a_checkpoint_holds_all_that_outlives_an_iteration() -> None:
+    """Path lengths' mean, the average of w and ADA's p: bit for bit as if it had gone on."""
+    words = (*STYLE, "model/augment=ada", "model.augment.every=1", "model.augment.speed=400")
+    models = [built(*words, "model.g_penalty.every=2") for _ in range(2)]
+    models[0].adversary.augment.p.fill_(0.5)
+    batches = list(islice(noise(models[0]), 6))
+    steps(models[0], 3, iter(batches[:3]))
+    saved: dict = {}
+    models[0].on_save_checkpoint(saved)
+    models[1].on_load_checkpoint(copy.deepcopy(saved))
+    models[1].load_state_dict(copy.deepcopy(models[0].state_dict()))
+    for player, optimizer in models[1]._optimizers.items():
+        optimizer.load_state_dict(copy.deepcopy(models[0]._optimizers[player].state_dict()))
+    for model in models:
+        steps(model, 3, iter(batches[3:]))
+    first, second = map(state, models)
+    assert all(second[name].equal(value) for name, value in first.items())
+    moved = ("g_penalty.mean", "generator.mapping.average", "adversary.augment.p")
+    assert all(first[name].any() for name in moved)
+    assert first["adversary.augment.p"] != 0.5
 
 
 def test_its_latents_and_classes_are_its_own() -> None:
