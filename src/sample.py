@@ -91,6 +91,8 @@ def write_worst(config: DictConfig, run: Run, out: Path) -> None:
         raise SettingError(f"out={out}: what=worst makes a .png.")
     data = load_data(run, spec, config.data.root, config.data.cache)
     grids.save(out, worst(model, data, config.n))
+
+
 def write_projection(config: DictConfig, run: Run, out: Path) -> None:
     """The photo beside G's image that is most like it (.png), the way there (.gif), or arrays.
 

@@ -71,7 +71,7 @@ class Sample:
             `worst` has the held-out images that a translator translates worst; `mixing`, `layers`
             and `noise` are of styles (model=stylegan2); `projection` is the generator's image that
             is most like a photo.
-        n: samples, or rows of `worst`, of an interpolation, levels or styles; of a traversal, rows of
+        n: samples, or rows of `worst`, an interpolation, levels or styles; of a traversal, rows of
             each structured code (InfoGAN), or number of latent dimensions (autoencoders), if there
             are as many.
         label: class of a conditional model, by name or index.
