@@ -102,7 +102,7 @@ def write_projection(config: DictConfig, run: Run, out: Path) -> None:
     import numpy as np
     import torch
 
-    from src.data.cache import MOST_BYTES, decoded
+    from src.data.cache import MOST_BYTES, read_square
     from src.data.spec import class_index, to_model, to_uint8
     from src.models.capabilities import Generates
     from src.models.parts.content import ClassifierContent
@@ -122,7 +122,9 @@ def write_projection(config: DictConfig, run: Run, out: Path) -> None:
     if not path.is_file():
         raise SettingError(f"in={path}: there is no such file.")
     channels, size, _ = model.spec.shape
-    pixels = decoded(lambda: read_bytes(path, MOST_BYTES), size, channels, None, "lanczos", None)
+    pixels = read_square(
+        lambda: read_bytes(path, MOST_BYTES), size, channels, None, "lanczos", None
+    )
     if isinstance(pixels, str):
         raise SettingError(f"in={path}: {pixels}")
     photo = to_model(torch.from_numpy(pixels.copy()))

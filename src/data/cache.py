@@ -280,7 +280,9 @@ def decode(
         return read_bytes(root / file, MOST_BYTES)
 
     def decoded(files: Sequence[str]) -> list[np.ndarray | str]:
-        return [decoded(partial(read, f), resolution, channels, crop, resize, half) for f in files]
+        return [
+            read_square(partial(read, f), resolution, channels, crop, resize, half) for f in files
+        ]
 
     def produce(write: Write) -> dict[str, Any]:
         kept: list[str] = []
@@ -341,7 +343,7 @@ def opened(content: bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def decoded(
+def read_square(
     read: Callable[[], bytes],
     resolution: int,
     channels: int,

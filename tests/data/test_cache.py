@@ -68,7 +68,7 @@ def test_second_call_decodes_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = decode(folder, tmp_path)
-    monkeypatch.setattr(cache, "decoded", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(cache, "read_square", lambda *_: pytest.fail("decoded again"))
     second = decode(folder, tmp_path)
     assert np.array_equal(first.x, second.x)
     assert first.info == second.info
