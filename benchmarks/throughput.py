@@ -179,7 +179,7 @@ def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
     generator, discriminator = model.generator, model.adversary.discriminator
     augment = model.adversary.augment
     std = augment.std if isinstance(augment, InputNoise) else 0.0
-    loss, penalty = model.adversary.loss, model.adversary.penalty
+    loss, penalty, g_penalty = model.adversary.loss, model.adversary.penalty, model.g_penalty
     d_adam, g_adam = optimisers(model, discriminator, generator)
 
     def judge(x: Tensor) -> Tensor:
@@ -204,6 +204,10 @@ def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
         g_adam.step()
         g_adam.zero_grad()
         discriminator.requires_grad_(True)
+        if g_penalty.due(i):
+            g_penalty(generator, torch.randn(n, model.latent.dim, device=x.device)).backward()
+            g_adam.step()
+            g_adam.zero_grad()
         if model.ema:
             model.ema.update(generator, n, (i + 1) * n)
 

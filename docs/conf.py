@@ -23,7 +23,8 @@ html_copy_source = False
 
 PAGES = {
     "Models": [
-        "gan", "wasserstein", "regularised", "conditional", "lapgan", "three_d", "autoencoder",
+        "gan", "wasserstein", "regularised", "conditional", "stylegan", "lapgan", "three_d",
+        "autoencoder",
         "layerwise", "vae", "vaegan", "translation", "unpaired",
     ],
     "Use": [

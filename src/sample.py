@@ -24,6 +24,7 @@ from src.runs.files import unwritable
 from src.runs.run import Run
 
 MOST_COLUMNS = 20  # of a grid with one class per column
+STYLES = ("mixing", "layers", "noise")
 STEPS = 10  # pictures from one end of an interpolation or traversal to the other
 DRAWS = 10_000  # of a code's prior, which say where it lies
 MOST_DRAWN = 10**7  # numbers of all these
@@ -44,6 +45,8 @@ def sample(config: DictConfig, _: Path) -> None:
         write_worst(config, run, out)
     elif config.what == "reconstructions":
         write_reconstructions(config, run, out)
+    elif config.what == "projection":
+        write_projection(config, run, out)
     else:
         draw_samples(config, run, out)
     print(terminal(f"Wrote {out}"))
@@ -157,9 +160,64 @@ def write_reconstructions(config: DictConfig, run: Run, out: Path) -> None:
     write(made.cpu(), out, 1, arrays=more)
 
 
+def write_projection(config: DictConfig, run: Run, out: Path) -> None:
+    """The photo beside G's image that is most like it (.png), the way there (.gif), or arrays.
+
+    An array (.npz) has the `latent` (d,), w of styles and z of others, `image` and `photo` as uint8
+    (h, w, c), and the name of the `features`.
+    """
+    import numpy as np
+    import torch
+
+    from src.data.containers import MOST_BYTES
+    from src.data.photos import read_framed
+    from src.data.spec import class_index, to_model, to_uint8
+    from src.models.capabilities import Generates
+    from src.models.parts.content import ClassifierContent
+    from src.models.projection import project
+    from src.pictures import grids
+    from src.runs.stored import read_bytes
+
+    model = load_sampler(config, run)
+    if not isinstance(model, Generates) or model.spec.kind != "images":
+        raise SettingError(f"what=projection: {run.folder} has no generator of images.")
+    if config["in"] is None or out.suffix not in (".png", ".gif", ".npz"):
+        raise SettingError("what=projection: in=PHOTO out=projection.png (or .gif, .npz).")
+    if (config.label is None) == model.conditional:
+        asked = "needs label=..." if model.conditional else "knows no classes"
+        raise SettingError(f"label={config.label}: the model of {run.folder} {asked}.")
+    path = Path(config["in"]).expanduser()
+    if not path.is_file():
+        raise SettingError(f"in={path}: there is no such file.")
+    try:
+        photo = to_model(read_framed(read_bytes(path, MOST_BYTES), model.spec.shape))
+    except Exception as error:  # of whatever reader the file chose
+        raise SettingError(f"in={path}: {error}") from error
+    content = ClassifierContent(1.0, weights="faces" if model.spec.shape[0] == 3 else "mnist")
+    label = None if config.label is None else class_index(config.label, model.spec.classes)
+    found = project(model, photo, content, label, config.steps, config.seed)
+    name = content.identity["name"]
+    print(f"Distance in the features of {name}: {found.features:.3f} of that of the mean latent")
+    print(f"PSNR: {found.psnr:.2f} dB")
+    shown = [(f"step {i}", torch.stack([photo, x.cpu()])) for i, x in found.frames]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".npz":
+            image, photo = (
+                to_uint8(x).permute(1, 2, 0).cpu().numpy() for x in (found.image, photo)
+            )
+            latent = found.latent.cpu().numpy()
+            np.savez(out, latent=latent, image=image, photo=photo, features=name)
+        elif out.suffix == ".gif":
+            grids.animate([(step, grids.grid(pair, 2)) for step, pair in shown], out)
+        else:
+            grids.save(out, grids.grid(shown[-1][1], 2))
+    except OSError as error:
+        raise unwritable(out, error) from error
+
+
 def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
     """Samples, interpolations between pairs of codes, or numbers of a code through their range."""
-    import torch
 
     model = load_sampler(config, run)
     labels = choose_labels(config, run, model)
@@ -173,20 +231,10 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
         x, columns = traversal(config, run, model, labels)
     elif config.what == "levels":
         x, columns = levels(config, run, model, labels)
+    elif config.what in STYLES:
+        x, columns = styles(config, run, model, labels)
     else:
-        columns = STEPS
-        ends = model.latents(2 * config.n, config.seed).view(config.n, 2, 1, -1)
-        share = torch.linspace(0, 1, STEPS, device=model.device).view(1, -1, 1)
-        z = torch.lerp(ends[:, 0], ends[:, 1], share)
-        # A point between two Gaussian codes is too near the middle: keep the codes' own length.
-        lengths = ends.norm(dim=-1, keepdim=True)
-        z = z / z.norm(dim=-1, keepdim=True) * torch.lerp(lengths[:, 0], lengths[:, 1], share)
-        if labels is None and model.conditional:
-            labels = model.classes_in_turn(config.n)
-        # One class along a row.
-        labels = [None] * config.n if labels is None else labels.to(z.device)[:, None]
-        rows = zip(z, labels, strict=True)
-        x = torch.cat([model.decode(row, y if y is None else y.repeat(STEPS)) for row, y in rows])
+        x, columns = interpolation(config, model, labels)
     write(x.cpu(), out, columns, model.spec.picture_shape, heads, _labels(config, model, labels, x))
 
 
@@ -199,7 +247,7 @@ def _labels(
     """The classes of samples x (n, ...), as arrays: `labels` (n,), and the names by index."""
     import numpy as np
 
-    if not model.conditional:
+    if not model.conditional or config.what in STYLES:
         return {}
     if labels is None:
         labels = model.classes_in_turn(1 if config.what == "traversal" else config.n)
@@ -224,7 +272,91 @@ def load_sampler(config: DictConfig, run: Run) -> "LatentVariableModel":  # noqa
             f"run={run.folder} draws nothing: its model translates images.\n"
             "Use python -m src.translate run=... in=photo.jpg out=new.png."
         )
+    if generator := style_generator(model):
+        generator.truncation = config.truncation
+    elif config.truncation != 1:
+        raise SettingError(
+            f"truncation={config.truncation}: the generator of {run.folder} has no styles.\n"
+            "StyleGAN2's has: model=stylegan2_narrow."
+        )
     return model
+
+
+def style_generator(model: "GenerativeModel") -> "StyleGenerator | None":  # noqa: F821
+    """The network that is sampled, if it has styles."""
+    from src.models.capabilities import Generates
+    from src.networks.base import StyleGenerator
+
+    generator = model.sampled if isinstance(model, Generates) else None
+    return generator if isinstance(generator, StyleGenerator) else None
+
+
+def interpolation(
+    config: DictConfig,
+    model: "LatentVariableModel",  # noqa: F821
+    labels: "Tensor | None",  # noqa: F821
+) -> tuple["Tensor", int]:  # noqa: F821
+    """Samples between two codes each, row by row, and how many make a row.
+
+    Styles are interpolated in their place, of one class along a row: their space is straighter.
+    """
+    import torch
+
+    share = torch.linspace(0, 1, STEPS, device=model.device)[:, None]
+    if labels is None and model.conditional:
+        labels = model.classes_in_turn(config.n)
+    labels = [None] * config.n if labels is None else labels.to(model.device)[:, None]
+    rows, generator = [], style_generator(model)
+    pairs = model.latents(2 * config.n, config.seed).view(config.n, 2, -1)
+    for ends, y in zip(pairs, labels, strict=True):
+        if generator:
+            with model.scoring():
+                first, last = generator.styles(ends, y if y is None else y.repeat(2))
+                rows.append(generator.synthesise(torch.lerp(first, last, share[:, None])))
+            continue
+        z = torch.lerp(*ends, share)
+        # A point between two Gaussian codes is too near the middle: keep the codes' own length.
+        z = z / z.norm(dim=-1, keepdim=True) * torch.lerp(*ends.norm(dim=-1, keepdim=True), share)
+        rows.append(model.decode(z, y if y is None else y.repeat(STEPS)))
+    return torch.cat(rows), STEPS
+
+
+def styles(
+    config: DictConfig,
+    run: Run,
+    model: "LatentVariableModel",  # noqa: F821
+    labels: "Tensor | None",  # noqa: F821
+) -> tuple["Tensor", int]:  # noqa: F821
+    """What styles and noise change in samples, row by row, and how many make a row."""
+    from src.pictures.styles import exchanged, mixed, with_noise
+
+    generator = style_generator(model)
+    if not generator:
+        raise SettingError(
+            f"what={config.what}: the generator of {run.folder} has no styles.\n"
+            "StyleGAN2's has: model=stylegan2_narrow."
+        )
+    crossover = config.crossover or generator.layers // 2
+    if crossover >= generator.layers:
+        raise SettingError(
+            f"crossover={crossover}: there are {generator.layers} layers.\n"
+            f"Use 1 to {generator.layers - 1}."
+        )
+    others = {"mixing": STEPS, "layers": config.n, "noise": 0}[config.what]
+    n = config.n + others
+    if labels is not None:
+        labels = labels[:1].repeat(n).to(model.device)
+    elif model.conditional:
+        labels = model.classes_in_turn(n)
+    with model.scoring():
+        own, other = generator.styles(model.latents(n, config.seed), labels).split(
+            [config.n, others]
+        )
+        if config.what == "mixing":
+            return mixed(generator, own, other, crossover), 1 + others
+        if config.what == "layers":
+            return exchanged(generator, own, other), generator.layers + 2
+        return with_noise(generator, own, model.make_random_generator(config.seed)), 6
 
 
 def traversal(

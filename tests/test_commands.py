@@ -13,6 +13,7 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import Tensor
 from torch.testing import assert_close
 
 from src.cli import launch
@@ -20,6 +21,7 @@ from src.config.checks import check_evaluate, check_sample
 from src.data.spec import class_index
 from src.errors import SettingError
 from src.evaluate import evaluate
+from src.pictures.styles import with_noise
 from src.runs.run import Run
 from src.sample import sample, traversal, write
 from src.training.fit import train
@@ -43,6 +45,12 @@ TINY = {
         *("model=lapgan", "model.generator.hidden=[4]", "model.discriminator.hidden=[4]"),
         *("model.level_generator.width=2", "model.level_discriminator.width=2"),
         *("model.conditional=true", "model.batch_size=50", "budget=100"),
+    ),
+    "styles": (
+        *("model=stylegan2_narrow", "model/condition=projection", "model.latent.dim=4"),
+        *(f"model.{net}.channel_base=56" for net in ("generator", "discriminator")),
+        *("model.generator.w_dim=4", "model.batch_size=50", "budget=100"),
+        *("data.resolution=16", "model.g_penalty.every=1"),
     ),
     "toy": ("model=gaussian_gan", "data=gaussian", "budget=80"),
     "vae": ("model=vae", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "budget=256"),
@@ -292,6 +300,118 @@ def test_interpolation(name: str, run_of: Callable, tmp_path: Path) -> None:
     else:
         got = torch.from_numpy(array).view(3, 10, 28, 28)[:, [0, -1]].flatten(0, 1)
         assert (got.float() / 127.5 - 1 - ends.squeeze(1)).abs().max() < 0.006
+
+
+def drawn(run: Run, folder: Path, *words: str) -> Tensor:
+    """The images (n, h, w) of an array, in [-1, 1]."""
+    draw(run, *words, f"out={folder}/x.npz")
+    return torch.from_numpy(np.load(folder / "x.npz")["arr_0"]).squeeze(3) / 127.5 - 1
+
+
+def assert_shown(drawn: Tensor, samples: Tensor) -> None:
+    """Of samples (n, 1, h, w), what lies in [-1, 1] is shown in 256 steps."""
+    assert_close(drawn, samples.detach().clamp(-1, 1).squeeze(1), rtol=0, atol=0.005)
+
+
+def test_styles_are_mixed(run_of: Callable, tmp_path: Path) -> None:
+    """Rows give the first layers, columns the others; beside and above stand the samples."""
+    run = run_of("styles")
+    model, words = load_model(run), ("n=3", "seed=5", "label=4")
+    g = model.sampled.eval()
+    w = g.styles(model.latents(13, 5), torch.full((13,), 4))
+    table = drawn(run, tmp_path, "what=mixing", *words, "crossover=2").view(4, 11, 16, 16)
+    assert table[0, 0].eq(1).all()
+    assert_shown(table[1:, 0], g.synthesise(w[:3]))
+    assert_shown(table[0, 1:], g.synthesise(w[3:]))
+    assert_shown(table[2, 6:7], g.synthesise(torch.cat([w[1:2, :2], w[8:9, 2:]], 1)))
+
+
+def test_layers_are_exchanged(run_of: Callable, tmp_path: Path) -> None:
+    run = run_of("styles")
+    model = load_model(run)
+    g = model.sampled.eval()
+    w = g.styles(model.latents(6, 5), torch.full((6,), 4))
+    rows = drawn(run, tmp_path, "what=layers", "n=3", "seed=5", "label=4").view(3, 8, 16, 16)
+    assert_shown(rows[:, 0], g.synthesise(w[:3]))
+    one = torch.cat([w[:3, :4], w[3:, 4:5], w[:3, 5:]], 1)
+    assert_shown(rows[:, 5], g.synthesise(one))
+    assert_shown(rows[:, -1], g.synthesise(w[3:]))
+
+
+def test_noise_is_exchanged(run_of: Callable, tmp_path: Path) -> None:
+    run = run_of("styles")
+    assert len(drawn(run, tmp_path, "what=noise", "n=2")) == 12
+    g = load_model(run).sampled.eval()
+    for layer in g.convolutions:
+        layer.strength.data.fill_(1.0)
+    w = torch.randn(2, g.layers, 4)
+    rows = with_noise(g, w).detach().view(2, 6, 16, 16)
+    assert_close(rows[:, 0], g.synthesise(w).squeeze(1))
+    assert_close(rows[:, 4], g.synthesise(w, [torch.zeros_like(x) for x in g.fixed_noises])[:, 0])
+    assert len({float(image.mean()) for image in rows[0, :5]}) == 5
+    assert rows[:, 5].amin() >= -1
+    assert rows[:, 5].amax() == 1
+
+
+def test_truncated_styles_and_ways_between_them(run_of: Callable, tmp_path: Path) -> None:
+    run = run_of("styles")
+    model, words = load_model(run), ("seed=5", "label=4")
+    g = model.sampled.eval()
+    w = g.styles(model.latents(4, 5), torch.full((4,), 4))
+    assert g.average.any()
+    truncated = drawn(run, tmp_path, *words, "n=4", "truncation=0.5")
+    assert_shown(truncated, g.synthesise(g.average + 0.5 * (w - g.average)))
+    assert not drawn(run, tmp_path, *words, "n=4", "truncation=0").diff(dim=0).any()
+    rows = drawn(run, tmp_path, *words, "n=2", "what=interpolation").view(2, 10, 16, 16)
+    assert_shown(rows[:, 4], g.synthesise(w[::2] + (w[1::2] - w[::2]) * 4 / 9))
+
+
+def test_projections(run_of: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The latent is that of the image that is written, of the photo's shape."""
+    run = run_of("styles")
+    g, words = load_model(run).sampled.eval(), ("what=projection", "label=4", "steps=20")
+    pixels = np.random.default_rng(0).integers(256, size=(60, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    for name in ("p.npz", "p.gif", "p.png"):
+        draw(run, *words, f"in={tmp_path}/photo.png", f"out={tmp_path}/{name}")
+    assert "features of mnist" in capsys.readouterr().out
+    with np.load(tmp_path / "p.npz") as arrays:
+        latent, image, photo = (arrays[name] for name in ("latent", "image", "photo"))
+        assert str(arrays["features"]) == "mnist"
+    assert photo.shape == image.shape == (16, 16, 1)
+    made = g.synthesise(torch.from_numpy(latent).expand(1, g.layers, -1))
+    assert_shown(torch.from_numpy(image[None, :, :, 0] / 127.5 - 1).float(), made)
+    assert Image.open(tmp_path / "p.gif").n_frames > 10
+    plain = ("what=projection", "steps=2", f"in={tmp_path}/photo.png", f"out={tmp_path}/z.npz")
+    draw(run_of("gan"), *plain)
+    assert np.load(tmp_path / "z.npz")["latent"].shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("gan", [], "in=PHOTO"),
+        ("gan", ["in=none.png"], "no such file"),
+        ("gan", ["in=pyproject.toml"], "in=pyproject.toml: "),
+        ("gan", ["in=pyproject.toml", "label=3"], "knows no classes"),
+        ("styles", ["in=pyproject.toml"], "needs label"),
+        ("vae", ["in=pyproject.toml"], "no generator of images"),
+        ("gan", ["in=pyproject.toml", "out=folder"], "or .gif, .npz"),
+    ],
+)
+def test_projections_that_cannot_be(
+    name: str, words: list[str], message: str, run_of: Callable
+) -> None:
+    assert message in error_of(draw, run_of(name), "what=projection", *words)
+
+
+@pytest.mark.parametrize("words", [["truncation=0.7"], ["what=mixing"], ["what=noise"]])
+def test_generators_without_styles(words: list[str], run_of: Callable) -> None:
+    assert "has no styles" in error_of(draw, run_of("gan"), *words)
+
+
+def test_crossovers_beyond_the_layers(run_of: Callable) -> None:
+    assert "Use 1 to 5" in error_of(draw, run_of("styles"), "what=mixing", "crossover=8")
 
 
 def test_progress(run_of: Callable, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ What a model or a data set adds are the arguments of its own constructor (`src/c
 from dataclasses import dataclass
 from typing import Literal
 
-from src.config.ranges import NotNegativeInt, PositiveFloat, PositiveInt
+from src.config.ranges import NotNegativeFloat, NotNegativeInt, PositiveFloat, PositiveInt
 
 
 @dataclass(kw_only=True)
@@ -83,15 +83,22 @@ class Sample:
     Attributes:
         run: the run folder; it says everything about the model.
         what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine;
-            `worst` has the held-out images that a translator translates worst; `reconstructions`
-            are of your own pictures, by an autoencoder; `export` is the generator itself.
-        n: samples, or rows of `worst`, of an interpolation or of levels; of a traversal, rows of
+            `worst` has the held-out images that a translator translates worst; `mixing`, `layers`
+            and `noise` are of styles (model=stylegan2); `projection` is the generator's image that
+            is most like a photo; `reconstructions` are of your own pictures, by an autoencoder;
+            `export` is the generator itself.
+        n: samples, or rows of `worst`, an interpolation, levels or styles; of a traversal, rows of
             each structured code (InfoGAN), or number of latent dimensions (autoencoders), if there
             are as many.
         label: class of a conditional model, by name or index.
         seed: seed of the codes: the same seed gives the same picture.
+        truncation: of styles, distance from their average as a share; with less than 1 samples are
+            better and more alike.
+        crossover: in `mixing`, the first layer that takes a column's style; null is the middle.
         in: your own pictures, for `reconstructions`: a file, a folder or a zip, of which the first
-            n are taken. The middle of each is resized to the model's size.
+            n are taken; or the photo of a projection. The middle of each is resized to the model's
+            size.
+        steps: of a projection.
         data: `root`, where the data lie now, if they have moved, and `cache`; for `neighbours` and
             `worst`.
         out: `.png` is a grid, `.gif` an animation, `.npz` an array (`arr_0`, and `labels` of a
@@ -103,20 +110,16 @@ class Sample:
 
     run: str
     what: Literal[
-        "samples",
-        "neighbours",
-        "interpolation",
-        "traversal",
-        "levels",
-        "worst",
-        "progress",
-        "export",
-        "reconstructions",
-    ]
+        "samples", "neighbours", "interpolation", "traversal", "levels", "worst", "mixing",
+        "layers", "noise", "projection", "reconstructions", "export", "progress",
+    ]  # fmt: skip
     n: int
     label: str | int | None
     seed: NotNegativeInt
+    truncation: NotNegativeFloat
+    crossover: PositiveInt | None
     in_: str | None
+    steps: PositiveInt
     data: dict
     out: str
     device: str

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from src.models.parts.adversary import Adversary
 from src.models.parts.latents import Latent
-from src.networks.base import Translator
+from src.networks.base import Generator, Translator
 
 
 @runtime_checkable
@@ -90,6 +90,15 @@ class Judges(Protocol):
 
     def critic_logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """D's logits (n / packing, ...) of samples x (n, *shape), in eval mode."""
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """Draws samples by one network, from latents and classes."""
+
+    @property
+    def sampled(self) -> Generator:
+        """The network whose samples are shown and scored."""
 
 
 @runtime_checkable

@@ -4,6 +4,8 @@
                              minimise over D  loss.d(D(x), D(G(z))) + auxiliary + penalty
              once:           draw z,
                              minimise over G  loss.g(D(G(z))) + auxiliary
+             now and then:   draw z,
+                             minimise over G  g_penalty
     a step is left out      while its player rests, by a rule on D's losses or accuracy
 
 Everything that distinguishes one GAN from another is a slot of this module: networks, condition,
@@ -27,6 +29,7 @@ from src.models.parts.adversary import Adversary
 from src.models.parts.auxiliary import Auxiliary
 from src.models.parts.conditions import Condition
 from src.models.parts.ema import EMA
+from src.models.parts.generator_penalties import GeneratorPenalty, NoGeneratorPenalty
 from src.models.parts.latents import Latent
 from src.models.parts.rests import NoRests, Rests
 from src.models.parts.schedules import Schedule
@@ -72,6 +75,8 @@ class GAN(LatentVariableModel):
         d_optimizer: the same of D.
         schedule: changes of learning rates and other strengths; None keeps them.
         ema: `network -> EMA`, the average of G that is sampled; None samples G itself.
+        g_penalty: steps of G for a penalty, see `src/models/parts/generator_penalties.py`; None is
+            never.
         d_steps: D's steps per iteration.
         burst: iterations with more of them.
         rests: when a player leaves its step out, see `src/models/parts/rests.py`; None is never.
@@ -96,6 +101,7 @@ class GAN(LatentVariableModel):
         d_optimizer: Optimizer,
         schedule: Schedule | None = None,
         ema: Callable[..., EMA] | None = None,
+        g_penalty: GeneratorPenalty | None = None,
         d_steps: PositiveInt = 1,
         burst: Burst | None = None,
         rests: Rests | None = None,
@@ -119,6 +125,8 @@ class GAN(LatentVariableModel):
         head = auxiliary(d.features, classes, latent)
         self.adversary = Adversary(d, head, loss, penalty, augment, packing)
         self.ema = ema(self.generator) if ema else None
+        self.g_penalty = g_penalty or NoGeneratorPenalty()
+        self.g_penalty.check(self.generator)
         self.latent, self.schedule = latent, schedule
         self.d_steps, self.burst, self.clip = d_steps, burst, clip
         self.rests = rests or NoRests()
@@ -127,8 +135,10 @@ class GAN(LatentVariableModel):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials
-        players = {"d": partial(d, list(self.adversary.parameters()))}
-        return self.make_optimizers(**players, g=partial(g, self.generator.parameters()))
+        return self.make_optimizers(
+            d=partial(d, list(self.adversary.parameters())),
+            g=lambda: self.g_penalty.compensate(g(self.generator.parameters())),
+        )
 
     @property
     def strengths(self) -> dict[str, tuple[Sequence[object], str]]:
@@ -163,6 +173,7 @@ class GAN(LatentVariableModel):
                 real, y = self.reals(draw) if needs_real else (real, y)
                 fake, z = self.fakes(len(real), y)
             self.g_step(real, fake, y, z)
+            self.g_penalty_step(len(real), y)
         if self.ema:
             self.ema.update(self.generator, self.samples_seen - start, self.samples_seen)
 
@@ -201,6 +212,12 @@ class GAN(LatentVariableModel):
         with freeze(self.adversary):
             self.update("g", self.total(self.adversary.g_terms(fake, real, y, z)))
 
+    def g_penalty_step(self, n: int, y: Tensor | None) -> None:
+        """Take a further step of G for its penalty where it is due, with latents of its own."""
+        if self.g_penalty.due(self.iteration):
+            z = self.latent.draw(n, self.device)
+            self.update("g", self.total({"g_penalty": self.g_penalty(self.generator, z, y)}))
+
     def latents(self, n: int, seed: int | None = None) -> Tensor:
         return self.latent.draw(n, self.device, self.make_random_generator(seed))
 
@@ -214,7 +231,11 @@ class GAN(LatentVariableModel):
         if labels is None and self.conditional:
             labels = self.classes_in_turn(len(z))
         with self.scoring():
-            return (self.ema.network if self.ema else self.generator)(z, labels)
+            return self.sampled(z, labels)
+
+    @property
+    def sampled(self) -> Generator:
+        return self.ema.network if self.ema else self.generator
 
     @property
     def judge(self) -> Adversary:

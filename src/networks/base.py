@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from src.errors import SettingError
@@ -32,6 +33,43 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (n, latent_dim), and classes y (n,) if conditional, to samples (n, *shape)."""
+
+
+class StyleGenerator(Generator):
+    """A generator whose layers each take a style of their own, between latents and samples.
+
+    In training mode styles may be mixed, noise is drawn and the average moves; in eval mode a
+    latent is one sample.
+
+    Attributes:
+        layers: number of styles of a sample, from coarse to fine.
+        average: mean of the styles over the latents of training, (d,).
+        truncation: in eval mode, distance of styles from the average as a share of what it would
+            be; 1 leaves them. With less, samples are better and more alike: for pictures.
+        fixed_noises: noise inputs of eval mode, as `noises` gives them for one sample.
+    """
+
+    layers: int
+    average: Tensor
+    truncation = 1.0
+    fixed_noises: Sequence[Tensor]
+
+    @abstractmethod
+    def styles(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """z (n, latent_dim), and classes y (n,) if conditional, to styles (n, layers, d)."""
+
+    @abstractmethod
+    def noises(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Draw noise inputs for n samples, by the global random generator if none is given."""
+
+    @abstractmethod
+    def synthesise(self, styles: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
+        """Styles (n, layers, d) to samples (n, *shape).
+
+        Args:
+            styles: from `styles`, mixed or changed at will.
+            noises: as `noises` gives them; None draws them, or takes the fixed ones in eval mode.
+        """
 
 
 class Discriminator(nn.Module, ABC):

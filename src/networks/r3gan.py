@@ -22,6 +22,7 @@ from src.config.ranges import PositiveInt
 from src.errors import SettingError
 from src.networks.base import Critique, Discriminator, Generator
 from src.networks.layers import refuse_classes, sizes
+from src.networks.resample import Resample
 
 SLOPE = 0.2
 
@@ -50,30 +51,6 @@ def _widths(widths: Sequence[int] | None, stages: int, player: str) -> list[int]
 def _check_blocks(blocks: int, player: str) -> None:
     if not 1 <= blocks <= MOST_BLOCKS:
         raise SettingError(f"model.{player}.blocks={blocks} must be from 1 to {MOST_BLOCKS}.")
-
-
-class Resample(nn.Module):
-    """Images (n, c, h, w) to twice or half the size by the filter [1, 2, 1].
-
-    An even size is reached by [1, 2, 1] * [1, 1] = [1, 3, 3, 1], which keeps pixels apart by half a
-    pixel, an odd one by [1, 2, 1] itself: 4, 7, 14, 28.
-
-    Args:
-        channels: c.
-        size: the larger one's.
-        up: double, and not halve.
-    """
-
-    def __init__(self, channels: int, size: int, up: bool) -> None:
-        super().__init__()
-        row = torch.tensor([1.0, 2.0, 1.0] if size % 2 else [1.0, 3.0, 3.0, 1.0])
-        row = row / row.sum() * (2 if up else 1)
-        kernel = torch.outer(row, row).repeat(channels, 1, 1, 1)
-        self.register_buffer("kernel", kernel, persistent=False)
-        self.filter = F.conv_transpose2d if up else F.conv2d
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.filter(x, self.kernel, stride=2, padding=1, groups=len(self.kernel))
 
 
 class Block(nn.Module):

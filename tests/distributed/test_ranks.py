@@ -82,6 +82,15 @@ CASES = {
     # G rests in the first iteration, D in the others.
     "rests": [*GAN, "model/rests=costs", "model.rests.margin=0.02", "model.d_optimizer.lr=0.4"],
     "accuracy": [*GAN, "model/rests=accuracy", "model.rests.above=0.6", "model.d_optimizer.lr=0.4"],
+    # Groups of four samples are whole on each rank.
+    "stylegan": [
+        *("model=stylegan2_ada", "data=mnist", "model/condition=projection", *SGD),
+        *("data.resolution=16", "model.latent.dim=6", "model.generator.w_dim=6"),
+        *(f"model.{net}.channel_base=32" for net in ("generator", "discriminator")),
+        *("model.g_penalty.every=2", "model.penalty.every=2", "model.augment.every=1"),
+        *("model.augment.speed=20", "model.ema.half_life=64"),
+        *(f"model.{player}_optimizer.lr=0.05" for player in "gd"),
+    ],
     "translation": [*TRANSLATION, "model=pix2pix", "model.discriminator.depth=1"],
     "filling in": [
         *(*TRANSLATION, "model=pix2pix", "model/loss=relativistic_average"),

@@ -71,6 +71,9 @@ def preset_of(name: str) -> GenerativeModel:
         words += ["data/degradation=view", "budget=16", "model.translator.generator.width=8"]
     if name in ("sngan", "sagan", *VOXELS):
         words += [f"model.{player}.width=8" for player in ("generator", "discriminator")]
+    if name.startswith("stylegan2"):
+        words += [f"model.{net}.channel_base=112" for net in ("generator", "discriminator")]
+        words += ["model.latent.dim=8", "model.generator.w_dim=8"]
     return built(*words)
 
 

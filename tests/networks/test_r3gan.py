@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from src.errors import SettingError
-from src.networks.r3gan import Block, R3GANDiscriminator, R3GANGenerator, Resample, _widths
+from src.networks.r3gan import Block, R3GANDiscriminator, R3GANGenerator, _widths
 
 
 def count(make: type, *arguments: object, **settings: object) -> int:
@@ -57,39 +57,6 @@ def test_numbers_of_blocks(blocks: int) -> None:
 def test_groups_that_do_not_divide() -> None:
     with pytest.raises(SettingError, match="group_size=5 does not divide 2 x 8"):
         R3GANDiscriminator((1, 28, 28), [8], group_size=5)
-
-
-# Resampling
-
-
-def test_resampling_to_even_sizes_is_the_public_codes() -> None:
-    """The filter is [1, 2, 1] * [1, 1], outer with itself, of sum 1 (4 for doubling)."""
-    filter_ = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    kernel = torch.outer(filter_, filter_)[None, None] / 64
-    x = torch.randn(2, 3, 8, 8)
-    down = F.conv2d(x.flatten(0, 1)[:, None], kernel, stride=2, padding=1)
-    up = F.conv_transpose2d(x.flatten(0, 1)[:, None], 4 * kernel, stride=2, padding=1)
-    assert_close(Resample(3, 8, up=False)(x), down.view(2, 3, 4, 4))
-    assert_close(Resample(3, 16, up=True)(x), up.view(2, 3, 16, 16))
-
-
-@pytest.mark.parametrize(("small", "large"), [(4, 7), (4, 8), (7, 14), (13, 25)])
-def test_resampling_keeps_flat_images_and_ramps(small: int, large: int) -> None:
-    """Away from the border, where the filter reaches outside of the image."""
-    shift = 0.0 if large % 2 else 0.5
-    ramp = {n: torch.arange(float(n)) + shift for n in (small, large)}
-    ramp[small] = ramp[small] * 2  # the same picture: one pixel is two of the larger
-    for up, source, target in ((True, small, large), (False, large, small)):
-        resample = Resample(1, large, up)
-        x = (3 + ramp[source]).expand(1, 1, source, source)
-        out = resample(x)
-        assert out.shape[-2:] == (target, target)
-        expected = (3 + ramp[target]).expand(target, target)
-        assert_close(out[0, 0, 1:-1, 1:-1], expected[1:-1, 1:-1])
-
-
-def test_the_filter_is_no_part_of_the_state() -> None:
-    assert not Resample(3, 8, up=True).state_dict()
 
 
 # Blocks and networks

@@ -4,6 +4,7 @@
                   planes (images)                    Mirza & Osindero 2014; Sohn et al. 2015
     flatten       the same with columns for images too, for multilayer perceptrons
     batch_norm    G's batch norms have a gain and a bias per class  Dumoulin et al. 2017
+                  (StyleGAN2's G has none: its mapping gets an embedding of the class)
     projection    D's logit gains <embedding(y), features(x)>       Miyato & Koyama 2018, eq. 4
 
 Concatenation and projection wrap a network, so that every network can have them.
