@@ -208,6 +208,8 @@ def open_container(path: Path) -> Container:
     """
     if path.is_dir():
         return FolderFiles(path)
+    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+        raise SettingError(f"{path}: this is neither a folder nor a file.")
     kind = TarFiles if _is_packed(path) or _is_tar(path) else ZipFiles
     return kind(path)
 
