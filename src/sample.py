@@ -224,8 +224,9 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
     heads: Sequence[str] = ()
     if config.what == "samples":
         columns = math.ceil(config.n**0.5)
-        if labels is None and 1 < len(model.spec.classes) <= MOST_COLUMNS and model.conditional:
-            columns, heads = len(model.spec.classes), model.spec.classes  # which come in turn
+        classes = model.spec.classes
+        if labels is None and model.conditional and 1 < len(classes) <= min(config.n, MOST_COLUMNS):
+            columns, heads = len(classes), classes  # which come in turn
         x = model.sample(config.n, labels, config.seed)
     elif config.what == "traversal":
         x, columns = traversal(config, run, model, labels)

@@ -36,7 +36,7 @@ ROOT = Path(__file__).parent.parent
         ("sparring train model=nonsense existing=re", ["existing=restart", "existing=resume"]),
         ("sparring train trainer.precision=bf", ["trainer.precision=bf16-mixed"]),
         ("sparring train experiment=notes/full/seas", ["experiment=notes/full/season"]),
-        ("sparring sample what=l", ["what=levels"]),
+        ("sparring sample what=l", ["what=layers", "what=levels"]),
         ("sparring train ~callbacks.heal", ["~callbacks.health."]),
         ("sparring train --mul", ["--multirun"]),
         ("sparring nothing model=dcg", []),

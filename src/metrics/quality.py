@@ -320,7 +320,7 @@ class QualityScorer(SampleScorer):
 
     def _asked(self, fakes: int) -> list[str]:
         """Metrics that are to be measured now."""
-        return list(self.headline) if self.brief else self._chosen(fakes)
+        return [self.distance] if self.brief else self._chosen(fakes)
 
     def _chosen(self, fakes: int) -> list[str]:
         """Metrics that this extractor, and so many fakes and reals, can give."""

@@ -276,12 +276,12 @@ class StyleGAN2Generator(StyleGenerator):
         chain = sizes(shape[-1])
         channels = widths(chain, channel_base, channel_max)
         self.mapping = Mapping(latent_dim, w_dim, mapping_layers, classes)
-        self.constant = nn.Parameter(torch.randn(channels[0], 4, 4))
+        self.constant = nn.Parameter(torch.randn(channels[0], chain[0], chain[0]))
         self.convolutions, self.to_image = nn.ModuleList(), nn.ModuleList()
         self.noise_sizes: list[int] = []
         fan_in = channels[0]
         for size, fan_out in zip(chain, channels, strict=True):
-            for up in (True, False) if size > 4 else (False,):
+            for up in (True, False) if size > chain[0] else (False,):
                 self.convolutions.append(StyledConv(fan_in, fan_out, w_dim, size, up, noise))
                 self.noise_sizes += [size] if noise else []
                 fan_in = fan_out
@@ -403,7 +403,7 @@ class StyleGAN2Discriminator(Discriminator):
         classes: none; labels are brought in around it.
 
     Attributes:
-        features: length of the critique's features: the channels at 4 px.
+        features: length of the critique's features: the channels at the smallest size.
     """
 
     def __init__(
@@ -423,7 +423,7 @@ class StyleGAN2Discriminator(Discriminator):
         self.body = nn.Sequential(*map(Residual, channels, channels[1:], chain))
         self.deviation = MinibatchDeviation(group)
         self.last = Conv(last + 1, last, 3, GAIN)
-        self.hidden = Linear(16 * last, last, GAIN)
+        self.hidden = Linear(chain[-1] ** 2 * last, last, GAIN)
         self.head = Linear(last, 1)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Critique:

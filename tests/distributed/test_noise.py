@@ -77,6 +77,8 @@ def test_all_noise_in_training_comes_from_there() -> None:
         "pool.py": 2,  # each rank has the whole pool, and draws the same for it
         "finetuning.py": 1,  # the choice of labelled images, the same
         "r3gan.py": 1,  # a weight's start
+        "stylegan2.py": 6,  # the same of five, and fixed noise
+        "projection.py": 1,  # after the training, by a generator of its own
         "classifier.py": 1,  # the order of images, by a generator of its own
     }
     found = {
