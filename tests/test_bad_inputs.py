@@ -59,7 +59,7 @@ def refused(tmp_path: Path) -> Callable[..., str]:
         (["budgt=1000"], ["budgt", "Did you mean budget?"]),
         (["model=dcgann"], ["model=dcgann", "Did you mean dcgan?"]),
         (["budget=-5"], ["budget=-5", "positive"]),
-        (["model=dcgan", "data.resolution=5"], ["data.resolution=5", "at least 7"]),
+        (["model=dcgan", "data.resolution=-1"], ["data.resolution=-1", "int above 0"]),
         (["model=gaussian_gan"], ["model", "data.kind=images", "points"]),
     ],
 )

@@ -211,7 +211,9 @@ def _score_translations(scorer: SampleScorer, model: Translates) -> Scores:
         shape, scorer.inputs = data.spec.shape, {}
         if as_target(data.source_of(name, torch.zeros(1).long()), shape) is not None:
             untouched = translations(data, lambda source, _: as_target(source, shape), scorer.n)
+            brief, scorer.brief = scorer.brief, False  # a complete scoring will come
             scorer.inputs = scorer.score(untouched).values
+            scorer.brief = brief
     part = scorer.score(translations(data, translating(model, data), scorer.n))
     for key, record in part.protocols.items():
         record.update(fakes=f"translations of the {name} split", input=scorer.inputs.get(key))
