@@ -153,7 +153,7 @@ class RunTable:
         return write.text(self.comparison, colour=False)
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows; names are escaped."""
+        """Markdown for a notebook; names are escaped."""
         return write.markdown(self.comparison)
 
 

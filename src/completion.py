@@ -51,7 +51,7 @@ def script(shell: str) -> str:
 
 
 def candidates(commands: Iterable[str]) -> list[str]:
-    """What could stand at the cursor of `COMP_LINE`, cut to the part that the shell replaces."""
+    """Words that fit at the cursor of `COMP_LINE`, cut to the part that the shell replaces."""
     text = os.environ.get("COMP_LINE", "")
     text = text[: int(os.environ.get("COMP_POINT") or len(text))]
     call = _CALLS.fullmatch(text)

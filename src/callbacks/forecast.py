@@ -65,7 +65,7 @@ class Forecast(Callback):
 
 
 def forecast(rate: float, left: float) -> str:
-    """What is printed.
+    """The sentence that is printed.
 
     Args:
         rate: samples per second.

@@ -194,7 +194,7 @@ def worst(model: Translates, data: DataModule, n: int) -> Image.Image:
 
 
 def _row(model: Translates, x: Tensor, source: Tensor, there: Tensor) -> Tensor:
-    """What `translated` shows of targets, sources and translations: (n, columns, c, h, w)."""
+    """Rows of `translated`, of targets, sources and translations: (n, columns, c, h, w)."""
     if model.spec.kind == "voxels":
         return rows_of_shapes(source, there.cpu(), x)
     parts = [shown(source, x.shape[2:]), there.cpu(), x]

@@ -94,7 +94,7 @@ def unpickle(content: bytes) -> Any:
 
 
 class _Type:
-    """What a pickle says of an array's type; NumPy's own is not called."""
+    """The type of an array by a pickle's account; NumPy's own is not called."""
 
     def __init__(self, code: object = None, *_: object) -> None:
         self.code = code
@@ -104,7 +104,7 @@ class _Type:
 
 
 class _Array:
-    """What a pickle says of an array: kept if its bytes are as many as its shape states.
+    """An array by a pickle's account: kept if its bytes are as many as its shape states.
 
     Attributes:
         values: uint8, or None of other arrays.

@@ -175,7 +175,7 @@ def decode_splits(
 
 
 def count_copies(twins: list[list[int]], splits: list[str]) -> list[str]:
-    """What is to be said of held-out images that are training images too.
+    """A remark on held-out images that are training images too.
 
     Args:
         twins: pairs (i, j) of equal images, see `cache.decode`.

@@ -1,4 +1,4 @@
-"""What the arrangement of images says: splits and classes.
+"""Splits and classes by the arrangement of images.
 
     root/cat/1.jpg, root/dog/7.png ...                two classes, every tenth image held out
     root/Training/cat/1.jpg, root/test/cat/2.jpg ...  the same with a test split of its own

@@ -38,7 +38,7 @@ Row = Mapping[str, str]
 
 @dataclass
 class Table:
-    """What tables say of images.
+    """Facts on images by tables.
 
     Attributes:
         name: of the table, for messages.
@@ -58,7 +58,7 @@ class Table:
 
 
 def find_table(container: Container, images: Sequence[str]) -> Table | None:
-    """What the tables of a container say of its images; None if none names any."""
+    """The facts on images in a container's tables; None if no table names any."""
     files = sorted(name for name in container.names if not is_hidden(name))
     tools = [name for name in files if posixpath.basename(name) == DATASET_TOOL]
     if tools and (table := _read_dataset_tool(container, tools[0], _Index(images))):
@@ -175,7 +175,7 @@ def _rows(name: str, text: str) -> list[Row]:
 
 
 def _read_rows(name: str, rows: list[Row], index: _Index) -> Table | None:
-    """What the rows of a table say of images; None if they name none."""
+    """The facts on images in a table's rows; None if they name none."""
     folder = posixpath.dirname(name)
 
     def count(column: str, rows: Sequence[Row]) -> int:
@@ -228,7 +228,7 @@ def _interpret(name: str, rows: Mapping[str, Row], titles: Mapping[str, str]) ->
 
 
 def _read_dataset_tool(container: Container, name: str, index: _Index) -> Table | None:
-    """What a `dataset.json` says; None of one that somebody else has made."""
+    """The facts in a `dataset.json`; None if somebody else has made it."""
     table = Table(name, certain=True, instead_of_folders=True)
     shown = line(name, 60)
     try:
