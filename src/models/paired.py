@@ -171,13 +171,7 @@ class PairedTranslation(GenerativeModel):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        if self.content.weight:
-            self.content.prepare(self.device)
-            if self._content not in (None, self.content.identity):
-                raise SettingError(
-                    "model.content: the checkpoint was trained with another network than these "
-                    "weights are.\nGive the same file, or begin anew with existing=restart."
-                )
+        self.content.prepare(self.device, self._content)
 
     def iterate(self, draw: Draw) -> None:
         batch = draw()

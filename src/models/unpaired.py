@@ -5,11 +5,13 @@ With T from sources s to targets x, and S back, an iteration minimises
     T, S:  u (loss.g(D(T(s))) + loss.g(E(S(x))))
            + w (distance(S(T(s)), s) + distance(T(S(x)), x))            the cycles
            + v (distance(T(x), x) + distance(S(s), s))                  the identities
+           + c (content(T(s), s) + content(S(x), x))                    what stays, CyCADA
     D, E:  loss.d(D(x), D(pool of T(s))) + loss.d(E(s), E(pool of S(x))) + penalties
 
     CycleGAN    Zhu et al. 2017, arXiv:1703.10593
     DiscoGAN    Kim et al. 2017, arXiv:1703.05192
     DualGAN     Yi et al. 2017, arXiv:1704.02510
+    CyCADA      Hoffman et al. 2018, arXiv:1711.03213
 
 Sources and targets of a batch do not belong together, whether or not the data have pairs. Both
 translators take one step, and then both discriminators take one.
@@ -32,6 +34,7 @@ from src.losses.pixels import PixelLoss
 from src.models.base import GenerativeModel, freeze
 from src.models.parts.adversary import Adversary
 from src.models.parts.auxiliary import NoAuxiliary
+from src.models.parts.content import Content
 from src.models.parts.ema import EMA
 from src.models.parts.pool import ImagePool
 from src.models.parts.schedules import Schedule
@@ -50,6 +53,8 @@ class UnpairedTranslation(GenerativeModel):
         translator: `(source, shape) -> network`; one is made for each direction.
         discriminator: `(shape) -> network`, from images to a `Critique`; one for each domain.
         pixels: distance of the cycles and identities, see `src/losses/pixels.py`.
+        content: distance of a translation from its source, see `src/models/parts/content.py`; its
+            weight is c.
         loss: the adversarial loss, see `src/losses/adversarial.py`.
         penalty: added to the discriminators' losses.
         augment: augmentation of the discriminators' input.
@@ -73,6 +78,7 @@ class UnpairedTranslation(GenerativeModel):
         translator: Callable[..., ImageTranslator],
         discriminator: Callable[..., Discriminator],
         pixels: PixelLoss,
+        content: Content,
         loss: AdversarialLoss,
         penalty: Penalty,
         augment: Augment,
@@ -126,9 +132,10 @@ class UnpairedTranslation(GenerativeModel):
             {"target": ImagePool(pool, there), "source": ImagePool(pool, here)}
         )
         self.ema = ema(self.translators) if ema else None
-        self.pixels, self.schedule, self.clip = pixels, schedule, clip
+        self.pixels, self.content, self.schedule, self.clip = pixels, content, schedule, clip
         self.adversarial, self.cycle, self.identity = adversarial, cycle, identity
         self._optimizer_partials = (d_optimizer, g_optimizer)
+        self._content: object = None  # identity of the content's network in a checkpoint
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials
@@ -156,6 +163,10 @@ class UnpairedTranslation(GenerativeModel):
 
     # The iteration
 
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.content.prepare(self.device, self._content)
+
     def iterate(self, draw: Draw) -> None:
         batch = draw()
         real = {"target": batch.x, "source": batch.source}
@@ -182,6 +193,9 @@ class UnpairedTranslation(GenerativeModel):
                 if self.identity:
                     same = translator(real[domain])
                     terms[f"identity_{domain}"] = self.identity * self.distance(same, real[domain])
+                if self.content.weight:
+                    kept = self.content(fake[domain], real[other[domain]])
+                    terms[f"content_{domain}"] = self.content.weight * kept
             self.update("g", self.total(terms))
         return {domain: image.detach().to(real[domain]) for domain, image in fake.items()}
 
@@ -230,3 +244,14 @@ class UnpairedTranslation(GenerativeModel):
         """Sources (n, c', h, w) in [-1, 1], float32, of targets (n, c, h, w)."""
         with self.scoring():
             return self.used_back(x.to(self.device)).float().clamp(-1, 1)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if identity := self.content.identity:
+            checkpoint["sparring"]["content"] = dict(identity)
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._content = checkpoint["sparring"].get("content")

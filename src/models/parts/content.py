@@ -3,6 +3,7 @@
     none         -
     VGG19        of ImageNet, conv5_4        SRGAN, Ledig et al. 2017; ESRGAN, Wang et al. 2018
     classifier   of the data set, where ImageNet's weights are not at hand
+    classes      the class that a classifier reads, not its features   CyCADA, Hoffman et al. 2018
 
 A network is read when the training begins, is not trained, and is not in the checkpoints.
 """
@@ -12,11 +13,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.config.ranges import NotNegativeFloat, PositiveInt
 from src.errors import SettingError
-from src.networks.classifier import fit_to
+from src.networks.classifier import Classifier, fit_to
 from src.networks.features import ClassifierFeatures
 from src.networks.vgg import IMAGENET, load_vgg19
 
@@ -51,9 +53,24 @@ class Content(ABC):
         """Name and hash of the network, for the record; empty without one."""
         return {}
 
-    def prepare(self, device: torch.device) -> None:
-        """Read the network's weights."""
+    def prepare(self, device: torch.device, recorded: object = None) -> None:
+        """Read the network's weights, where they count.
+
+        Args:
+            device: where images will be.
+            recorded: `identity` of the network that a checkpoint was trained with, if there is one.
+
+        Raises:
+            SettingError: if that was another network.
+        """
+        if not self.weight:
+            return
         self._network = self.load().to(device).eval().requires_grad_(False)
+        if recorded not in (None, self.identity):
+            raise SettingError(
+                "model.content: the checkpoint was trained with another network than these "
+                "weights are.\nGive the same file, or begin anew with existing=restart."
+            )
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Distance of outputs (n, c, h, w) from targets of that shape, a scalar in float32."""
@@ -62,7 +79,11 @@ class Content(ABC):
         with torch.autocast(output.device.type, enabled=False):
             with torch.no_grad():
                 wanted = self._network(target.float())
-            difference = self._network(output.float()) - wanted
+            return self.compare(self._network(output.float()), wanted)
+
+    def compare(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Distance of what the network says of outputs from what it says of targets, a scalar."""
+        difference = found - wanted
         return difference.abs().mean() if self.distance == "l1" else difference.square().mean()
 
 
@@ -131,14 +152,9 @@ class ClassifierContent(Content):
         self._identity: dict[str, str] = {}
 
     def load(self) -> nn.Module:
-        extractor = ClassifierFeatures(self.weights)
+        extractor = load_image_classifier(self.weights)
         self._identity = {"name": extractor.name, "hash": extractor.hash}
         network = extractor.network
-        if network.kind == "voxels":
-            raise SettingError(
-                f"model.content.weights={self.weights} is a classifier of voxels.\n"
-                "Choose one of images: faces, mnist, digits."
-            )
         if self.blocks > (most := len(network.body) // 3):
             raise SettingError(
                 f"model.content.blocks={self.blocks}: {extractor.name} has {most} of them."
@@ -148,6 +164,63 @@ class ClassifierContent(Content):
     @property
     def identity(self) -> Mapping[str, str]:
         return self._identity
+
+
+class ClassContent(Content):
+    """Cross-entropy of the class that is read of outputs to the one that is read of targets.
+
+    The "semantic consistency" of CyCADA (Hoffman et al. 2018, arXiv:1711.03213, eq. 4): a
+    translation shall be read as its source is. The classifier has to know the sources' domain; on
+    the other domain it errs, and what it reads there is right often enough.
+
+    Args:
+        weight: factor.
+        weights: the name of a shipped classifier (`mnist`, `digits`) or a file, of classes.
+    """
+
+    def __init__(self, weight: NotNegativeFloat, weights: str) -> None:
+        super().__init__(weight)
+        self.weights = weights
+        self._identity: dict[str, str] = {}
+
+    def load(self) -> nn.Module:
+        extractor = load_image_classifier(self.weights)
+        if extractor.about["outputs"] == "attributes":
+            raise SettingError(
+                f"model.content.weights={self.weights} reads attributes, not classes.\n"
+                "Use model/content=classifier."
+            )
+        self._identity = {"name": f"{extractor.name} classes", "hash": extractor.hash}
+        return _Classes(extractor.network)
+
+    def compare(self, found: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(found, wanted.argmax(1))
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return self._identity
+
+
+def load_image_classifier(weights: str) -> ClassifierFeatures:
+    """A shipped classifier of images, or one of a file."""
+    extractor = ClassifierFeatures(weights)
+    if extractor.kind == "voxels":
+        raise SettingError(
+            f"model.content.weights={weights} is a classifier of voxels.\n"
+            "Choose one of images: faces, mnist, digits."
+        )
+    return extractor
+
+
+class _Classes(nn.Module):
+    """A classifier's logits (n, classes) of images of any size."""
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(self.network.adapt(x))[1]
 
 
 class _Channels(nn.Module):
