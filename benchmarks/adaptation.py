@@ -5,8 +5,8 @@ training images of the one domain, translated by the run, with the labels that t
 accuracy on the untranslated test images of the other domain says whether translation keeps the
 class and reaches the domain (Hoffman et al. 2018, CyCADA, arXiv:1711.03213). Beside it stand a
 classifier of the images as they are (source only) and one of the other domain itself. All have the
-same architecture and are trained on as many images; the labels of the other domain are used for the
-test only. Runs that differ in the seed alone are averaged.
+same architecture and are trained on as many images, each of them deformed at random; the labels of
+the other domain are used for the test only. Runs that differ in the seed alone are averaged.
 """
 
 import argparse
@@ -48,7 +48,8 @@ def main() -> None:
     def read(train: Split, test: Split) -> float:
         # A class may be missing from the test images.
         classes = 1 + int(max(train.y.max(), test.y.max()))
-        return accuracy(fit(train, classes, arguments.samples, seed=0), test)
+        network = fit(train, classes, arguments.samples, seed=0, deformed=True)
+        return accuracy(network, test)
 
     print("| run | from | to | source only | translated | target itself |")
     print("|---|---|---|---|---|---|")

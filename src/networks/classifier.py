@@ -40,6 +40,7 @@ from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.stored import Limits, expect, parse_json, read_bytes
 from src.runs.tensor_files import read_checkpoint, read_safetensors
+from src.transforms.deform import deform
 from src.transforms.degradations import luminance
 
 SIZES = range(8, 65)  # pixels, of which one is left when they are halved three times
@@ -141,7 +142,11 @@ def fit_voxels(x: Tensor, side: int) -> Tensor:
 
 
 def train_classifier(
-    data: DataModule, path: Path, samples: int | None = None, seed: int = 0
+    data: DataModule,
+    path: Path,
+    samples: int | None = None,
+    seed: int = 0,
+    deformed: bool = False,
 ) -> float:
     """Train on all attributes of a data set, or else on its classes, and save the network.
 
@@ -153,6 +158,7 @@ def train_classifier(
         samples: samples shown, counted with repetition; None is 240,000 images or 40,000 voxels,
             or 100 epochs if that is less.
         seed: seed of the training.
+        deformed: see `fit`.
 
     Returns:
         The accuracy in [0, 1]: of classes, or the mean of the attributes'.
@@ -174,7 +180,7 @@ def train_classifier(
     if samples is None:
         samples = min(SAMPLES[data.spec.kind], EPOCHS * len(train.x))
     unfinished = path.with_suffix(".unfinished")
-    model = fit(train, len(names), samples, seed, unfinished=unfinished)
+    model = fit(train, len(names), samples, seed, unfinished=unfinished, deformed=deformed)
     score = accuracy(model, test)
     save_classifier(
         model,
@@ -186,6 +192,7 @@ def train_classifier(
         accuracy_on=held_out,
         samples=samples,
         seed=seed,
+        deformed=deformed,
         data_id=data.data_id,
     )
     unfinished.unlink(missing_ok=True)
@@ -199,6 +206,7 @@ def fit(
     seed: int,
     batch_size: int = 128,
     unfinished: Path | None = None,
+    deformed: bool = False,
 ) -> Classifier:
     """Train by Adam, its rate falling linearly to 0; the global random state is left alone.
 
@@ -212,6 +220,9 @@ def fit(
         batch_size: samples per step.
         unfinished: file of an unfinished training, which is written and gone on from; it ends in
             the same weights. None keeps nothing.
+        deformed: show each image turned, sheared, resized and moved at random, see
+            `src/transforms/deform.py`. The classifier then reads other hands better, and is no
+            measure of quality: it overlooks what it was taught to.
 
     Returns:
         The network in eval mode.
@@ -249,7 +260,8 @@ def fit(
         while len(order) < batch_size:
             order = torch.cat([order, torch.randperm(len(train.x), generator=generator)])
         index, order = order[:batch_size], order[batch_size:]
-        logits, y = model(model.adapt(train.x[index]))[1], train.y[index]
+        x, y = model.adapt(train.x[index]), train.y[index]
+        logits = model(deform(x, generator) if deformed else x)[1]
         if attributes:
             loss = F.binary_cross_entropy_with_logits(logits, y.float())
         else:

@@ -153,6 +153,31 @@ def test_terms_can_be_left_out() -> None:
     assert set(found) == {"g_target", "g_source", "d_target", "d_source"}
 
 
+def test_what_is_read_of_a_source_stays() -> None:
+    """Each translation beside its own source; and a resume insists on the same network."""
+    words = ("model/content=classifier", "model.content.weight=3", "model.ema=null")
+    model = cyclegan(*words)
+    model.on_fit_start()
+    batch = next(noise(model))
+    model.translators["target"], model.translators["source"] = Affine(0.5, 0.25), Affine(1.0, 0.0)
+    found = terms_of(model, batch)
+    changed = model.content(0.5 * batch.source + 0.25, batch.source)
+    assert found["content_target"] == pytest.approx(3 * float(changed), rel=1e-5)
+    assert changed > 0
+    assert found["content_source"] == 0
+    checkpoint: dict = {}
+    model = cyclegan(*words)
+    model.on_fit_start()
+    model.on_save_checkpoint(checkpoint)
+    resumed = cyclegan(*words)
+    resumed.on_load_checkpoint(checkpoint)
+    resumed.on_fit_start()
+    checkpoint["sparring"]["content"]["hash"] = "0" * 64
+    resumed.on_load_checkpoint(checkpoint)
+    with pytest.raises(SettingError, match="another network"):
+        resumed.on_fit_start()
+
+
 def test_it_learns_to_undo_a_change() -> None:
     """Inverted colours, without pairs, and both ways.
 

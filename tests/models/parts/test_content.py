@@ -10,7 +10,12 @@ from torch.testing import assert_close
 from torchvision.models import vgg19
 
 from src.errors import SettingError
-from src.models.parts.content import ClassifierContent, NoContent, VGG19Content
+from src.models.parts.content import (
+    ClassContent,
+    ClassifierContent,
+    NoContent,
+    VGG19Content,
+)
 from src.networks import vgg
 from src.networks.features import ClassifierFeatures
 
@@ -118,6 +123,28 @@ def test_more_blocks_than_there_are() -> None:
 def test_a_classifier_of_voxels_is_refused() -> None:
     with pytest.raises(SettingError, match="a classifier of voxels"):
         ClassifierContent(1.0, "l2", "solids").load()
+
+
+def test_classes() -> None:
+    """The class that is read of the target is asked of the output, which gets the gradient."""
+    content, network = ClassContent(1.0, "digits"), ClassifierFeatures("digits").network
+    output = A.mean(1, keepdim=True).requires_grad_()
+    target = B.mean(1, keepdim=True).requires_grad_()
+    logits, wanted = (network(network.adapt(x))[1] for x in (output, target))
+    loss = content(output, target)
+    assert_close(loss, torch.nn.functional.cross_entropy(logits, wanted.argmax(1)))
+    loss.backward()
+    assert output.grad is not None
+    assert target.grad is None
+    assert content.identity["name"] == "digits classes"
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"), [("faces", "attributes, not classes"), ("solids", "of voxels")]
+)
+def test_what_reads_no_classes_of_images(weights: str, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        ClassContent(1.0, weights).load()
 
 
 def test_none() -> None:
