@@ -53,6 +53,29 @@ def test_classes_are_learned_and_the_global_random_state_is_left_alone() -> None
     assert not networks[0].training
 
 
+def test_a_reader_that_has_seen_deformed_images_reads_other_ones() -> None:
+    """A patch left or right of the middle is read where it was learned, or also as it lies."""
+    x = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
+    y = torch.arange(64) % 2
+    x[y == 0, :, 12:16, 9:12] = 255
+    x[y == 1, :, 12:16, 16:19] = 255
+    moved = torch.zeros_like(x)
+    moved[:, :, 4:] = x[:, :, :-4]  # by four pixels downwards
+    plain, deformed = (
+        fit(Split(x, y), 2, samples=1600, seed=0, batch_size=32, deformed=each)
+        for each in (False, True)
+    )
+    for network in (plain, deformed):
+        assert classifier.accuracy(network, Split(x, y)) == 1.0
+    assert classifier.accuracy(deformed, Split(moved, y)) == 1.0
+
+    def sure(network: Classifier) -> float:
+        logits = network(network.adapt(moved))[1].detach()
+        return float(logits.softmax(1).gather(1, y[:, None]).mean())
+
+    assert sure(deformed) > sure(plain)
+
+
 def test_attributes_are_learned_one_by_one() -> None:
     x, y = stripes(64)
     bright = torch.arange(64) % 4 >= 2
