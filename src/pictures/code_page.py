@@ -16,6 +16,7 @@ from src.data.spec import to_model
 from src.pictures import grids
 from src.pictures.codes import class_colours
 from src.runs import escape
+from src.runs.web_page import web_page
 
 TEMPLATE = Path(__file__).with_name("code_page.html")
 THUMBNAILS = 2000  # images that are carried along, at most
@@ -40,8 +41,7 @@ def page(codes: Tensor, labels: Tensor | None, classes: Sequence[str], images: T
         "labels": [0] * len(codes) if labels is None else labels.tolist(),
         "sprite": sprite(images),
     }
-    template = escape.pinned(TEMPLATE.read_text(encoding="utf-8"))
-    return template.replace("@DATA@", escape.script_data(data), 1)
+    return web_page(TEMPLATE.read_text(encoding="utf-8"), data)
 
 
 def sprite(images: Tensor) -> dict[str, str | int]:

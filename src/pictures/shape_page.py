@@ -15,6 +15,7 @@ from torch import Tensor
 from src.data.spec import to_bool
 from src.pictures import grids
 from src.runs import escape
+from src.runs.web_page import web_page
 
 TEMPLATE = Path(__file__).with_name("shape_page.html")
 ENLARGED = 192  # pixels to which pictures are enlarged by repetition, at least
@@ -37,8 +38,7 @@ def page(title: str, tiles: Sequence[tuple[str, Tensor]], columns: int) -> str:
             for name, x in tiles
         ],
     }
-    template = escape.pinned(TEMPLATE.read_text(encoding="utf-8"))
-    return template.replace("@DATA@", escape.script_data(data), 1)
+    return web_page(TEMPLATE.read_text(encoding="utf-8"), data)
 
 
 def _shape(x: Tensor) -> dict[str, str | int]:

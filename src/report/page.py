@@ -8,7 +8,7 @@ Names are text nodes, and the page's policy names its script by a hash: no other
 from pathlib import Path
 
 from src.report.comparison import Comparison
-from src.runs import escape
+from src.runs.web_page import web_page
 
 HERE = Path(__file__).parent
 PARTS = ("page.html", "plots.js", "page.js")
@@ -17,5 +17,4 @@ PARTS = ("page.html", "plots.js", "page.js")
 def render(comparison: Comparison) -> str:
     """The page as HTML; numbers that are not finite are shown as missing."""
     page, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in PARTS)
-    page = escape.pinned(page.replace("@SCRIPT@", "\n".join(scripts).strip(), 1))
-    return page.replace("@DATA@", escape.script_data(comparison), 1)
+    return web_page(page.replace("@SCRIPT@", "\n".join(scripts).strip(), 1), comparison)

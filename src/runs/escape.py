@@ -6,8 +6,6 @@ that reverse what is read after them. So each place that shows text has its func
 changes what has a meaning there, and leaves ordinary names as they are.
 """
 
-import base64
-import hashlib
 import json
 import math
 import re
@@ -142,18 +140,3 @@ def script_data(value: Any) -> str:
     """JSON for the inside of a page's `<script>`, which no text in it can end."""
     text = json.dumps(plain(value, terminal), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
-
-
-def pinned(page: str) -> str:
-    """A page whose content security policy allows its own scripts and styles, and no others.
-
-    Args:
-        page: HTML without data yet. Its policy has @SCRIPTS@ and @STYLES@ in place of the hashes
-            of all that is between `<script>` and `<style>` and their ends.
-    """
-    for tag in ("script", "style"):
-        inside = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        hashes = (base64.b64encode(hashlib.sha256(part.encode()).digest()) for part in inside)
-        sources = " ".join(f"'sha256-{digest.decode()}'" for digest in hashes)
-        page = page.replace(f"@{tag.upper()}S@", sources, 1)
-    return page
