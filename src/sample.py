@@ -263,12 +263,12 @@ def load_sampler(config: DictConfig, run: Run) -> "LatentVariableModel":  # noqa
     Raises:
         SettingError: if it draws nothing.
     """
-    from src.models.capabilities import Translates
+    from src.models.base import LatentVariableModel
     from src.training.trained import load_model
     from src.training.trainer import choose_device
 
     model = load_model(run).to(choose_device(config.device))
-    if isinstance(model, Translates):
+    if not isinstance(model, LatentVariableModel):
         raise SettingError(
             f"run={run.folder} draws nothing: its model translates images.\n"
             "Use python -m src.translate run=... in=photo.jpg out=new.png."

@@ -45,7 +45,8 @@ class SingleViewScorer(ModelScorer):
         split, _ = held_out(data, 1)
         super().__init__(data, split)
         self.translate, self.n = translate, min(n, held_out_size(data))
-        self.headline = {metric: self.name(metric) for metric in METRICS}
+        # Not `whole`, which is also a number of samples.
+        self.headline = {metric: self.name(metric) for metric in ("iou", "ap")}
         self._views: Views | None = None
         self._baselines: dict[str, dict[str, float]] = {}
 
