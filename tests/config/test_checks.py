@@ -51,7 +51,7 @@ def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_fits_points_images_or_voxels(model: str) -> None:
     fits = []
-    translates = "translator" in compose("train", [*QUICK, f"model={model}", "data=mnist"]).model
+    translates = checks.translates(compose("train", [*QUICK, f"model={model}", "data=mnist"]).model)
     for data in ("mnist", "celeba", "gaussian", "ring", "solids"):
         try:
             sources = {"mnist": "noise", "celeba": "noise", "solids": "view"} if translates else {}

@@ -111,8 +111,8 @@ CASES = {
     ],
     "vaegan3d": [
         *(*VOXELS, "model=vaegan3d", "data/degradation=view", "data.degradation.side=28"),
-        *("model/optimizer@model.e_optimizer=sgd", "model.e_optimizer.lr=0.0001"),
-        *("model.encoder.width=2", "model.encoder.norm=layer"),
+        *("model/optimizer@model.e_optimizer=sgd", "model.e_optimizer.lr=0.5"),
+        *("model.encoder.width=2", "model.encoder.norm=layer", "model.g_optimizer.lr=0.5"),
     ],
     "levels": LEVELS,
     "levels in turn": [*LEVELS, "model.levels=in_turn", "budget=32"],

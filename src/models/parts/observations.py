@@ -2,10 +2,10 @@
 
     features    -log N(f(x); f(x'), v I)    f: D's last hidden layer     Larsen et al. 2016, eq. 7
     data        -log N(x; x', v I)          of pixels in [0, 1], voxels or coordinates
-    occupancy   -log B(x; x') + w d o       of d voxels: Bernoulli; o: 1 - soft IoU, see
-                                            `src/losses/pixels.py`
+    occupancy   -log B(x; x') / d + w (1 - soft IoU)    of d voxels, see `src/losses/pixels.py`
 
-without the constants, in nats. The features change as D learns, and an image that has the same ones
+without the constants, the first two in nats; of voxels it is a mean, so that the weights beside it
+are those of all resolutions. The features change as D learns, and an image that has the same ones
 need not be the same: so theirs is no likelihood of the data.
 """
 
@@ -25,7 +25,7 @@ class Observation(ABC):
 
     @abstractmethod
     def __call__(self, features: Callable[[Tensor], Tensor], output: Tensor, x: Tensor) -> Tensor:
-        """-log p(x|z) without its constant, (n,), in float32.
+        """Distance of each reconstruction from its sample, (n,), in float32.
 
         Args:
             features: maps samples to D's features (n, d).
@@ -65,11 +65,11 @@ class OccupancyObservation(Observation):
     """Compares voxels in [0, 1].
 
     Args:
-        overlap: w; above 0 this is no likelihood, and shapes overlap better.
+        overlap: w, factor on 1 - soft IoU beside the cross-entropy of a voxel.
     """
 
     def __init__(self, overlap: NotNegativeFloat = 1.0) -> None:
         self.overlap = overlap
 
     def __call__(self, features: Callable[[Tensor], Tensor], output: Tensor, x: Tensor) -> Tensor:
-        return x[0].numel() * occupancy_distances(output, x, self.overlap)
+        return occupancy_distances(output, x, self.overlap)
