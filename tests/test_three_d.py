@@ -129,12 +129,16 @@ def test_a_shape_of_one_picture(fit: Fit, tmp_path: Path) -> None:
         drawn(run, tmp_path / "x.png")
 
 
-def test_shapes_of_pictures_and_of_noise(fit: Fit, tmp_path: Path) -> None:
+def test_shapes_of_pictures_and_of_noise(
+    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     """One model does both, and is scored and shown for both."""
     widths = (f"model.{part}.width=2" for part in ("encoder", "generator", "discriminator"))
     view = ("data/degradation=view", "data.degradation.side=28", "callbacks.shapes.n=5")
     run = fit("model=vaegan3d", *TINY, *view, *widths, "model.generator.occupancy=0.9")
     metrics, folder = {*run.summary["metrics"]}, run.folder / "samples"
+    told = capsys.readouterr().out
+    assert [f"src.{command} run=" in told for command in ("sample", "translate")] == [True, True]
     assert {"iou5_test", "ap5_test", "nna5_iou", "frechet5_solids", "whole5_iou"} <= metrics
     assert {"iou", "ap", "nna", "coverage", "whole", "frechet"} <= {*run.summary["headline"]}
     assert "mean shape" in run.summary["protocols"]["iou5_test"]["baselines"]
@@ -147,6 +151,8 @@ def test_shapes_of_pictures_and_of_noise(fit: Fit, tmp_path: Path) -> None:
     page = (folder / "shapes.html").read_text()
     assert (page.count('"bits"'), page.count("data:image/png")) == (5, 0)  # of samples
     with Image.open(drawn(run, tmp_path / "shapes.png", "what=interpolation")) as picture:
+        assert picture.size == (10 * 96, 3 * 96)
+    with Image.open(drawn(run, tmp_path / "codes.png", "what=traversal")) as picture:
         assert picture.size == (10 * 96, 3 * 96)
     photo, out = folder / "picture.png", tmp_path / "chair.glb"
     settings = compose("translate", [f"run={run.folder}", f"in={photo}", f"out={out}"])

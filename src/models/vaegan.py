@@ -9,8 +9,8 @@
     VAE-GAN       s is x itself            encode, reconstruct       Larsen et al. 2016
     3D-VAE-GAN    s is a picture of x      translate                 Wu et al. 2016, sec. 3.3
 
-    R = -log p(x|z) compares x' with x, in D's features or in the data; with `judge_both`, D judges
-    x' beside G(z'). D and G may rest, E never does.
+    R, a -log p(x|z) or a distance, compares x' with x, in D's features or in the data; with
+    `judge_both`, D judges x' beside G(z'). D and G may rest, E never does.
 
 A VAE's squared error of pixels blurs, since it has no notion of a shift; D's features have. And the
 encoder gives a GAN what it lacks, the code of a given image. The adversary's term does not reach

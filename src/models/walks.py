@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from src.errors import SettingError
 from src.models.base import GenerativeModel, LatentVariableModel
-from src.models.capabilities import Generates, HasLatent, HasLevels, Reconstructs
+from src.models.capabilities import Generates, HasLatent, HasLevels, Reconstructs, Translates
 from src.models.parts.latents import deviations
 from src.networks.base import StyleGenerator
 from src.pictures.styles import exchanged, mixed, with_noise
@@ -85,7 +85,7 @@ def traversal(
             )
         z = latent.traversals(model.latents(n, seed), STEPS)
         return torch.cat([model.decode(row) for row in z]), columns
-    if not isinstance(model, Reconstructs):
+    if not isinstance(model, Reconstructs | Translates):  # of codes that an encoder has to fill
         raise SettingError(
             "what=traversal: the model has no codes to follow.\n"
             "Autoencoders have, and GANs with structured codes, such as model=infogan."
@@ -155,8 +155,7 @@ def styles(
     generator = find_style_generator(model)
     if not generator:
         raise SettingError(
-            f"what={what}: the generator has no styles.\n"
-            "StyleGAN2's has: model=stylegan2_narrow."
+            f"what={what}: the generator has no styles.\nStyleGAN2's has: model=stylegan2_narrow."
         )
     crossover = crossover or generator.layers // 2
     if crossover >= generator.layers:
