@@ -58,6 +58,10 @@ DATA = {  # of presets that are not for plain images
     "gaussian_gan": "gaussian",
     "tiny": "slanted_land",
     **dict.fromkeys(("gan3d", "wgan_gp3d"), "solids data.size=5000"),
+    **dict.fromkeys(
+        ("single_view", "single_view_gan", "vaegan3d"),
+        "solids data.size=5000 data/degradation=view",
+    ),
     **dict.fromkeys(("cyclegan", "discogan", "dualgan"), "mnist data/degradation=noise"),
     "restorer": "mnist data.resolution=32 data/degradation=mask_centre",
     **dict.fromkeys(("srresnet", "srgan", "esrgan"), "mnist data/degradation=downsample"),

@@ -103,10 +103,10 @@ class TrainedRun:
         import torch
 
         from src.data.spec import class_index
-        from src.models.capabilities import Translates
+        from src.models.base import LatentVariableModel
 
         model = self.model
-        if isinstance(model, Translates):
+        if not isinstance(model, LatentVariableModel):
             raise SettingError(f"run={self.folder} draws nothing: its model translates images.")
         if n <= 0:
             raise SettingError(f"n={n} must be positive: samples to draw.")

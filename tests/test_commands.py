@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 from torch.testing import assert_close
@@ -23,7 +22,7 @@ from src.errors import SettingError
 from src.evaluate import evaluate
 from src.pictures.styles import with_noise
 from src.runs.run import Run
-from src.sample import sample, traversal, write
+from src.sample import sample
 from src.training.fit import train
 from src.training.trained import load_model
 from tests.conftest import UNDRAWN, composed, contents
@@ -266,27 +265,6 @@ def test_traversal_of_an_autoencoder(
     assert "knows no classes" in error_of(draw, run_of("vae"), "what=traversal", "label=3")
 
 
-def test_a_single_class_is_traversed() -> None:
-    """A conditional model's rows are of the class asked for, or of the first one."""
-
-    class Conditional:
-        conditional, device, reconstruct = True, torch.device("cpu"), print
-
-        def latents(self, n: int, seed: int) -> torch.Tensor:
-            return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))
-
-        def decode(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            return z * torch.tensor([1.0, 0.0, 3.0, 2.0]) + labels[:, None]
-
-    config = OmegaConf.create({"n": 3, "seed": 0})
-    for labels, expected in ((None, 0), (torch.full((3,), 7), 7)):
-        x, columns = traversal(config, None, Conditional(), labels)
-        assert columns == 10
-        rows = x.view(3, 10, 4) - expected
-        assert [int(row.var(0).argmax()) for row in rows] == [2, 3, 0]
-        assert rows[:, :, 1].eq(0).all()
-
-
 @pytest.mark.parametrize("name", ["gan", "toy", "vae"])
 def test_interpolation(name: str, run_of: Callable, tmp_path: Path) -> None:
     """Ten steps between two codes each, the ends being samples of these codes."""
@@ -490,26 +468,6 @@ def test_classes_by_name_or_index() -> None:
     for label in ("cow", 3, -1, "1.5"):
         with pytest.raises(SettingError, match="Classes: cat, dog, 7"):
             class_index(label, classes)
-
-
-def test_colours_are_kept(tmp_path: Path) -> None:
-    x = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
-    write(x, tmp_path / "x.npz", 2)
-    write(x, tmp_path / "x", 2)
-    assert np.load(tmp_path / "x.npz")["arr_0"][1, 2, 3].tolist() == [255, 0, 128]
-    assert Image.open(tmp_path / "x" / "000001.png").getpixel((0, 0)) == (255, 0, 128)
-
-
-def test_points_that_are_pictures_are_drawn_so(tmp_path: Path) -> None:
-    x = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.5]])
-    write(x, tmp_path / "x.png", 2, (2, 2))
-    write(x, tmp_path / "x.npz", 2, (2, 2))
-    shown = np.asarray(Image.open(tmp_path / "x.png"))
-    squares = [shown[28:76:32, left : left + 48 : 32].tolist() for left in (28, 28 + 76)]
-    assert squares == [[[0, 255], [255, 0]], [[255, 0], [0, 128]]]
-    np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["arr_0"], x)
-    with pytest.raises(SettingError, match="choose"):
-        write(x, tmp_path / "x", 2, (2, 2))
 
 
 # Scoring

@@ -8,6 +8,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from src.api import load_run
 from src.callbacks.shapes import best_to_worst
 from src.config.checks import check_sample, check_translate
 from src.config.composition import compose
@@ -126,6 +127,39 @@ def test_a_shape_of_one_picture(fit: Fit, tmp_path: Path) -> None:
     assert not (tmp_path / "x.glb").exists()
     with pytest.raises(SettingError, match="draws nothing"):
         drawn(run, tmp_path / "x.png")
+
+
+def test_shapes_of_pictures_and_of_noise(
+    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """One model does both, and is scored and shown for both."""
+    widths = (f"model.{part}.width=2" for part in ("encoder", "generator", "discriminator"))
+    view = ("data/degradation=view", "data.degradation.side=28", "callbacks.shapes.n=5")
+    run = fit("model=vaegan3d", *TINY, *view, *widths, "model.generator.occupancy=0.9")
+    metrics, folder = {*run.summary["metrics"]}, run.folder / "samples"
+    told = capsys.readouterr().out
+    assert [f"src.{command} run=" in told for command in ("sample", "translate")] == [True, True]
+    assert {"iou5_test", "ap5_test", "nna5_iou", "frechet5_solids", "whole5_iou"} <= metrics
+    assert {"iou", "ap", "nna", "coverage", "whole", "frechet"} <= {*run.summary["headline"]}
+    assert "mean shape" in run.summary["protocols"]["iou5_test"]["baselines"]
+    with Image.open(folder / "final.png") as picture:
+        assert picture.size == (4 * 96, 4 * 96)
+    with Image.open(folder / "translations_0000000048.png") as picture:
+        assert picture.size == (5 * 98 + 2, 6 * 98 + 2)  # all six test shapes
+    with Image.open(folder / "shapes.png") as picture:
+        assert picture.size == (2 * 5 * 96 + 6, 3 * (96 + 22 + 6) - 6)
+    page = (folder / "shapes.html").read_text()
+    assert (page.count('"bits"'), page.count("data:image/png")) == (5, 0)  # of samples
+    with Image.open(drawn(run, tmp_path / "shapes.png", "what=interpolation")) as picture:
+        assert picture.size == (10 * 96, 3 * 96)
+    with Image.open(drawn(run, tmp_path / "codes.png", "what=traversal")) as picture:
+        assert picture.size == (10 * 96, 3 * 96)
+    photo, out = folder / "picture.png", tmp_path / "chair.glb"
+    settings = compose("translate", [f"run={run.folder}", f"in={photo}", f"out={out}"])
+    check_translate(settings)
+    translate(settings, tmp_path)
+    assert trimesh.load_mesh(out).is_watertight
+    assert load_run(run.folder).sample(2).shape == (2, 1, 16, 16, 16)
 
 
 def test_the_best_and_the_worst_are_shown() -> None:

@@ -5,6 +5,7 @@ samples/<samples seen>.png      the model, dense at first and then regular; of a
                                 sources, their translations and the targets, side by side; of one
                                 that goes both ways sources, there and back, targets, back and there
 samples/reconstructions_*.png   held-out data above their reconstructions, by autoencoders
+samples/translations_*.png      what a translator shows, by a model that draws samples too
 samples/final.png, progress.gif     at the end
 """
 
@@ -25,7 +26,7 @@ from src.data.base import DataModule
 from src.data.spec import Split, to_model
 from src.metrics.base import held_out_pairs, held_out_size
 from src.metrics.translation import compare
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, LatentVariableModel
 from src.models.capabilities import Judges, Reconstructs, Translates, TranslatesBack
 from src.pictures import grids
 from src.pictures.shapes import rows_of_shapes
@@ -36,6 +37,7 @@ from src.runs.stored import read_png
 
 FRAMES, FRAME = 200, 800  # of an animation, and the longest side in pixels
 MAX_COLUMNS = 16  # of a picture with one class per column
+ROWS = 8  # of a translator
 
 
 class Samples(Scheduled):
@@ -87,6 +89,10 @@ class Samples(Scheduled):
                 picture = grids.pairs(x, model.reconstruct(x, y if model.conditional else None))
                 path = _folder(trainer) / f"reconstructions_{model.samples_seen:010d}.png"
                 self._write(trainer, model, path, picture, "reconstructions")
+            if isinstance(model, Translates) and isinstance(model, LatentVariableModel):
+                picture = translated(model, trainer.datamodule, self.n or ROWS)
+                path = _folder(trainer) / f"translations_{model.samples_seen:010d}.png"
+                self._write(trainer, model, path, picture, "translations")
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if self.shared.interrupted_by:
@@ -104,8 +110,8 @@ class Samples(Scheduled):
             log_page(trainer, "progress", path, model.samples_seen)
 
     def _n(self, model: GenerativeModel) -> int:
-        if isinstance(model, Translates):
-            return self.n or 8
+        if not isinstance(model, LatentVariableModel):
+            return self.n or ROWS
         return self.n or (1000 if _scattered(model) else 64)
 
     def _choose(self, trainer: L.Trainer, split: str, n: int) -> Split:
@@ -121,7 +127,7 @@ class Samples(Scheduled):
 
     def _draw(self, trainer: L.Trainer, model: GenerativeModel) -> Image.Image:
         n, classes = self._n(model), len(model.spec.classes)
-        if isinstance(model, Translates):
+        if not isinstance(model, LatentVariableModel):
             return translated(model, trainer.datamodule, n)
         if _scattered(model):
             # A discriminator of packs has no opinion of a point.

@@ -1,6 +1,6 @@
 """Pictures at the end of the training of what a model of voxels makes.
 
-samples/turntable.gif    shapes, turning
+samples/turntable.gif    shapes, turning: samples, or translations of a model that draws none
 samples/shapes.html      the same to turn by hand
 samples/shapes.png       of a translator: held-out pictures, its shapes and the true ones, from two
                          sides, from the best IoU to the worst
@@ -19,7 +19,7 @@ from src.config.ranges import PositiveInt
 from src.data.spec import to_model
 from src.metrics.base import held_out
 from src.metrics.single_view import Views, compare
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, LatentVariableModel
 from src.models.capabilities import Translates
 from src.pictures import grids
 from src.pictures.shape_page import page
@@ -40,18 +40,24 @@ class Shapes(Callback):
 
     def __init__(self, n: PositiveInt = 12) -> None:
         super().__init__()
-        self.n = n
+        self.n, self.columns = n, min(4, n)
 
     def on_train_end(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         if self.shared.interrupted_by or model.spec.kind != "voxels":
             return
         folder = Path(trainer.default_root_dir) / "samples"
-        columns = min(4, self.n)
-        if not isinstance(model, Translates):
+        draws = isinstance(model, LatentVariableModel)
+        if draws:
             x = model.sample(self.n, seed=SEED).cpu()
-            turntable(x, folder / "turntable.gif", columns)
-            write_atomically(folder / "shapes.html", shapes_to_turn(x, columns))
-            return
+            turntable(x, folder / "turntable.gif", self.columns)
+            write_atomically(folder / "shapes.html", shapes_to_turn(x, self.columns))
+        if isinstance(model, Translates):
+            self._show_translations(trainer, model, folder, turning=not draws)
+
+    def _show_translations(
+        self, trainer: L.Trainer, model: Translates, folder: Path, turning: bool
+    ) -> None:
+        """Write the pictures of translations; those that turn only if it is asked for."""
         name, _ = held_out(trainer.datamodule, 1)
         views = Views(trainer.datamodule, name, MOST)
         make = views.made_by(model.translate)
@@ -62,7 +68,12 @@ class Shapes(Callback):
             to_model(views.pictures[index]),
             [f"IoU {v:.2f}" for v in overlaps[index]],
         )
-        turntable(made, folder / "turntable.gif", columns)
+        grids.save(folder / "shapes.png", rows(pictures, made, truth, captions))
+        log_picture(trainer, "shapes", folder / "shapes.png", model.samples_seen)
+        grids.save(folder / "picture.png", grids.grid(pictures[:1], padding=0, scale=1))
+        if not turning:
+            return
+        turntable(made, folder / "turntable.gif", self.columns)
         tiles = [
             tile
             for picture, shape, other, caption in zip(pictures, made, truth, captions, strict=True)
@@ -70,9 +81,6 @@ class Shapes(Callback):
         ]
         title = f"Shapes made of one picture each, {len(index)} of {len(overlaps):,}"
         write_atomically(folder / "shapes.html", page(title, tiles, 6))
-        grids.save(folder / "shapes.png", rows(pictures, made, truth, captions))
-        log_picture(trainer, "shapes", folder / "shapes.png", model.samples_seen)
-        grids.save(folder / "picture.png", grids.grid(pictures[:1], padding=0, scale=1))
 
 
 def best_to_worst(values: Tensor, n: int) -> Tensor:

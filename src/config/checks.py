@@ -155,8 +155,13 @@ def _check_values(settings: Mapping[str, Any]) -> None:
     _check_devices(settings["trainer"], model["batch_size"], packing)
     data = settings["data"]
     made = (data.get("degradation") or {}).get("_target_", "NoDegradation")
-    if "translator" in model and made.endswith("NoDegradation") and "direction" not in data:
+    if translates(model) and made.endswith("NoDegradation") and "direction" not in data:
         raise SettingError(NO_SOURCE)
+
+
+def translates(model: Mapping[str, Any]) -> bool:
+    """True if these settings are of a model that translates sources."""
+    return "translator" in model or str(model.get("_target_")).endswith(".TranslatingVAEGAN")
 
 
 def _check_devices(trainer: Mapping[str, Any], batch_size: int, packing: int) -> None:

@@ -12,6 +12,7 @@ sample's voxels.
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -80,9 +81,20 @@ class Occupancy(PixelLoss):
         self.overlap = overlap
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        a, b = output.float(), target
-        both = (a * b).flatten(1).sum(1)
-        either = (a + b).flatten(1).sum(1) - both
-        return (
-            F.binary_cross_entropy(a, b) + self.overlap * (1 - both / either.clamp(min=1e-6)).mean()
-        )
+        return occupancy_distances(output, target, self.overlap).mean()
+
+
+def occupancy_distances(output: Tensor, target: Tensor, overlap: float) -> Tensor:
+    """Cross-entropy of a voxel, and overlap (1 - soft IoU), of each sample: (n,), in float32.
+
+    Args:
+        output: occupancies (n, ...) in [0, 1].
+        target: the same shape.
+        overlap: factor.
+    """
+    a, b = output.float().flatten(1), target.flatten(1)
+    both = (a * b).sum(1)
+    either = (a + b).sum(1) - both
+    with torch.autocast(a.device.type, enabled=False):  # which refuses it on GPUs, even in float32
+        entropy = F.binary_cross_entropy(a, b, reduction="none").mean(1)
+    return entropy + overlap * (1 - both / either.clamp(min=1e-6))

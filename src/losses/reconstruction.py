@@ -7,8 +7,8 @@
 `loss(output, x)` is summed over a sample's dimensions; `mean(output)` is the picture that is shown.
 There may be k outputs for each sample, those of k draws of its code: k n of them, draw by draw.
 Images arrive in [-1, 1] and are compared on the [0, 1] scale, the convention of published figures.
-Points have no bounded range: they are compared as they are. Bernoulli and Gaussian are in nats, so
-that a VAE with beta = 1 reports the evidence lower bound.
+Points, which have no bounded range, and voxels are compared as they are. Bernoulli and Gaussian are
+in nats, so that a VAE with beta = 1 reports the evidence lower bound.
 """
 
 import math
@@ -65,7 +65,7 @@ class SquaredError(Reconstruction):
 
     def loss(self, output: Tensor, x: Tensor) -> Tensor:
         """(k n,), in float32."""
-        scale = 1 if x.ndim == 2 else 2  # from [-1, 1] to [0, 1]
+        scale = 2 if x.ndim == 4 else 1  # of images, from [-1, 1] to [0, 1]
         mean = self.mean(output.float()).unflatten(0, (-1, len(x)))
         return ((mean - x) / scale).square().sum(tuple(range(2, mean.ndim))).flatten()
 

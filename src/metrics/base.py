@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from src.data.base import DataModule
 from src.data.spec import Split, to_model
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, LatentVariableModel
 from src.models.capabilities import Translates
 from src.transforms.degradations import as_target
 
@@ -184,7 +184,7 @@ def stop_if_asked() -> None:
 def _score(scorer: Scorer, model: GenerativeModel) -> Scores:
     if not isinstance(scorer, SampleScorer):
         return scorer.score()
-    if isinstance(model, Translates):
+    if not isinstance(model, LatentVariableModel):
         return _score_translations(scorer, model)
     part = scorer.score(_sampler(model, scorer.data))
     asked = {"labels": LABELS} if model.conditional else {}

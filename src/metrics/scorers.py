@@ -50,7 +50,7 @@ from src.metrics.single_view import SingleViewScorer
 from src.metrics.toy import ToyScorer
 from src.metrics.translation import CycleScorer, TranslationScorer
 from src.metrics.voxels import VoxelScorer
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, LatentVariableModel
 from src.models.capabilities import (
     Classifies,
     Encodes,
@@ -219,18 +219,23 @@ def _toy(settings: Settings, data: DataModule) -> ToyScorer:
 
 
 def _of_voxels(settings: Settings, data: DataModule, model: object) -> list[Scorer]:
-    """The scorers of voxels: by their overlap and by features, or beside the true ones."""
+    """The scorers of voxels: of those made of pictures beside the true ones, and of those drawn by
+    their overlap and by features."""
     if settings.extractor not in ("auto", "classifier"):
         raise SettingError(
             f"metrics.extractor={settings.extractor} is not for voxels; "
             f"data={data.data_id['name']} are voxels.\nUse metrics=auto."
         )
+    views: list[Scorer] = []
     if isinstance(model, Translates):
-        return [SingleViewScorer(data, model.translate, settings.n or 10_000)]
+        views = [SingleViewScorer(data, model.translate, settings.n or 10_000)]
+        if not isinstance(model, LatentVariableModel):
+            return views
     overlap = VoxelScorer(data, settings.n or 100, settings.seed)
     # No more samples than held-out shapes: the distance of few depends on their number.
     n = min(settings.n or 1000, held_out_size(data))
-    return [overlap, *_of_features(replace(settings, n=n), data, choose_extractor(settings, data))]
+    features = _of_features(replace(settings, n=n), data, choose_extractor(settings, data))
+    return [*views, overlap, *features]
 
 
 def _extractor(settings: Settings, data: DataModule, model: object) -> Extractor | None:

@@ -30,6 +30,7 @@ from src.metrics.voxels import flat, iou, largest_piece
 METRICS = ("iou", "ap", "whole")
 GALLERY = 4_000  # training shapes that are searched, evenly spaced
 AT_ONCE = 100  # shapes that are made and compared
+MOST_VOXELS = 2**27  # of the shapes whose nearest is looked for: 0.5 GB
 
 
 class SingleViewScorer(ModelScorer):
@@ -45,7 +46,8 @@ class SingleViewScorer(ModelScorer):
         split, _ = held_out(data, 1)
         super().__init__(data, split)
         self.translate, self.n = translate, min(n, held_out_size(data))
-        self.headline = {metric: self.name(metric) for metric in METRICS}
+        # Not `whole`, which is also a number of samples.
+        self.headline = {metric: self.name(metric) for metric in ("iou", "ap")}
         self._views: Views | None = None
         self._baselines: dict[str, dict[str, float]] = {}
 
@@ -193,11 +195,14 @@ def _mean(shapes: Tensor) -> Tensor:
 
 def _nearest(shapes: Tensor, gallery: Tensor) -> Tensor:
     """Number (n,) of the shape of the gallery (m, 1, d, h, w) that overlaps most with each."""
-    best, found = torch.full((len(shapes),), -1.0), torch.zeros(len(shapes)).long()
-    rows = flat(shapes)
-    for index in torch.arange(len(gallery)).split(AT_ONCE):
-        stop_if_asked()
-        value, place = iou(rows, flat(gallery[index])).max(1)
-        found = torch.where(value > best, index[place], found)
-        best = best.maximum(value)
-    return found
+    nearest = []
+    for part in shapes.split(max(1, MOST_VOXELS // shapes[0].numel())):
+        best, found = torch.full((len(part),), -1.0), torch.zeros(len(part)).long()
+        rows = flat(part)
+        for index in torch.arange(len(gallery)).split(AT_ONCE):
+            stop_if_asked()
+            value, place = iou(rows, flat(gallery[index])).max(1)
+            found = torch.where(value > best, index[place], found)
+            best = best.maximum(value)
+        nearest.append(found)
+    return torch.cat(nearest)

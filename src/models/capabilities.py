@@ -1,7 +1,8 @@
 """Capabilities of models besides sampling, asked for by metrics, pictures and commands.
 
-Each is a protocol that `isinstance` checks by the names of its members. These are methods and
-properties, since Python 3.12 does not find a submodule (which lies in `_modules`) by its name.
+A model that draws samples is a `LatentVariableModel`; it may translate too. Each capability is a
+protocol that `isinstance` checks by the names of its members. These are methods and properties,
+since Python 3.12 does not find a submodule (which lies in `_modules`) by its name.
 """
 
 from typing import Protocol, runtime_checkable
@@ -34,16 +35,21 @@ class Reconstructs(Protocol):
 class Translates(Protocol):
     """Maps images of another kind, such as degraded ones, to samples like the data's."""
 
-    @property
-    def used(self) -> Translator:
-        """The network whose results are shown; of images, it says which sizes it takes."""
-
     def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
         """Targets (n, *shape) in the data's range of sources (n, c', h', w')."""
 
 
 @runtime_checkable
-class TranslatesBack(Translates, Protocol):
+class TranslatesImages(Translates, Protocol):
+    """Maps images to images."""
+
+    @property
+    def used(self) -> Translator:
+        """The network whose results are shown; it says which sizes it takes."""
+
+
+@runtime_checkable
+class TranslatesBack(TranslatesImages, Protocol):
     """Maps in both directions."""
 
     @property

@@ -1,13 +1,16 @@
 """VAE-GAN: a variational autoencoder whose decoder is a GAN's generator (Larsen et al. 2016).
 
-    repeat:  draw x from the data, z' from N(0, I), z from q(z|x) = N(E(x));  x' = G(z)
+    repeat:  draw x from the data, z' from N(0, I), z from q(z|s) = N(E(s));  x' = G(z)
 
              minimise over D   loss.d(D(x), D(G(z'))) + penalty           x' and G(z') detached
-             minimise over E   beta KL(q(z|x) || N(0, I)) + R                       D, G frozen
+             minimise over E   beta KL(q(z|s) || N(0, I)) + R                       D, G frozen
              minimise over G   gamma R + loss.g(D(G(z')))                        D frozen, z given
 
-    R = -log p(x|z) compares x' with x, in D's features or in the data; with `judge_both`, D judges
-    x' beside G(z'). D and G may rest, E never does.
+    VAE-GAN       s is x itself            encode, reconstruct       Larsen et al. 2016
+    3D-VAE-GAN    s is a picture of x      translate                 Wu et al. 2016, sec. 3.3
+
+    R, a -log p(x|z) or a distance, compares x' with x, in D's features or in the data; with
+    `judge_both`, D judges x' beside G(z'). D and G may rest, E never does.
 
 A VAE's squared error of pixels blurs, since it has no notion of a shift; D's features have. And the
 encoder gives a GAN what it lacks, the code of a given image. The adversary's term does not reach
@@ -16,14 +19,16 @@ algorithm 1 (arXiv:1512.09300) R is computed once, for E and G; unlike there, D'
 as in `gan.py`. The paper lets D judge x' too, the authors' code does not.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from src.config.checks import NO_SOURCE
 from src.config.ranges import NotNegativeFloat, PositiveFloat
-from src.data.spec import DataSpec, Draw
+from src.data.spec import Batch, DataSpec, Draw
 from src.distributed import noise
 from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
@@ -44,15 +49,16 @@ from src.transforms.augment import Augment
 Optimizer = Callable[..., torch.optim.Optimizer]
 
 
-class VAEGAN(GAN):
+class EncoderGAN(GAN):
     """One encoder, one generator, one discriminator, each with its own step.
 
-    It has no likelihood: G's outputs have no density, and R in D's features is none of the data.
+    A subclass says what the encoder sees, and so what the model can do beside sampling. There is no
+    likelihood: G's outputs have no density, and R in D's features is none of the data.
 
     Args:
         spec: kind and shape of the data.
         seed: seed of initialisation and noise.
-        encoder: `(shape, outputs) -> network`; asked for 2 x latent size outputs.
+        encoder: `(shape, outputs) -> network`, of what it sees; asked for 2 x latent size outputs.
         generator: `(latent_dim, shape) -> network`, from z (n, latent size) to samples.
         discriminator: `(shape) -> network`, from samples to a `Critique`.
         latent: z and its prior, which must be N(0, I).
@@ -103,10 +109,22 @@ class VAEGAN(GAN):
             spec, seed, generator, discriminator, Condition(), latent, loss, penalty, NoAuxiliary,
             augment, g_optimizer, d_optimizer, schedule, ema, rests=rests, clip=clip,
         )  # fmt: skip
-        self.encoder = encoder(shape=spec.shape, outputs=2 * latent.dim)
+        self.encoder = encoder(shape=self.seen_spec(spec).shape, outputs=2 * latent.dim)
         self.observation, self.judge_both = observation, judge_both
         self.beta, self.gamma = beta, gamma
         self._encoder_optimizer = e_optimizer
+
+    @abstractmethod
+    def seen_spec(self, spec: DataSpec) -> DataSpec:
+        """Kind and shape of what the encoder sees, for data of this kind and shape.
+
+        Raises:
+            SettingError: if these data have none.
+        """
+
+    @abstractmethod
+    def seen(self, batch: Batch) -> Tensor:
+        """What the encoder sees of a batch, (n, ...)."""
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials
@@ -121,9 +139,9 @@ class VAEGAN(GAN):
         return {"encoder": self.encoder} | super().networks
 
     def iterate(self, draw: Draw) -> None:
-        x = draw().x
-        start = self.samples_seen
-        mean, log_variance = self.q(x)
+        batch = draw()
+        x, start = batch.x, self.samples_seen
+        mean, log_variance = self.q(self.seen(batch))
         z = mean + noise.normal(*mean.shape, device=mean.device) * (0.5 * log_variance).exp()
         # E's graph and G's meet in a leaf, so that each player's step goes back through its own.
         code = z.detach().requires_grad_()
@@ -150,7 +168,7 @@ class VAEGAN(GAN):
         """Take one step of E.
 
         Args:
-            mean: mean of q(z|x), (n, d).
+            mean: mean of q(z|s), (n, d).
             log_variance: its log-variance.
             z: draws from it, with E's graph.
             code: the same numbers as a leaf, from which G decoded.
@@ -164,9 +182,19 @@ class VAEGAN(GAN):
         # Its gradient in E's weights is that of R: the chain rule at z.
         self.update("e", self.beta * kl.mean() + (slope * z).sum())
 
-    def q(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x), each (n, d), in float32."""
-        return self.encoder(x).float().chunk(2, dim=1)
+    def q(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|s), each (n, d), in float32, of what the encoder sees."""
+        return self.encoder(seen).float().chunk(2, dim=1)
+
+
+class VAEGAN(EncoderGAN):
+    """The encoder sees the sample, which G reconstructs."""
+
+    def seen_spec(self, spec: DataSpec) -> DataSpec:
+        return spec
+
+    def seen(self, batch: Batch) -> Tensor:
+        return batch.x
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Means (n, latent size) of q(z|x)."""
@@ -176,3 +204,31 @@ class VAEGAN(GAN):
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """G's samples (n, *shape) at the means of q(z|x), by the weights that are scored."""
         return self.decode(self.encode(x))
+
+
+class TranslatingVAEGAN(EncoderGAN):
+    """The encoder sees a picture of the shape that G makes of its code: 3D-VAE-GAN."""
+
+    def seen_spec(self, spec: DataSpec) -> DataSpec:
+        if spec.source is None:
+            raise SettingError(NO_SOURCE)
+        if spec.kind == "images":
+            raise SettingError(
+                "model translates pictures to voxels, and these data are images.\n"
+                "Use data=solids data/degradation=view, or model=pix2pix for images."
+            )
+        return spec.source
+
+    def seen(self, batch: Batch) -> Tensor:
+        return batch.source
+
+    def translate(self, source: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Voxels (n, *shape) in [0, 1] at the means of q(z|s), by the weights that are scored.
+
+        Args:
+            source: s, pictures (n, c', h, w) in [-1, 1].
+            labels: none; for the protocol.
+        """
+        with self.scoring():
+            mean, _ = self.q(source.to(self.device))
+        return self.decode(mean)

@@ -1,5 +1,6 @@
 """Text that is printed at the end of a training."""
 
+from src.config.checks import translates
 from src.runs.escape import line
 from src.runs.provenance import git_commit
 from src.runs.records import beside
@@ -47,11 +48,12 @@ def report(run: Run, repeated: bool) -> None:
         if (trace := run / "profile" / "trace.json").is_file():
             print(f"  and {line(str(trace), 400)}, for ui.perfetto.dev or chrome://tracing")
     print("\nNext:")
-    if "translator" in run.settings["model"] and run.settings["data"]["kind"] == "voxels":
+    model = run.settings["model"]
+    if translates(model) and run.settings["data"]["kind"] == "voxels":
         print(f"  python -m src.translate run={place} in={place}/samples/picture.png out=shape.glb")
-    elif "translator" in run.settings["model"]:
+    elif translates(model):
         print(f"  python -m src.translate run={place} in=photo.jpg out=new.png")
-    else:
+    if "translator" not in model:
         print(f"  python -m src.sample run={place} n=64 out=grid.png")
     print(f"  python -m src.evaluate run={place}")
     if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>

@@ -24,6 +24,7 @@ VOXELS = {"solids"}
 NO_STAND_IN = {"folder", "pairs", "voxels", "modelnet10", "cifar10", "svhn", "ffhq"}
 # All slots are in one of them.
 HOSTS = ("vae", "ae", "gan", "dcgan", "stacked_ae", "srgan", "vaegan")
+OF_VOXELS = {"srgan": "single_view", "vaegan": "vaegan3d"}  # with the same slots
 
 
 def error_of(*overrides: str, name: str = "train", check: Callable = check) -> str:
@@ -50,7 +51,7 @@ def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_fits_points_images_or_voxels(model: str) -> None:
     fits = []
-    translates = "translator" in compose("train", [*QUICK, f"model={model}", "data=mnist"]).model
+    translates = checks.translates(compose("train", [*QUICK, f"model={model}", "data=mnist"]).model)
     for data in ("mnist", "celeba", "gaussian", "ring", "solids"):
         try:
             sources = {"mnist": "noise", "celeba": "noise", "solids": "view"} if translates else {}
@@ -94,9 +95,10 @@ def test_every_part_composes(group: str) -> None:
     assert host, f"no preset has the slot {group}"
     for path in (CONF / group).glob("*.yaml"):
         voxels = path.stem in ("voxel", "occupancy")
-        words = [f"data/degradation={'view' if voxels else 'noise'}"] if host == "srgan" else []
-        words += ["data=solids"] if voxels else []
-        model = "single_view" if voxels and host == "srgan" else host
+        model = OF_VOXELS.get(host, host) if voxels else host
+        words = ["data=solids"] if voxels else []
+        if model != "vaegan" and host in OF_VOXELS:
+            words += [f"data/degradation={'view' if voxels else 'noise'}"]
         composed(f"model={model}", f"{_slots(host)[slot]}={path.stem}", *words)
 
 

@@ -24,7 +24,7 @@ from src.data.meshes import read_mesh
 from src.data.procedural.solids import render, sample_factors
 from src.data.voxel_files import as_cube, parse_binvox
 from src.errors import SettingError
-from src.sample import write
+from src.pictures.files import write_samples
 from src.training.instantiate import build_data
 
 QUICK = ("model=gan", "metrics=none", "trainer=cpu", "data.resolution=16")
@@ -284,10 +284,10 @@ def test_meshes_that_would_take_long(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_samples_that_are_written_can_be_read(tmp_path: Path) -> None:
     x = torch.from_numpy(shapes(20))[:, None].float() * 0.9
-    write(x, tmp_path / "made.npz", 4)
+    write_samples(x, tmp_path / "made.npz", 4)
     data = load(tmp_path / "made.npz")
     assert torch.equal(data.splits["train"].x[0], x[0] > 0.5)
-    write(x[:4], tmp_path / "made.png", 2)
+    write_samples(x[:4], tmp_path / "made.png", 2)
     assert (tmp_path / "made.png").exists()
 
 

@@ -27,6 +27,7 @@ from src.distributed import noise, ranks
 from src.errors import SettingError
 from src.losses.penalties import DRAGAN, R1, R1R2, WGANGP, WGANLP, GradientPenalty
 from src.models.base import GenerativeModel, LatentVariableModel
+from src.models.capabilities import Translates
 from src.runs.metrics_file import read_metrics
 from src.runs.run import Run
 from src.training.checkpoints import load_checkpoint
@@ -108,6 +109,11 @@ CASES = {
         *("model/optimizer@model.e_optimizer=sgd", "model.e_optimizer.lr=0.002"),
         *("model.judge_both=true", "model/rests=costs", "model.rests.margin=0.02"),
     ],
+    "vaegan3d": [
+        *(*VOXELS, "model=vaegan3d", "data/degradation=view", "data.degradation.side=28"),
+        *("model/optimizer@model.e_optimizer=sgd", "model.e_optimizer.lr=0.5"),
+        *("model.encoder.width=2", "model.encoder.norm=layer", "model.g_optimizer.lr=0.5"),
+    ],
     "levels": LEVELS,
     "levels in turn": [*LEVELS, "model.levels=in_turn", "budget=32"],
     "vae": ["model=vae", *AE],
@@ -157,10 +163,11 @@ def trained(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def shown(model: GenerativeModel) -> torch.Tensor:
-    """Five of its samples or translations."""
-    if isinstance(model, LatentVariableModel):
-        return model.sample(5, seed=1)
-    return model.translate(next(models.noise(model, 5)).source)
+    """Five of its samples, translations, or both."""
+    parts = [model.sample(5, seed=1)] if isinstance(model, LatentVariableModel) else []
+    if isinstance(model, Translates):
+        parts.append(model.translate(next(models.noise(model, 5)).source))
+    return torch.cat(parts)
 
 
 PENALTIES = {

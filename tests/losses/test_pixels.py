@@ -45,3 +45,18 @@ def test_occupancy_is_cross_entropy_and_the_missing_overlap() -> None:
     logits = A.clone().requires_grad_(True)
     Occupancy()(logits.sigmoid(), b).backward()
     assert (logits.grad.sign() == 1 - 2 * b).all()
+
+
+def test_cross_entropy_is_never_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On GPUs PyTorch refuses it there."""
+    seen, original = [], F.binary_cross_entropy
+
+    def spy(*given: torch.Tensor, **named: str) -> torch.Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return original(*given, **named)
+
+    monkeypatch.setattr(F, "binary_cross_entropy", spy)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Occupancy()(A.sigmoid(), (B > 0).float()).dtype == torch.float32
+        assert torch.is_autocast_enabled("cpu")
+    assert seen == [False]

@@ -1,6 +1,7 @@
 """Which scorer and which extractor the data get."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,6 +35,7 @@ from src.networks.features import ClassifierFeatures, Inception, shipped
 from src.training.instantiate import build_model
 
 from .conftest import InMemory, noise_images
+from .oracles import Oracle
 
 
 @pytest.fixture
@@ -218,10 +220,22 @@ def test_voxels_made_of_pictures_are_compared_with_the_true_ones(settings: dict)
     data = unlabelled()
     data.spec = DataSpec("voxels", (1, 8, 8, 8), source=DataSpec("images", (1, 28, 28)))
     data.splits = {"train": Split(torch.ones(300, 1, 8, 8, 8).bool())}
-    model = SimpleNamespace(used=None, translate=lambda *_: None)
+    model = SimpleNamespace(translate=lambda *_: None)
     (scorer,) = make_scorers(settings | {"n": None}, data, model)
     assert isinstance(scorer, SingleViewScorer)
     assert scorer.n == 300  # all of them
+
+
+def test_a_model_of_voxels_that_does_both_is_scored_for_both(settings: dict) -> None:
+    data = solids()
+    data.data_id["name"] = "solids"
+    data.spec = replace(data.spec, source=DataSpec("images", (1, 28, 28)))
+    model = Oracle(data)
+    model.translate = lambda *_: None
+    found = make_scorers(settings | {"n": None}, data, model)
+    assert [type(s) for s in found] == [SingleViewScorer, VoxelScorer, QualityScorer]
+    short = [name for scorer in found for name in scorer.headline]
+    assert len({*short}) == len(short)
 
 
 def test_the_classifier_of_voxels(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,7 @@ def test_what_is_searched_does_not_depend_on_the_portions(
 ) -> None:
     whole = baselines(data, Views(data, "test", 100))
     monkeypatch.setattr(single_view, "AT_ONCE", 3)
+    monkeypatch.setattr(single_view, "MOST_VOXELS", 1)
     parts = baselines(data, Views(data, "test", 100))
     assert {k: pytest.approx(v) for k, v in whole.items()} == parts
 

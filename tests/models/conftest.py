@@ -30,7 +30,7 @@ TRANSLATORS = ("restorer", "srresnet", "srgan", "esrgan", "pix2pix", "l1_transla
 UNPAIRED = ("cyclegan", "discogan", "dualgan")
 PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 VOXELS = ("gan3d", "wgan_gp3d")
-VIEWS = ("single_view", "single_view_gan")
+VIEWS = ("single_view", "single_view_gan", "vaegan3d")
 DATA = {  # others: mnist
     "gaussian_gan": "gaussian",
     "tiny": "slanted_land",
@@ -68,7 +68,8 @@ def preset_of(name: str) -> GenerativeModel:
     if name in VOXELS + VIEWS:
         words += ["data.resolution=16"]
     if name in VIEWS:
-        words += ["data/degradation=view", "budget=16", "model.translator.generator.width=8"]
+        generator = "generator" if name == "vaegan3d" else "translator.generator"
+        words += ["data/degradation=view", "budget=16", f"model.{generator}.width=8"]
     if name in ("sngan", "sagan", *VOXELS):
         words += [f"model.{player}.width=8" for player in ("generator", "discriminator")]
     if name.startswith("stylegan2"):

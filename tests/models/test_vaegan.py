@@ -1,15 +1,18 @@
 """VAE-GAN's iteration against a loop by hand, whom each term reaches, and what the model can do."""
 
 import copy
+import itertools
+import math
 from collections.abc import Callable, Collection
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from src.data.spec import Batch
 from src.errors import SettingError
 from src.models.capabilities import (
     Encodes,
@@ -17,9 +20,14 @@ from src.models.capabilities import (
     HasLikelihood,
     Judges,
     Reconstructs,
+    Translates,
 )
-from src.models.parts.observations import DataObservation, FeatureObservation
-from src.models.vaegan import VAEGAN
+from src.models.parts.observations import (
+    DataObservation,
+    FeatureObservation,
+    OccupancyObservation,
+)
+from src.models.vaegan import VAEGAN, EncoderGAN
 from tests.models.conftest import built, noise, state, steps
 from tests.models.parts.test_rests import Given
 
@@ -34,9 +42,24 @@ POINTS = (
     *("model.encoder.hidden=[16]", "model.generator.hidden=[16]"),
     "model.discriminator.hidden=[16]",
 )
+SHAPES = (
+    *("model=vaegan3d", "data=solids", "data.resolution=16", "data/degradation=view"),
+    *("data.degradation.side=28", *TINY[1:], "model.observation.overlap=0.5"),
+)
 
 
-def by_hand(model: VAEGAN, n: int, beta: float, gamma: float, pixels: bool, both: bool) -> list:
+def distances(place: str, d: nn.Module, output: Tensor, x: Tensor) -> Tensor:
+    """R of each sample."""
+    if place == "data":
+        return ((output - x) / 2).square().flatten(1).sum(1) / (2 * 0.02)
+    if place == "features":
+        return (d(output).features - d(x).features.detach()).square().sum(1) / 2
+    a, b = output.flatten(1), x.flatten(1)
+    entropy = -(b * a.log() + (1 - b) * (1 - a).log()).mean(1)
+    return entropy + 0.5 * (1 - (a * b).sum(1) / (a + b - a * b).sum(1))
+
+
+def by_hand(model: EncoderGAN, n: int, beta: float, gamma: float, place: str, both: bool) -> list:
     """The three losses, each differentiated by its own player's weights alone."""
     e, g, d = map(copy.deepcopy, (model.encoder, model.generator, model.adversary.discriminator))
     players = {"d": d, "e": e, "g": g}
@@ -55,8 +78,8 @@ def by_hand(model: VAEGAN, n: int, beta: float, gamma: float, pixels: bool, both
 
     for i in range(n):
         torch.manual_seed(i)  # seed 0
-        x = next(batches).x
-        mean, log_variance = e(x).chunk(2, dim=1)
+        x, _, source = next(batches)
+        mean, log_variance = e(x if source is None else source).chunk(2, dim=1)
         std = (log_variance / 2).exp()
         output = g(mean + std * torch.randn_like(mean))
         fakes = [g(torch.randn_like(mean)), *([output] if both else [])]
@@ -65,11 +88,7 @@ def by_hand(model: VAEGAN, n: int, beta: float, gamma: float, pixels: bool, both
         d_real, d_fake = d(real).logits, d(fake.detach()).logits
         ones = torch.ones(len(real))
         step({"d": bce(d_real, ones) + bce(d_fake, 0 * ones)})
-        if pixels:
-            distance = ((output - x) / 2).square().sum() / len(x) / (2 * 0.02)
-        else:
-            wanted = d(x).features.detach()
-            distance = (d(output).features - wanted).square().sum() / len(x) / 2
+        distance = distances(place, d, output, x).mean()
         kl = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).sum() / len(x)
         # From one state of the weights: E's step comes first and bears on none of G's.
         step({"e": beta * kl + distance, "g": gamma * distance + bce(d(fake).logits, ones)})
@@ -77,11 +96,14 @@ def by_hand(model: VAEGAN, n: int, beta: float, gamma: float, pixels: bool, both
 
 
 @pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("place", ["features", "data"])
+@pytest.mark.parametrize("place", ["features", "data", "occupancy"])
 def test_the_step_by_hand(place: str, both: bool) -> None:
+    """Of voxels, the encoder sees the picture."""
     words = [f"model/observation={place}", f"model.judge_both={both}", "seed=0"]
+    if place == "occupancy":
+        words += [*SHAPES, *SGD, "model.penalty.every=0", "model/augment=none"]
     model = built(*TINY, *SGD, *words, "model.beta=0.5", "model.gamma=0.3")
-    expected = by_hand(model, 3, beta=0.5, gamma=0.3, pixels=place == "data", both=both)
+    expected = by_hand(model, 3, beta=0.5, gamma=0.3, place=place, both=both)
     start = state(model)
     steps(model, 3)
     networks = (model.encoder, model.generator, model.adversary.discriminator)
@@ -191,7 +213,7 @@ def test_what_it_can_do() -> None:
     steps(model, 3)
     x, before = next(noise(model)).x, state(model)
     assert all(isinstance(model, kind) for kind in (Encodes, Reconstructs, Judges, HasLatent))
-    assert not isinstance(model, HasLikelihood)
+    assert not any(isinstance(model, kind) for kind in (HasLikelihood, Translates))
     code = model.encode(x)
     assert_close(code, model.encoder.eval()(x)[:, :6])
     assert_close(model.reconstruct(x), model.ema.network(code))
@@ -199,6 +221,31 @@ def test_what_it_can_do() -> None:
     assert model.critic_logits(x).shape == (8,)
     assert not model.conditional
     assert all(value.equal(before[key]) for key, value in state(model).items())
+
+
+def test_a_model_that_draws_and_translates() -> None:
+    ema = "model.ema={_target_: src.models.parts.ema.EMA, half_life: 64, _partial_: true}"
+    model = built(*SHAPES, ema)
+    steps(model, 3)
+    source, before = next(noise(model)).source, state(model)
+    assert all(isinstance(model, kind) for kind in (Translates, Judges, HasLatent))
+    assert not any(isinstance(model, kind) for kind in (Encodes, Reconstructs, HasLikelihood))
+    x = model.translate(source)
+    assert_close(x, model.ema.network(model.encoder.eval()(source)[:, :6]))
+    assert x.shape == model.sample(8, seed=0).shape == (8, 1, 16, 16, 16)
+    assert 0 <= x.min() <= x.max() <= 1
+    assert all(value.equal(before[key]) for key, value in state(model).items())
+
+
+def test_shapes_are_learned_of_pictures() -> None:
+    """Blocks that are the thicker the lighter their picture; the mean block has the variance."""
+    model = built(*SHAPES, *(f"model.{p}_optimizer.lr=0.01" for p in "eg"))
+    thickness = torch.arange(1, 17, 2).view(8, 1, 1, 1, 1)
+    x = (torch.arange(16).view(16, 1, 1) < thickness).float().expand(-1, -1, -1, 16, 16)
+    source = (thickness / 8 - 1).squeeze(-1).expand(-1, -1, 28, 28)
+    steps(model, 40, itertools.repeat(Batch(x, None, source)))
+    error = (model.translate(source) - x).square().mean()
+    assert error < 0.6 * x.var(0, unbiased=False).mean()
 
 
 def test_points() -> None:
@@ -227,6 +274,13 @@ def test_faces_of_64_pixels() -> None:
         (["model/observation=pixels"], r"model/observation=pixels"),
         (["+model.condition=x"], r"model\.condition"),
         (["model/encoder=conv", "data=ring"], r"data\.kind=points"),
+        (["model=vaegan3d", "data=solids"], r"data/degradation=.* of voxels view"),
+        (["model=vaegan3d", "data/degradation=noise"], r"data\.kind=images"),
+        (
+            ["model._target_=src.models.vaegan.TranslatingVAEGAN", "data/degradation=noise"],
+            "pictures to voxels",
+        ),
+        (["model/observation=occupancy"], r"data\.kind=images"),
     ],
 )
 def test_refused(words: Collection[str], message: str) -> None:
@@ -241,6 +295,13 @@ def test_observations() -> None:
     other = DataObservation(0.5)
     assert_close(other(torch.Tensor.flatten, output, x), torch.tensor([0.5**2 / 2 / 0.5]))
     assert_close(other(None, output.view(1, 2), x.view(1, 2)), torch.tensor([1.0]))
+    voxels = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 1, 1, 2, 2)
+    made = torch.tensor([0.5, 0.25, 0.0, 0.5]).view_as(voxels)
+    assert_close(other(None, made, voxels), torch.tensor([0.5**2 + 0.75**2 + 0.5**2]))
+    entropy, union = math.log(2), 0.75 / 2.5
+    for overlap in (0.0, 2.0):
+        expected = torch.tensor([entropy + overlap * (1 - union)])
+        assert_close(OccupancyObservation(overlap)(None, made, voxels), expected)
 
     def features(x: Tensor) -> Tensor:
         return torch.stack([x.sum((1, 2, 3)), 3 * x[:, 0, 0, 0]], 1)

@@ -97,9 +97,10 @@ def preset(name: str) -> list[str]:
         words = [*TOY[:7], f"model={name}", "data=solids", "metrics=none"]
         words += [f"model.{player}.width=2" for player in ("generator", "discriminator")]
         return [*words, "data.resolution=16", "data.size=60", "model.batch_size=8", "budget=128"]
-    if name in ("single_view", "single_view_gan"):
+    if name in ("single_view", "single_view_gan", "vaegan3d"):
         words = [*TOY[:7], f"model={name}", "data=solids", "data/degradation=view", "metrics=none"]
-        words += [f"model.translator.{part}.width=2" for part in ("encoder", "generator")]
+        parts = "" if name == "vaegan3d" else "translator."
+        words += [f"model.{parts}{part}.width=2" for part in ("encoder", "generator")]
         return [*words, "data.resolution=16", "data.size=60", "model.batch_size=8", "budget=128"]
     words = [*COMMON, f"model={name}"]
     if "translator" in composed(*COMMON, f"model={name}", "data/degradation=noise").model:
