@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from src.config.ranges import OPTIMIZER, RANGED
 from src.errors import SettingError
@@ -140,6 +140,36 @@ def check_kind(path: str, target: str, slot: Slot) -> None:
         fits_there = base is not None and base in _lineage(target)
     if not fits_there:
         raise SettingError(f"{path}._target_={target} does not fit there: it is no {name}.")
+
+
+def constant(target: str, name: str) -> Any:
+    """A class attribute that is written out, read without importing the class.
+
+    Args:
+        target: dotted name of the class.
+        name: name of the attribute, its own or the next base's that has it.
+
+    Raises:
+        SettingError: if no class has it, or its value is not written out.
+    """
+    for node, module in _lineage(target):
+        for statement in node.body if isinstance(node, ast.ClassDef) else []:
+            match statement:
+                case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value):
+                    pass
+                case ast.Assign(targets=[ast.Name(id=found)], value=value):
+                    pass
+                case _:
+                    continue
+            if found == name:
+                try:
+                    return ast.literal_eval(value)
+                except ValueError as error:
+                    raise SettingError(
+                        f"{module}, line {value.lineno}: {node.name}.{name} must be written out, "
+                        "since it is read before the class is imported."
+                    ) from error
+    raise SettingError(f"_target_={target} has no {name}.")
 
 
 @cache
