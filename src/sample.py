@@ -33,7 +33,7 @@ MOST_NUMBERS = 2**28  # of a traversal: 1 GB of samples
 
 def sample(config: DictConfig, _: Path) -> None:
     """Draw and write what the configuration asks for; see `src.config.settings.Sample`."""
-    run = Run(Path(config.run))
+    run = Run(Path(config.run), config.plugins)
     out = Path(config.out)
     if config.what == "progress":
         write_progress(run, out)

@@ -41,6 +41,7 @@ NOT_RESULT = (
     "wandb",
     "logger",
     "existing",
+    "plugins",
     "data.root",
     "data.cache",
     "data.reading",

@@ -4,7 +4,6 @@ Neither torch nor NumPy is imported: commands decide the source, and report a mi
 torch is imported.
 """
 
-import importlib
 import itertools
 import queue
 import sys
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.config.plugins import import_module, prefixes
 from src.config.signatures import constant
 from src.data.containers import FolderFiles
 from src.data.listing import CELEBA_DEPTH, HUB, has_images, has_set, image_root, is_hidden
@@ -65,11 +65,14 @@ NEEDED = {
 }
 
 
-def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
+def resolve(
+    data: Mapping[str, Any], own: tuple[str, ...] = ()
+) -> tuple[Literal["real", "builtin"], str]:
     """Decide where a data set comes from.
 
     Args:
         data: the configuration `data`, with `source: auto | real | builtin`.
+        own: beginnings of the names of plug-ins.
 
     Returns:
         The source, and what the user should know if `auto` fell back to the stand-in (else "").
@@ -78,9 +81,10 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
         SettingError: if real data are asked for, or there is no stand-in, and they are not there.
     """
     target, source, name = data["_target_"], data["source"], data["name"]
-    if not constant(target, "needed"):
+    needed, stand_in = (constant(target, each, own) for each in ("needed", "stands_in"))
+    if not needed:
         return "builtin", ""  # drawn: there is nothing more real
-    stand_in, needed = constant(target, "stands_in"), NEEDED.get(name) or constant(target, "needed")
+    needed = NEEDED.get(name, needed)
     if source == "builtin":
         if not stand_in:
             raise SettingError(
@@ -88,10 +92,10 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
                 f"Set data.root to {needed}."
             )
         return "builtin", ""
-    reason = missing(data)
+    reason = missing(data, own)
     if reason is None:
         return "real", ""
-    if data["root"] and (addresses := _said(target, "mirrors", name)):
+    if data["root"] and (addresses := _said(target, "mirrors", own, name)):
         if _answers(addresses, PATIENCE):
             return "real", ""
         reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
@@ -109,13 +113,13 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     )
 
 
-def _said(target: str, attribute: str, *given: Any) -> Any:
+def _said(target: str, attribute: str, own: tuple[str, ...], *given: Any) -> Any:
     """What a class says by an attribute: a tuple, or the answer of the function that it names."""
-    said = constant(target, attribute)
+    said = constant(target, attribute, own)
     if not isinstance(said, str):
         return said
     module, _, name = said.rpartition(".")
-    return getattr(importlib.import_module(module), name)(*given)
+    return getattr(import_module(module), name)(*given)
 
 
 def resolve_source(config: DictConfig) -> None:
@@ -123,7 +127,7 @@ def resolve_source(config: DictConfig) -> None:
     data = OmegaConf.to_container(config.data, resolve=True)
     key = repr(sorted(data.items()))
     if key not in _sources:
-        _sources[key], notice = resolve(data)
+        _sources[key], notice = resolve(data, prefixes(config.plugins))
         if notice:
             print(box(notice), file=sys.stderr)
     config.data.source = _sources[key]
@@ -140,22 +144,23 @@ def box(text: str) -> str:
     return "\n".join([rule, *(f"| {line:<{width}} |" for line in lines), rule])
 
 
-def missing(data: Mapping[str, Any]) -> str | None:
+def missing(data: Mapping[str, Any], own: tuple[str, ...] = ()) -> str | None:
     """Reason why real data cannot be read from `data.root`, or None. Downloads nothing.
 
     Args:
         data: the configuration `data`.
+        own: beginnings of the names of plug-ins.
     """
     if data["root"] is None:
         return "data.root is not set"
     root, target = Path(data["root"]).expanduser(), data["_target_"]
-    said = constant(target, "looks_for")
+    said = constant(target, "looks_for", own)
     if str(data["root"]).startswith(HUB) and said == "src.data.sources.no_set":
         return None
     if not root.exists():
         return "there is no such folder or file"
     if isinstance(said, str):
-        return _said(target, "looks_for", root, data)
+        return _said(target, "looks_for", own, root, data)
     if any(root.match(each) if root.is_file() else any(root.glob(each)) for each in said):
         return None
     return f"no {' or '.join(said)} there"

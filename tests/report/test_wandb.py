@@ -135,7 +135,7 @@ def test_lists_may_name_folders_and_projects(
                 for model in ("lsgan", "vae")}  # fmt: skip
     monkeypatch.setattr(
         "src.report.wandb_runs.read_wandb",
-        lambda address: read_wandb("wandb:me/toys", Api(projects[address])),
+        lambda address, **_: read_wandb("wandb:me/toys", Api(projects[address])),
     )
     write_run(tmp_path / "here", "dcgan")
     for words in (
