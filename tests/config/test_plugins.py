@@ -1,4 +1,4 @@
-"""Packages of one's own: found and read without an import, allowed by the caller and nobody else."""
+"""Packages of one's own: read without an import, and allowed by the caller alone."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -226,7 +226,7 @@ def test_data_say_what_they_look_for(write: Write, tmp_path: Path) -> None:
     write("root/letter", "")
     assert ask("Files") == ask("Either") == ask("Asking") == "real"
     assert ask("Files", place=root / "inner/x.tar") == "real"
-    with pytest.raises(SettingError, match="no b.npy"):
+    with pytest.raises(SettingError, match=r"no b\.npy"):
         ask("Files", place=root / "letter")
     with pytest.raises(SettingError, match="nothing stands in"):
         ask("Files", "builtin")
