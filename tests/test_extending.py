@@ -130,6 +130,31 @@ def test_a_folder_alone_imports_nothing(mine: Path) -> None:
     assert "may not be built" in refused(*without)
 
 
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "metrics.own.ink._target_=mypkg.losses.KL",
+            "mypkg.losses.KL does not fit there",
+        ),
+        ("+metrics.own.other=3", "metrics.own.other=3 has no _target_"),
+        ("+metrics.own.ink.n=3", "metrics.own.ink.n: there is no such setting"),
+        ("model._target_=mypkg.data.Stripes", "model._target_=mypkg.data.Stripes"),
+        ("data.resolution=0", "data.resolution=0 must be int above 0"),
+        ("data.source=real", "Set data.root to a folder with stripes.npy, uint8"),
+        ("model/loss=kll", "Did you mean kl?"),
+        ("model/loss=kl model.loss.shft=2", "Did you mean shift"),
+        ("model.loss._target_=mypkg.losses.LK", "mypkg.losses.LK does not exist"),
+        ("model.loss._target_=mypkg.networks.Bars", "it is no AdversarialLoss"),
+    ],
+)
+def test_wrong_settings_are_told_before_the_import(words: str, told: str) -> None:
+    forget()
+    assert told in refused(*commands()[0], *words.split())
+    assert "mypkg" not in sys.modules
+
+
 def test_resume(mine: Path, capsys: pytest.CaptureFixture) -> None:
     """The same command returns the finished run; with more budget, its weights are trained on."""
     called(*commands()[1])
