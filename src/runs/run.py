@@ -72,6 +72,8 @@ CONTENTS = (
     "config.yaml",
 )
 FOLDERS = ("checkpoints", "samples", "profile", "tensorboard", "wandb")  # of these
+# W&B's link to a log in its cache; nobody writes to it again: each process has a folder of its own.
+WANDB_LOG = "wandb/*/logs/debug-core.log"
 # What `src.runs.files.replacing` leaves of a file that a killed process was writing for a run. Not
 # of evaluations.json, which other commands write without a lock.
 HALVES = re.compile(
@@ -406,7 +408,9 @@ class Run:
                 except OSError:  # it is gone: another process may be at work
                     continue
                 if stat.S_ISLNK(mode):
-                    _check_inside(place / name, self.folder)
+                    inner = (place / name).relative_to(self.folder)
+                    if not inner.match(WANDB_LOG):
+                        _check_inside(place / name, self.folder)
                 elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                     raise SettingError(f"{place / name} is neither file nor folder.\nRemove it.")
             folders[:] = [name for name in folders if not os.path.islink(place / name)]
