@@ -135,9 +135,10 @@ def rename_old(settings: Any) -> None:
 
     `data.resize` was the filter, and images were always cropped. There were no plug-ins.
     """
-    if isinstance(settings, dict):
-        settings.setdefault("plugins", [])
-    data = settings.get("data") if isinstance(settings, dict) else None
+    if not isinstance(settings, dict):
+        return
+    settings.setdefault("plugins", [])
+    data = settings.get("data")
     if isinstance(data, dict) and data.get("resize") and "filter" not in data:
         data |= {"filter": data["resize"], "resize": "crop", "background": "white"}
 

@@ -81,7 +81,8 @@ def source_hashes(names: Sequence[str]) -> dict[str, str]:
 
 def is_name(name: object) -> bool:
     """True if a plug-in can have this name: that of a package, dots included."""
-    return isinstance(name, str) and bool(re.fullmatch(r"(?!\d)\w+(\.\w+)*", name, re.ASCII))
+    plain = isinstance(name, str) and len(name) <= 100
+    return plain and bool(re.fullmatch(r"(?!\d)\w+(\.\w+)*", name, re.ASCII))
 
 
 def find_source(module: str) -> Path | None:

@@ -52,7 +52,7 @@ def test_names(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nowhere", "whole.nowhere", "sys", "__main__"):
         with pytest.raises(SettingError, match=rf"plugins={name}: Python finds no package"):
             prefixes([name])
-    for name in ("./whole", "whole.", "1", "", "whole-inner"):
+    for name in ("./whole", "whole.", "1", "", "whole-inner", "x" * 101):
         with pytest.raises(SettingError, match="no name of a package"):
             prefixes([name])
 
