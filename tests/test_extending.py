@@ -183,18 +183,20 @@ def test_python(capsys: pytest.CaptureFixture) -> None:
     assert {*kept["table"].to_frame()["name"]} >= {"pixels"}
 
 
-def test_a_sweep_of_ranks_by_the_console_script(mine: Path) -> None:
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_sweep_by_the_console_script(devices: int, mine: Path) -> None:
     """From a process whose path lacks the working folder, to workers and from there to ranks."""
     script = mine.parent / "bin/sparring"
-    script.parent.mkdir()
+    script.parent.mkdir(exist_ok=True)
     script.write_text(SCRIPT)
-    words = [word.replace("seed=0,1", "seed=1") for word in commands()[5]]
+    words = [*commands()[5], f"trainer.devices={devices}", f"hydra.sweep.dir=sweep{devices}"]
     subprocess.run(
-        [sys.executable, str(script), *words],
+        [sys.executable, str(script), *words, "seed=1"],
         cwd=mine, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True,
     )  # fmt: skip
-    (summary,) = (mine / "outputs/stripes-builtin/pixels").rglob("summary.json")
+    (summary,) = (mine / f"sweep{devices}").rglob("summary.json")
     run = Run(summary.parent, ["mypkg"])
     assert run.status == "finished"
     assert run.settings["plugins"] == ["mypkg"]
+    assert run.settings["trainer"]["devices"] == devices
     assert run.summary["metrics"]["ink40_train"] > 0
