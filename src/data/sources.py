@@ -95,29 +95,31 @@ def resolve(
     reason = missing(data, own)
     if reason is None:
         return "real", ""
-    if data["root"] and (addresses := _said(target, "mirrors", own, name)):
+    if data["root"] and (addresses := _said(data, "mirrors", own, name)):
         if _answers(addresses, PATIENCE):
             return "real", ""
         reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
-    cure = f"et data.root to {needed}"
     if source == "real" or not stand_in:
         raise SettingError(
             f"data.root={data['root']}: {reason}.\n"
-            f"S{cure}{', or data.source=builtin to use the stand-in' if stand_in else ''}."
+            f"Set data.root to {needed}"
+            f"{', or data.source=builtin to use the stand-in' if stand_in else ''}."
         )
     return "builtin", (
         f"{name}: the real data are not under data.root={data['root']}: {reason}.\n"
         f"This run uses the stand-in: {stand_in}. "
         "Its numbers are not comparable with those of the real data.\n"
-        f"For the real data, s{cure}."
+        f"For the real data, set data.root to {needed}."
     )
 
 
-def _said(target: str, attribute: str, own: tuple[str, ...], *given: Any) -> Any:
-    """What a class says by an attribute: a tuple, or the answer of the function that it names."""
-    said = constant(target, attribute, own)
+def _said(data: Mapping[str, Any], attribute: str, own: tuple[str, ...], *given: Any) -> Any:
+    """What a data set says by a class attribute: texts, or the answer of the function it names."""
+    said = constant(data["_target_"], attribute, own)
     if not isinstance(said, str):
         return said
+    if not said.startswith(("src.", *own)):
+        return (said,)  # one text, without the comma of a tuple
     module, _, name = said.rpartition(".")
     return getattr(import_module(module), name)(*given)
 
@@ -153,14 +155,15 @@ def missing(data: Mapping[str, Any], own: tuple[str, ...] = ()) -> str | None:
     """
     if data["root"] is None:
         return "data.root is not set"
-    root, target = Path(data["root"]).expanduser(), data["_target_"]
-    said = constant(target, "looks_for", own)
-    if str(data["root"]).startswith(HUB) and said == "src.data.sources.no_set":
+    root = Path(data["root"]).expanduser()
+    on_hub = str(data["root"]).startswith(HUB)
+    if on_hub and constant(data["_target_"], "looks_for", own) == "src.data.sources.no_set":
         return None
     if not root.exists():
         return "there is no such folder or file"
-    if isinstance(said, str):
-        return _said(target, "looks_for", own, root, data)
+    said = _said(data, "looks_for", own, root, data)
+    if not isinstance(said, tuple):
+        return said
     if any(root.match(each) if root.is_file() else any(root.glob(each)) for each in said):
         return None
     return f"no {' or '.join(said)} there"

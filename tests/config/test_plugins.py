@@ -192,6 +192,8 @@ class Either(Files):
 class Asking(Files):
     looks_for = "looking_part.no_letter"
     mirrors = "looking_part.where"
+class OneText(Files):
+    looks_for = "letter"
 class Computed(Files):
     looks_for = tuple("ab")
 """
@@ -224,13 +226,14 @@ def test_data_say_what_they_look_for(write: Write, tmp_path: Path) -> None:
         ask("Asking")
     write("root/inner/x.tar", "")
     write("root/letter", "")
-    assert ask("Files") == ask("Either") == ask("Asking") == "real"
+    for name in ("Files", "Either", "Asking", "OneText"):
+        assert ask(name) == "real"
     assert ask("Files", place=root / "inner/x.tar") == "real"
     with pytest.raises(SettingError, match=r"no b\.npy"):
         ask("Files", place=root / "letter")
     with pytest.raises(SettingError, match="nothing stands in"):
         ask("Files", "builtin")
-    with pytest.raises(SettingError, match=r"line 14: Computed\.looks_for must be written out"):
+    with pytest.raises(SettingError, match=r"line 16: Computed\.looks_for must be written out"):
         constant("data_part.Computed", "looks_for", own)
     assert "data_part" not in sys.modules
 
