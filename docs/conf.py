@@ -28,8 +28,8 @@ PAGES = {
         "layerwise", "vae", "vaegan", "translation", "unpaired",
     ],
     "Use": [
-        "data", "metrics", "compare", "sweeps", "python", "wandb", "debugging", "health", "scaling",
-        "trust",
+        "data", "metrics", "compare", "sweeps", "python", "extending", "wandb", "debugging",
+        "health", "scaling", "trust",
     ],
     "Measured": [
         "results/mnist", "results/celeba", "mixtures", "/benchmarks/README",

@@ -41,13 +41,14 @@ class TrainedRun:
 
     Args:
         folder: what `fit` or `python -m src.train` made.
+        plugins: names of the packages whose classes it may name.
 
     Raises:
         SettingError: if it is no run folder, or damaged; by each attribute too.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self._run = Run(Path(folder).expanduser())
+    def __init__(self, folder: str | Path, plugins: Sequence[str] = ()) -> None:
+        self._run = Run(Path(folder).expanduser(), plugins)
         self.config = self._run.settings
 
     @property
@@ -157,13 +158,17 @@ class RunTable:
         return write.markdown(self.comparison)
 
 
-def load_run(folder: str | Path) -> TrainedRun:
+def load_run(folder: str | Path, plugins: Sequence[str] = ()) -> TrainedRun:
     """The run of a folder; nothing of its model is read yet.
 
+    Args:
+        folder: what `fit` or `python -m src.train` made.
+        plugins: names of the packages that it was trained with, if you trust their code.
+
     Raises:
-        SettingError: if it is no run folder.
+        SettingError: if it is no run folder, or needs other plug-ins.
     """
-    return TrainedRun(folder)
+    return TrainedRun(folder, plugins)
 
 
 def fit(*overrides: str, folder: str | Path | None = None, **settings: Any) -> TrainedRun:
@@ -186,11 +191,14 @@ def fit(*overrides: str, folder: str | Path | None = None, **settings: Any) -> T
     resolve_source(config)
     place = Path(config.hydra.run.dir if folder is None else folder)
     train(config, place)
-    return TrainedRun(place)
+    return TrainedRun(place, config.plugins)
 
 
 def compare_runs(
-    *places: str | Path, by: str | Sequence[str] = (), metric: str | None = None
+    *places: str | Path,
+    by: str | Sequence[str] = (),
+    metric: str | None = None,
+    plugins: Sequence[str] = (),
 ) -> RunTable:
     """Compare the finished runs below folders, as `python -m src.compare` does.
 
@@ -198,11 +206,13 @@ def compare_runs(
         places: folders, or `wandb:ENTITY/PROJECT`.
         by: settings that name a group; none: all but the seed.
         metric: `fid`, or `fid10k_mnist`; None takes each data set's headline number.
+        plugins: names of the packages that they were trained with; without them such runs are left
+            out.
 
     Raises:
         SettingError: if there is nothing to compare.
     """
-    records, left_out = read([str(place) for place in places])
+    records, left_out = read([str(place) for place in places], plugins)
     return RunTable(compare(records, left_out, [by] if isinstance(by, str) else by, metric))
 
 

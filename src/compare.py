@@ -35,7 +35,7 @@ def compare(config: DictConfig, _: Path) -> Comparison:
         SettingError: if there is nothing to compare, or a setting does not fit the runs.
     """
     settings = plain(config)
-    records, left_out = read(as_list(settings["runs"]))
+    records, left_out = read(as_list(settings["runs"]), settings["plugins"])
     comparison = build(records, left_out, as_list(settings["by"]), settings["metric"])
     print(write.text(comparison, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     targets = outputs(settings["out"]) if comparison.tables else []
@@ -62,8 +62,12 @@ def compare(config: DictConfig, _: Path) -> Comparison:
     return comparison
 
 
-def read(places: Sequence[str]) -> tuple[list[Record], list[LeftOut]]:
+def read(places: Sequence[str], plugins: Sequence[str] = ()) -> tuple[list[Record], list[LeftOut]]:
     """Runs below folders and of projects at Weights & Biases, and those that are left out.
+
+    Args:
+        places: paths, and addresses that begin with `wandb:`.
+        plugins: names of the plug-ins whose classes the runs may name.
 
     Raises:
         SettingError: if no folder is given, or one has no run.
@@ -71,11 +75,11 @@ def read(places: Sequence[str]) -> tuple[list[Record], list[LeftOut]]:
     if not places:
         raise SettingError("runs=[]: no folder is named.\nSay where runs are: runs=outputs/mnist")
     folders = [place for place in places if not place.startswith("wandb:")]
-    records, left_out = read_runs(folders) if folders else ([], [])
+    records, left_out = read_runs(folders, plugins) if folders else ([], [])
     for address in dict.fromkeys(place for place in places if place.startswith("wandb:")):
         from src.report.wandb_runs import read_wandb
 
-        there, others = read_wandb(address)
+        there, others = read_wandb(address, plugins=plugins)
         records, left_out = [*records, *there], [*left_out, *others]
     return records, left_out
 

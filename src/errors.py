@@ -14,3 +14,7 @@ class FolderInUseError(SettingError):
 
 class TrainingError(SettingError):
     """A training that has become useless: which term, when, and what to try instead."""
+
+
+class PluginError(SettingError):
+    """A run needs a plug-in that the command does not name."""

@@ -15,6 +15,7 @@ if not __package__:  # python src/evaluate.py: modules would be looked for in sr
 
 from src.cli import launch
 from src.config.checks import check_evaluate
+from src.config.plugins import prefixes
 from src.runs.escape import line
 from src.runs.files import write_atomically
 from src.runs.records import EVALUATIONS, beside
@@ -24,15 +25,15 @@ from src.runs.run import Run
 def evaluate(config: DictConfig, _: Path) -> None:
     """Load the run's model and data, score, print and store."""
     from src.metrics.base import score_all
-    from src.metrics.scorers import make_scorers
+    from src.training.scorers import build_scorers
     from src.training.trained import load_data, load_model
     from src.training.trainer import choose_device
 
-    run = Run(Path(config.run))
+    run = Run(Path(config.run), config.plugins)
     model = load_model(run).to(choose_device(config.device))
     data = load_data(run, model.spec, config.data.root, config.data.cache)
     settings = OmegaConf.to_container(config.metrics, resolve=True)
-    scores = score_all(make_scorers(settings, data, model), model)
+    scores = score_all(build_scorers(settings, data, model, prefixes(config.plugins)), model)
     records = []
     for name, value in scores.values.items():
         record = scores.protocols[name]

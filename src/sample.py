@@ -27,7 +27,7 @@ STYLES = ("mixing", "layers", "noise")
 
 def sample(config: DictConfig, _: Path) -> None:
     """Draw and write what the configuration asks for; see `src.config.settings.Sample`."""
-    run = Run(Path(config.run))
+    run = Run(Path(config.run), config.plugins)
     out = Path(config.out)
     if config.what == "progress":
         write_progress(run, out)

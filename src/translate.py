@@ -34,7 +34,8 @@ def translate(config: DictConfig, _: Path) -> None:
     from src.training.trained import load_model
     from src.training.trainer import choose_device
 
-    given, out, run = Path(config["in"]).expanduser(), Path(config.out), Run(Path(config.run))
+    given, out = Path(config["in"]).expanduser(), Path(config.out)
+    run = Run(Path(config.run), config.plugins)
     photos = find(given)
     model = load_model(run).to(choose_device(config.device))
     if not isinstance(model, Translates):
@@ -164,6 +165,7 @@ class PhotoTranslator:
     """
 
     def __init__(self, config: DictConfig, run: Run, model: Any) -> None:
+        from src.config.plugins import prefixes
         from src.data.spec import DataSpec
         from src.models.capabilities import TranslatesBack
         from src.training.instantiate import build
@@ -183,7 +185,7 @@ class PhotoTranslator:
         self.degradation = NoDegradation()
         node = run.settings["data"].get("degradation")
         if node:
-            self.degradation = build(node, Degradation, "data.degradation")
+            self.degradation = build(node, Degradation, "data.degradation", prefixes(run.plugins))
         if config.degrade and isinstance(self.degradation, NoDegradation):
             raise SettingError(f"degrade=true: the run {run.folder} has no degradation.")
         if config.degrade and self.degradation.shape(spec.shape) != spec.source.shape:

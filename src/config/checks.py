@@ -5,7 +5,7 @@ Errors are one to three short lines: the setting, its value and the cure.
 """
 
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config.composition import CONF, HINTS, ROOT, flatten, groups, near, plain
 from src.config.durations import parse_duration
+from src.config.plugins import is_name, prefixes
 from src.config.signatures import Slot, check_kind, find_slot, fits, signature, spell
-from src.errors import SettingError
+from src.errors import PluginError, SettingError
 
 # Beside the arguments of its class, a model preset carries its recipe, a slot what it needs of the
 # others, and a penalty the norm that D should have beside it.
@@ -29,13 +30,16 @@ GIVEN = {
     "logger.csv": {"folder"},
     "logger.wandb": {"folder", "mode", "name", "config", "choices"},
     "logger.tensorboard": {"folder", "clock", "config"},
+    "metrics.own.*": {"data", "model", "n", "seed"},
 }
+OF_DATA = ("name", "kind", "source", "root", "cache")  # that every data set has
 # What is built of a configuration, and what it has to be.
 PARTS = {
     "model": Slot("GenerativeModel", ROOT / "models" / "base.py", partial=False),
     "data": Slot("DataModule", ROOT / "data" / "base.py", partial=False),
     "metrics": Slot("Settings", ROOT / "metrics" / "scorers.py", partial=False),
 }
+SCORER = Slot("Scorer", ROOT / "metrics" / "base.py", partial=False)  # in metrics.own
 GROUPS = (*PARTS, "trainer", "callbacks", "logger", "wandb", "hydra")
 # Where the classes of what is stored, but never built of a stored configuration, must come from.
 HOMES = {
@@ -82,13 +86,15 @@ def _check_debug(config: DictConfig) -> None:
         )
 
 
-def check_stored(settings: Any) -> None:
+def check_stored(settings: Any, plugins: Sequence[str] = ()) -> None:
     """Check a configuration that was read from a run folder, or from Weights & Biases.
 
     Args:
         settings: plain values, as `src.runs.stored` reads them.
+        plugins: names of the plug-ins that the caller allows.
 
     Raises:
+        PluginError: if it needs others.
         SettingError: for the first setting that a typed command could not have, or that would refer
             to others: ours are stored resolved.
     """
@@ -97,26 +103,42 @@ def check_stored(settings: Any) -> None:
     expected = {*signature("src.config.settings.Train"), *GROUPS} - {"hydra"}
     for key in sorted(expected - {*settings}):
         raise SettingError(f"{key} is missing")
+    _check_allowed(settings["plugins"], plugins)
     for text in _texts(settings):
         if "${" in text or text == "???":
             raise SettingError(f"{reprlib.repr(text)}: a stored value must not refer to others")
     _check_values(settings)
     if settings["data"].get("source") == "auto":  # which is decided before a run begins
         raise SettingError("data.source=auto is not decided")
+    own = prefixes(settings["plugins"])
     for group, homes in HOMES.items():
         for name, node in settings[group].items():
-            if not str(node.get("_target_")).startswith(homes):
+            if not str(node.get("_target_")).startswith((*homes, *own)):
                 raise SettingError(f"{group}.{name}._target_={node.get('_target_')} is none there")
     flat = flatten(settings)
     _check_requirements(settings, flat.get)
 
 
+def _check_allowed(needed: Any, plugins: Sequence[str]) -> None:
+    """Check that the plug-ins of a stored configuration are among those that the caller allows."""
+    if not isinstance(needed, list) or not all(map(is_name, needed)):
+        raise SettingError(f"plugins={reprlib.repr(needed)} are no names of packages")
+    if lacking := [name for name in needed if name not in plugins]:
+        raise PluginError(
+            f"it was trained with {', '.join(lacking)}, and a record alone imports nothing.\n"
+            f"If you trust that code, say so again: plugins=[{','.join(needed)}]"
+        )
+
+
 def rename_old(settings: Any) -> None:
     """Bring a stored configuration of an earlier version to today's names of settings, in place.
 
-    `data.resize` was the filter, and images were always cropped.
+    `data.resize` was the filter, and images were always cropped. There were no plug-ins.
     """
-    data = settings.get("data") if isinstance(settings, dict) else None
+    if not isinstance(settings, dict):
+        return
+    settings.setdefault("plugins", [])
+    data = settings.get("data")
     if isinstance(data, dict) and data.get("resize") and "filter" not in data:
         data |= {"filter": data["resize"], "resize": "crop", "background": "white"}
 
@@ -199,20 +221,31 @@ def _check_all(settings: Mapping[str, Any]) -> None:
                 f"callbacks.{name}={node} is no callback: it has no _target_.\n"
                 f"To leave one out, say ~callbacks.{name}"
             )
+    # What is no list is refused above, or refers to one that comes.
+    own = prefixes(settings["plugins"]) if isinstance(settings["plugins"], list) else ()
     for group in GROUPS:
         if group in PARTS:
-            _check_part(group, settings[group])
+            _check_part(group, settings[group], own)
         elif isinstance(settings.get(group), Mapping):
-            _check_node(group, settings[group])
+            _check_node(group, settings[group], own)
+    for key in OF_DATA:
+        if key not in settings["data"]:
+            raise SettingError(f"data.{key} is missing.\nEvery data set has {', '.join(OF_DATA)}.")
 
 
-def _check_part(group: str, node: Any) -> None:
+def _check_part(group: str, node: Any, own: tuple[str, ...]) -> None:
     """Check a node of `PARTS`: it must be one of the right kind."""
     if not isinstance(node, Mapping) or "_target_" not in node:
         shown = reprlib.repr(node)
         raise SettingError(f"{group}={shown} cannot be: choose one, see python -m src.train --help")
-    _check_node(group, node)
-    _check_slot(group, node, PARTS[group])
+    _check_node(group, node, own)
+    _check_slot(group, node, PARTS[group], own)
+    if group == "metrics" and isinstance(scorers := node.get("own", {}), Mapping):
+        for name, scorer in scorers.items():
+            path = f"metrics.own.{name}"
+            if not isinstance(scorer, Mapping) or "_target_" not in scorer:
+                raise SettingError(f"{path}={reprlib.repr(scorer)} has no _target_.")
+            _check_slot(path, scorer, SCORER, own)
 
 
 def check_sample(config: DictConfig) -> None:
@@ -237,7 +270,7 @@ def check_translate(config: DictConfig) -> None:
 def check_evaluate(config: DictConfig) -> None:
     """Check the settings of `evaluate`; raises SettingError."""
     settings = _with_run(config, "evaluate", "metrics")
-    _check_part("metrics", settings["metrics"])
+    _check_part("metrics", settings["metrics"], prefixes(settings["plugins"]))
 
 
 def check_status(config: DictConfig) -> None:
@@ -334,34 +367,37 @@ def _check_requirements(node: Any, lookup: Lookup, path: str = "") -> None:
         _check_requirements(value, lookup, f"{path}.{key}" if path else key)
 
 
-def _check_node(path: str, node: Mapping[str, Any]) -> None:
+def _check_node(path: str, node: Mapping[str, Any], own: tuple[str, ...] = ()) -> None:
     """Check a node and what is inside of it: that names and types of arguments are right."""
     for key, value in node.items():
         if str(key).startswith("_") and key not in DIRECTIVES:
             raise SettingError(f"{path}.{key}: there is no such setting.")
         if isinstance(value, Mapping) and key not in RESERVED:
-            _check_node(f"{path}.{key}", value)
+            _check_node(f"{path}.{key}", value, own)
     if "_target_" in node:
         if not isinstance(node["_target_"], str):
             raise SettingError(f"{path}._target_={reprlib.repr(node['_target_'])} is no name.")
         skip = RESERVED | set(RECIPE) if path == "model" else RESERVED
         arguments = {key: value for key, value in node.items() if key not in skip}
-        parameters = dict(signature(node["_target_"]))
-        for name in GIVEN.get(path, ()):
+        parameters = dict(signature(node["_target_"], own))
+        above = f"{path.rpartition('.')[0]}.*"
+        for name in GIVEN.get(path, GIVEN.get(above, ())):
             parameters.pop(name, None)
         _check_arguments(f"{path}.", arguments, parameters)
         for name, parameter in parameters.items():
             if parameter.required and name not in arguments and not node.get("_partial_"):
                 raise SettingError(f"{path}.{name} must be given: {node['_target_']} needs it.")
             if isinstance(value := arguments.get(name), Mapping) and "_target_" in value:
-                _check_slot(f"{path}.{name}", value, find_slot(parameter))
+                _check_slot(f"{path}.{name}", value, find_slot(parameter), own)
 
 
-def _check_slot(path: str, node: Mapping[str, Any], slot: Slot | None) -> None:
+def _check_slot(
+    path: str, node: Mapping[str, Any], slot: Slot | None, own: tuple[str, ...]
+) -> None:
     """Check that a node makes what its place takes."""
     if slot is None:
         raise SettingError(f"{path} takes a plain value, and no _target_.")
-    check_kind(path, node["_target_"], slot)
+    check_kind(path, node["_target_"], slot, own)
     if node.get("_partial_", False) is not slot.partial:
         raise SettingError(f"{path}._partial_ must be {str(slot.partial).lower()}.")
 

@@ -41,6 +41,7 @@ NOT_RESULT = (
     "wandb",
     "logger",
     "existing",
+    "plugins",
     "data.root",
     "data.cache",
     "data.reading",
@@ -167,7 +168,8 @@ def _refused_override(name: str, overrides: list[str], error: Exception) -> Sett
     choices = [
         text
         for text in overrides
-        if (CONF / text.partition("=")[0]).is_dir() and not text.endswith("=null")
+        if ((CONF / text.partition("=")[0]).is_dir() and not text.endswith("=null"))
+        or text.startswith("hydra.searchpath=")  # where choices of one's own may lie
     ]
     first = str(error.__cause__ or error).splitlines()[0]
     try:

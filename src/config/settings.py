@@ -68,12 +68,15 @@ class Train:
         existing: action for a run folder that exists: `continue` (a finished run returns its
             summary, an interrupted one goes on, another configuration is refused), `resume` (go on
             in spite of another configuration) or `restart` (from nothing).
+        plugins: packages of your own, whose classes may be chosen, such as [mypkg]; see
+            docs/extending.md.
     """
 
     seed: int
     budget: int
     max_time: str | None
     existing: Literal["continue", "resume", "restart"]
+    plugins: list[str]
 
 
 @dataclass(kw_only=True)
@@ -82,6 +85,7 @@ class Sample:
 
     Attributes:
         run: the run folder; it says everything about the model.
+        plugins: packages whose classes it names, if you trust them.
         what: picture to draw; `levels` is of a pyramid (model=lapgan), from coarse to fine;
             `worst` has the held-out images that a translator translates worst; `mixing`, `layers`
             and `noise` are of styles (model=stylegan2); `projection` is the generator's image that
@@ -109,6 +113,7 @@ class Sample:
     """
 
     run: str
+    plugins: list[str]
     what: Literal[
         "samples", "neighbours", "interpolation", "traversal", "levels", "worst", "mixing",
         "layers", "noise", "projection", "reconstructions", "export", "progress",
@@ -131,6 +136,7 @@ class Translate:
 
     Attributes:
         run: the run folder of a translator, such as model=srgan, pix2pix or cyclegan.
+        plugins: packages whose classes it names, if you trust them.
         in: a photo, a folder or a zip of them; each is taken as the source that it is. EXIF's
             orientation is applied; transparency is kept.
         out: a file, or a folder where there are many photos. What voxels are made of them can be
@@ -146,6 +152,7 @@ class Translate:
     """
 
     run: str
+    plugins: list[str]
     in_: str
     out: str
     direction: Literal["forward", "back"]
@@ -163,11 +170,13 @@ class Evaluate:
 
     Attributes:
         run: the run folder.
+        plugins: packages whose classes it names, if you trust them.
         data: `root`, where the data lie now, if they have moved; `cache`, of reals' features.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
     run: str
+    plugins: list[str]
     data: dict
     device: str
 
@@ -211,6 +220,7 @@ class Compare:
     Attributes:
         runs: a folder with runs below, a pattern such as outputs/*/dcgan, wandb:entity/project or
             wandb:entity/project/group for runs of Weights & Biases, or a list [a,b] of these.
+        plugins: packages whose classes they name, if you trust them.
         by: name of a group: `model`, a part such as `penalty`, a setting such as `budget`, or a
             list of these; null puts together what differs in the seed only.
         metric: `fid`, `fid10k` or `fid10k_mnist`; null takes the headline number of each data set.
@@ -225,6 +235,7 @@ class Compare:
     """
 
     runs: str | list[str]
+    plugins: list[str]
     by: str | list[str] | None
     metric: str | None
     x: str | None

@@ -7,20 +7,21 @@ lightning takes about ten.
 
 import ast
 import builtins
-import importlib.util
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from src.config.plugins import find_source
 from src.config.ranges import OPTIMIZER, RANGED
 from src.errors import SettingError
 
-# What a configuration may name: classes only, and only from here. What is built of them is narrower
-# still: in each slot, the subclasses of the slot's base (`check_kind`).
+# What a configuration may name: classes only, and only from here, or of a plug-in that the command
+# names (`own`: the beginnings of their names, see `plugins.prefixes`). What is built of them is
+# narrower still: in each slot, the subclasses of the slot's base (`check_kind`).
 ALLOWED = (
     "src.",
     "torch.nn.",
@@ -63,27 +64,32 @@ class Slot(NamedTuple):
 
 
 @cache
-def signature(target: str) -> Mapping[str, Parameter]:
+def signature(target: str, own: tuple[str, ...] = ()) -> Mapping[str, Parameter]:
     """Parameters of the constructor of the class with the dotted name `target`.
+
+    Args:
+        target: dotted name.
+        own: beginnings of the names of plug-ins.
 
     Raises:
         SettingError: if the name is not allowed, does not exist, or is not that of a class.
     """
-    if not target.startswith(ALLOWED) or not (
+    if not target.startswith((*ALLOWED, *own)) or not (
         len(target) <= 200 and re.fullmatch(r"\w+(\.\w+)+", target, re.ASCII)
     ):
         raise SettingError(
             f"_target_={target[:200]} may not be built from a configuration.\n"
-            f"Allowed are names that begin with {', '.join(ALLOWED)}"
+            f"Allowed are names that begin with {', '.join((*ALLOWED, *own))}\n"
+            "Classes of your own package are allowed by plugins=[PACKAGE]."
         )
-    found = _find(target)
+    found = _find(target, own)
     if found is None:
         raise SettingError(f"_target_={target} does not exist.")
     function, module = found
     if not isinstance(function, ast.ClassDef):
         raise SettingError(f"_target_={target} is not a class: only classes can be built.")
     while isinstance(function, ast.ClassDef):
-        function, module = _constructor(function, module)
+        function, module = _constructor(function, module, own)
     arguments = function.args
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
@@ -121,13 +127,14 @@ def _slot(annotation: ast.expr | None, module: Path) -> Slot | None:
     return None
 
 
-def check_kind(path: str, target: str, slot: Slot) -> None:
+def check_kind(path: str, target: str, slot: Slot, own: tuple[str, ...] = ()) -> None:
     """Check that a class is what its slot takes, itself or one of its bases.
 
     Args:
         path: path of the node, for the message.
         target: dotted name of the class.
         slot: where it is to be put.
+        own: beginnings of the names of plug-ins.
 
     Raises:
         SettingError: if it is something else.
@@ -136,19 +143,50 @@ def check_kind(path: str, target: str, slot: Slot) -> None:
     if home.startswith("torch."):  # whose files are long: here by the package, later by the class
         fits_there = target.startswith(f"{home}.")
     else:
-        base = _find_in(slot.module, slot.base)
-        fits_there = base is not None and base in _lineage(target)
+        base = _find_in(slot.module, slot.base, own)
+        fits_there = base is not None and base in _lineage(target, own)
     if not fits_there:
         raise SettingError(f"{path}._target_={target} does not fit there: it is no {name}.")
 
 
+def constant(target: str, name: str, own: tuple[str, ...] = ()) -> Any:
+    """A class attribute that is written out, read without importing the class.
+
+    Args:
+        target: dotted name of the class.
+        name: name of the attribute, its own or the next base's that has it.
+        own: beginnings of the names of plug-ins.
+
+    Raises:
+        SettingError: if no class has it, or its value is not written out.
+    """
+    for node, module in _lineage(target, own):
+        for statement in node.body if isinstance(node, ast.ClassDef) else []:
+            match statement:
+                case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value):
+                    pass
+                case ast.Assign(targets=[ast.Name(id=found)], value=value):
+                    pass
+                case _:
+                    continue
+            if found == name:
+                try:
+                    return ast.literal_eval(value)
+                except ValueError as error:
+                    raise SettingError(
+                        f"{module}, line {value.lineno}: {node.name}.{name} must be written out, "
+                        "since it is read before the class is imported."
+                    ) from error
+    raise SettingError(f"_target_={target} has no {name}.")
+
+
 @cache
-def _lineage(target: str) -> list[tuple[ast.AST, Path]]:
+def _lineage(target: str, own: tuple[str, ...]) -> list[tuple[ast.AST, Path]]:
     """A class and all its bases, as far as they are found."""
-    found = [_find(target)]
+    found = [_find(target, own)]
     for node, module in filter(None, found):  # which grows meanwhile
         bases = node.bases if isinstance(node, ast.ClassDef) else []
-        found += [_find_in(module, ast.unparse(base).split("[")[0]) for base in bases]
+        found += [_find_in(module, ast.unparse(base).split("[")[0], own) for base in bases]
     return [entry for entry in found if entry is not None]
 
 
@@ -212,7 +250,7 @@ def _literals(choices: ast.expr) -> list:
     return [ast.literal_eval(entry) for entry in entries]
 
 
-def _constructor(node: ast.ClassDef, module: Path) -> tuple[ast.AST, Path]:
+def _constructor(node: ast.ClassDef, module: Path, own: tuple[str, ...]) -> tuple[ast.AST, Path]:
     """`__init__` of a class, its own or the first base's that has one."""
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
@@ -220,7 +258,7 @@ def _constructor(node: ast.ClassDef, module: Path) -> tuple[ast.AST, Path]:
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         return _dataclass_constructor(node), module
     for base in node.bases:
-        if (found := _find_in(module, ast.unparse(base).split("[")[0])) is not None:
+        if (found := _find_in(module, ast.unparse(base).split("[")[0], own)) is not None:
             return found
     return ast.parse("def __init__(self): ...").body[0], module
 
@@ -248,13 +286,12 @@ class _Aliases(ast.NodeTransformer):
 
 
 @cache
-def _find(target: str) -> tuple[ast.AST, Path] | None:
+def _find(target: str, own: tuple[str, ...]) -> tuple[ast.AST, Path] | None:
     """The definition of a dotted name, and the file that it stands in; None if there is none."""
-    if not target.startswith(ALLOWED):
+    if not target.startswith((*ALLOWED, *own)):
         return None
     package, *rest = target.split(".")
-    spec = importlib.util.find_spec(package)
-    path = Path(spec.origin).parent if spec and spec.origin else None
+    path = find_source(package)
     while path and rest:
         if (path / rest[0]).is_dir():
             path = path / rest.pop(0)
@@ -262,40 +299,54 @@ def _find(target: str) -> tuple[ast.AST, Path] | None:
         name = rest.pop(0)
         module = path / f"{name}.py"
         if not module.exists():
-            module, rest = path / "__init__.py", [name, *rest]
-        return _find_in(module, rest[0]) if len(rest) == 1 else None
+            module, rest = (path if path.is_file() else path / "__init__.py"), [name, *rest]
+        return _find_in(module, rest[0], own) if len(rest) == 1 else None
     return None
 
 
 @cache
 def _tree(module: Path) -> ast.Module:
-    return ast.parse(module.read_text())
+    try:
+        return ast.parse(module.read_text())
+    except (SyntaxError, ValueError) as error:  # of a plug-in
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise SettingError(f"{module}{where}: {str(error).partition(' (')[0]}.") from error
 
 
 @cache
-def _find_in(module: Path, name: str) -> tuple[ast.AST, Path] | None:
-    """The definition of `name` in a module, or where its `from ... import` leads."""
+def _find_in(module: Path, name: str, own: tuple[str, ...]) -> tuple[ast.AST, Path] | None:
+    """The definition of `name` in a module, or where its imports lead."""
     if not module.exists():
         return None
-    if "." in name:  # such as torch.optim.Optimizer, of a module that was imported whole
-        return _find(name)
+    head, dot, rest = name.partition(".")
     for node in _tree(module).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node, module
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.Import) and dot:
             for alias in node.names:
-                if (alias.asname or alias.name) not in (name, "*"):
+                if alias.asname == head:
+                    return _find(f"{alias.name}.{rest}", own)
+                if alias.name.partition(".")[0] == head and not alias.asname:
+                    return _find(name, own)
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) not in (head, "*"):
                     continue
-                wanted = name if alias.name == "*" else alias.name
-                if node.level:
-                    base = module.parents[node.level - 1]
-                    path = base.joinpath(*node.module.split("."))
-                    source = path.with_suffix(".py")
-                    if not source.exists():
-                        source = path / "__init__.py"
-                    found = _find_in(source, wanted)
-                else:
-                    found = _find(f"{node.module}.{wanted}")
+                wanted = (name, "") if alias.name == "*" else (alias.name, rest)
+                found = _imported(module, node, *wanted, own)
                 if found or alias.name != "*":
                     return found
-    return None
+    return _find(name, own) if dot else None
+
+
+def _imported(
+    module: Path, node: ast.ImportFrom, name: str, rest: str, own: tuple[str, ...]
+) -> tuple[ast.AST, Path] | None:
+    """The definition of what a module imports: a class, or `rest` in a module, by `from ...`."""
+    if not node.level:
+        return _find(".".join(filter(None, [node.module, name, rest])), own)
+    place = module.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+    if rest:  # `from . import losses`, and a base `losses.Mine`
+        place, name = place / name, rest
+    source = place.with_suffix(".py")
+    return _find_in(source if source.exists() else place / "__init__.py", name, own)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -23,7 +23,9 @@ SHOWN = 12  # classes that are named
 class DataModule(L.LightningDataModule, ABC):
     """Base of all data sets: splits in memory, an endless training stream, an identity.
 
-    A subclass sets `spec` in its constructor and fills `splits` and `data_id` in `load`.
+    A subclass sets `spec` in its constructor and fills `splits` and `data_id` in `load`. If it
+    reads files, four class attributes say which; `data.source=auto` is decided by them before the
+    class is imported (`src/data/sources.py`), so they must be written out.
 
     Args:
         spec: kind, shape and classes of the data.
@@ -34,6 +36,13 @@ class DataModule(L.LightningDataModule, ABC):
         degradation: makes the source of a translation; None makes none.
 
     Attributes:
+        needed: what has to lie under `data.root`, in words; empty if the data are drawn and there
+            are no files of them.
+        looks_for: glob patterns of which one has to match below `data.root`; or the dotted name of
+            a function that is given root and configuration and returns what is missing, or None.
+        mirrors: addresses of which one has to answer, so that `load` can download what is missing;
+            or the dotted name of a function that is given the data's name and returns them.
+        stands_in: what `load` makes in the place of real data, in words; empty if nothing.
         splits: "train", and "test" and "val" where they exist.
         data_id: identity of the data, in values that JSON can hold.
         attributes: per split all labels that are known, (n, k), whichever of them is `y`.
@@ -50,6 +59,10 @@ class DataModule(L.LightningDataModule, ABC):
         backwards: True of a view of the data in which sources and samples change places.
     """
 
+    needed: ClassVar[str] = ""
+    looks_for: ClassVar[tuple[str, ...] | str] = ("*",)
+    mirrors: ClassVar[tuple[str, ...] | str] = ()
+    stands_in: ClassVar[str] = ""
     backwards = False
     repeat: int | None = None
 

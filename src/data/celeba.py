@@ -74,6 +74,10 @@ class CelebA(DataModule):
         degradation: see `DataModule`.
     """
 
+    needed = "a folder with img_align_celeba/ and list_attr_celeba.txt, a zip of it, or any images"
+    looks_for = "src.data.sources.no_faces"
+    stands_in = "20,000 drawn faces"
+
     def __init__(
         self,
         name: str,

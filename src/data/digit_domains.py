@@ -16,7 +16,7 @@ from src.data.base import DataModule, identity
 from src.data.cache import fingerprint
 from src.data.loader import Reading
 from src.data.mnist import check_resolution, digits, read_splits, resized
-from src.data.sources import NEEDED, own_idx_folder
+from src.data.sources import own_idx_folder
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
@@ -44,6 +44,10 @@ class DigitDomains(DataModule):
         flip: mirror at random; digits are not symmetric.
         reading: see `DataModule`.
     """
+
+    needed = "a folder with a folder for each set, such as mnist/, as data=mnist downloads it"
+    looks_for = "src.data.sources.no_digits"
+    stands_in = "scikit-learn's 1,797 handwritten digits and their negatives"
 
     def __init__(
         self,
@@ -94,7 +98,7 @@ class DigitDomains(DataModule):
             if folder is None:
                 raise SettingError(
                     f"data.root={self.root}: no {name} files there.\n"
-                    f"Set data.root to {NEEDED['DigitDomains']}."
+                    f"Set data.root to {self.needed}."
                 )
             stored = read_splits(folder, len(self.spec.classes))
         splits = {key: Split(resized(x, self.resolution), y) for key, (x, y) in stored.items()}

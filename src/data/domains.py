@@ -58,6 +58,10 @@ class Domains(DataModule):
         reading: see `DataModule`.
     """
 
+    needed = "a folder with trainA/ and trainB/ (testA/, testB/), of any two kinds of images"
+    looks_for = "src.data.sources.no_images"
+    stands_in = "5,000 scenes that are drawn twice (data.stand_in)"
+
     def __init__(
         self,
         name: str,

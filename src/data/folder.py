@@ -21,7 +21,7 @@ from src.data.layout import Layout, choose, count_phrase
 from src.data.listing import HUB, has_set
 from src.data.loader import Reading
 from src.data.parquet import from_hub
-from src.data.sources import DOWNLOADS, NEEDED
+from src.data.sources import DOWNLOADS
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 from src.runs.escape import line
@@ -53,6 +53,10 @@ class Folder(DataModule):
         degradation: see `DataModule`.
     """
 
+    needed = "a folder with images, in folders, a zip or a tar"
+    looks_for = "src.data.sources.no_set"
+    mirrors = "src.data.sources.set_addresses"
+
     def __init__(
         self,
         name: str,
@@ -76,7 +80,7 @@ class Folder(DataModule):
     ) -> None:
         self.builtin = source == "builtin"
         if root is None:
-            raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Folder']}.")
+            raise SettingError(f"data.root is not set.\nSet it to {self.needed}.")
         self.framing = Framing(
             resolution=resolution, channels=channels, crop=crop, resize=resize, filter=filter,
             background=background,

@@ -13,6 +13,9 @@ DRAWN = {"train": (5_000, 0), "test": (500, 1)}  # images and seed
 class Garments(Folder):
     """Images as `Folder` reads them; the stand-in has no classes."""
 
+    mirrors = ()
+    stands_in = "5,500 drawn garments"
+
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
         if not self.builtin:
             return super().load()

@@ -56,6 +56,11 @@ class MNIST(DataModule):
         degradation: see `DataModule`.
     """
 
+    needed = "a folder with train-images-idx3-ubyte(.gz) and its three companions"
+    looks_for = "src.data.sources.no_idx"
+    mirrors = "src.data.sources.idx_mirrors"
+    stands_in = "scikit-learn's 1,797 handwritten digits, enlarged"
+
     def __init__(
         self,
         name: str,

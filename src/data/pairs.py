@@ -24,7 +24,6 @@ from src.data.image_sets import FileImages
 from src.data.layout import arrange
 from src.data.listing import image_root
 from src.data.loader import Reading
-from src.data.sources import NEEDED
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
 
@@ -55,6 +54,12 @@ class Pairs(DataModule):
         reading: see `DataModule`.
     """
 
+    needed = (
+        "a folder with trainA/ and trainB/ (testA/, testB/), or train/ with pairs side by side in "
+        "one image"
+    )
+    looks_for = "src.data.sources.no_images"
+
     def __init__(
         self,
         name: str,
@@ -77,7 +82,7 @@ class Pairs(DataModule):
         reading: Reading | None = None,
     ) -> None:
         if root is None:
-            raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Pairs']}.")
+            raise SettingError(f"data.root is not set.\nSet it to {self.needed}.")
         size = (resolution, resolution)
         spec = DataSpec(kind, (channels, *size), source=DataSpec(kind, (source_channels, *size)))
         super().__init__(spec, batch_size, seed, flip, reading)

@@ -11,19 +11,17 @@ import textwrap
 import threading
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.data.containers import NEEDED as IMAGES
-from src.data.containers import FolderFiles, open_zip
-from src.data.layout import arrange
+from src.config.plugins import import_module, prefixes
+from src.config.signatures import constant
+from src.data.containers import FolderFiles
 from src.data.listing import CELEBA_DEPTH, HUB, has_images, has_set, image_root, is_hidden
 from src.errors import SettingError
-from src.runs.stored import read_text
 
 MESHES = (".off", ".obj", ".stl")
 VOXELS = (".npy", ".npz", ".binvox", *MESHES)
@@ -58,38 +56,23 @@ DOWNLOADS = {
     },
 }
 MODELNET = "modelnet10_32.npz"  # in its folder, beside classes.txt
-MOST_NAMES = 2**16  # bytes of a file of classes
 PATIENCE = 3.0  # seconds for a mirror to answer
 
-# By the name of the data or the class that reads them: what has to lie under the root, and what
-# stands in for it.
+# What has to lie under the root for sets that `Folder` knows by their name.
 NEEDED = {
-    "MNIST": "train-images-idx3-ubyte(.gz) and its three companions",
-    "CelebA": "img_align_celeba/ with list_attr_celeba.txt, a zip of it, or any images",
-    "cifar10": "CIFAR-10's batches, binary or Python, or their tar.gz",
-    "svhn": "train_32x32.mat and test_32x32.mat",
-    "Garments": IMAGES,
-    "Folder": IMAGES,
-    "DigitDomains": "a folder for each set, such as mnist/, as data=mnist downloads it",
-    "Domains": "trainA/ and trainB/ (testA/, testB/), of any two kinds of images",
-    "Voxels": "a folder of .npy, .npz, .binvox grids or .off, .obj, .stl meshes, or one .npz "
-    "that holds a set",
-    "Pairs": "trainA/ and trainB/ (testA/, testB/), or train/ with pairs side by side in one image",
-}
-STAND_IN = {
-    "MNIST": "scikit-learn's 1,797 handwritten digits, enlarged",
-    "CelebA": "20,000 drawn faces",
-    "Garments": "5,500 drawn garments",
-    "DigitDomains": "scikit-learn's 1,797 handwritten digits and their negatives",
-    "Domains": "5,000 scenes that are drawn twice (data.stand_in)",
+    "cifar10": "a folder with CIFAR-10's batches, binary or Python, or their tar.gz",
+    "svhn": "a folder with train_32x32.mat and test_32x32.mat",
 }
 
 
-def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
+def resolve(
+    data: Mapping[str, Any], own: tuple[str, ...] = ()
+) -> tuple[Literal["real", "builtin"], str]:
     """Decide where a data set comes from.
 
     Args:
         data: the configuration `data`, with `source: auto | real | builtin`.
+        own: beginnings of the names of plug-ins.
 
     Returns:
         The source, and what the user should know if `auto` fell back to the stand-in (else "").
@@ -97,11 +80,11 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
     Raises:
         SettingError: if real data are asked for, or there is no stand-in, and they are not there.
     """
-    reader = _reader(data)
-    source, name = data["source"], data["name"]
-    if data["kind"] == "points" or reader == "Solids":
-        return "builtin", ""  # drawn from the exact distribution: there is nothing more real
-    stand_in, needed = STAND_IN.get(reader), NEEDED.get(name) or NEEDED[reader]
+    target, source, name = data["_target_"], data["source"], data["name"]
+    needed, stand_in = (constant(target, each, own) for each in ("needed", "stands_in"))
+    if not needed:
+        return "builtin", ""  # drawn: there is nothing more real
+    needed = NEEDED.get(name, needed)
     if source == "builtin":
         if not stand_in:
             raise SettingError(
@@ -109,40 +92,36 @@ def resolve(data: Mapping[str, Any]) -> tuple[Literal["real", "builtin"], str]:
                 f"Set data.root to {needed}."
             )
         return "builtin", ""
-    reason = missing(data)
+    reason = missing(data, own)
     if reason is None:
         return "real", ""
-    root = data["root"] and Path(data["root"]).expanduser()
-    if root and (addresses := _addresses(reader, name)):
+    if data["root"] and (addresses := _said(data, "mirrors", own, name)):
         if _answers(addresses, PATIENCE):
             return "real", ""
         reason += f", and no mirror answered within {PATIENCE:.0f} seconds"
     if source == "real" or not stand_in:
-        cure = f"Set data.root to {'' if reader == 'Voxels' else 'a folder with '}{needed}"
         raise SettingError(
             f"data.root={data['root']}: {reason}.\n"
-            f"{cure}{', or data.source=builtin to use the stand-in' if stand_in else ''}."
+            f"Set data.root to {needed}"
+            f"{', or data.source=builtin to use the stand-in' if stand_in else ''}."
         )
     return "builtin", (
         f"{name}: the real data are not under data.root={data['root']}: {reason}.\n"
         f"This run uses the stand-in: {stand_in}. "
         "Its numbers are not comparable with those of the real data.\n"
-        f"For the real data, set data.root to a folder with {needed}."
+        f"For the real data, set data.root to {needed}."
     )
 
 
-def _reader(data: Mapping[str, Any]) -> str:
-    """The class that reads a data set; stacks of images are made of the single ones."""
-    return str(data["_target_"]).rpartition(".")[2].removeprefix("Stacked")
-
-
-def _addresses(reader: str, name: str) -> list[str]:
-    """Addresses of which one has to answer, so that a download can work; none of most sets."""
-    if reader == "MNIST":
-        return [f"{mirror}{IDX['train'][1]}.gz" for mirror in MIRRORS.get(name, ())]
-    if reader == "Folder":
-        return [url for url, _ in DOWNLOADS.get(name, {}).values()]
-    return []
+def _said(data: Mapping[str, Any], attribute: str, own: tuple[str, ...], *given: Any) -> Any:
+    """What a data set says by a class attribute: texts, or the answer of the function it names."""
+    said = constant(data["_target_"], attribute, own)
+    if not isinstance(said, str):
+        return said
+    if not said.startswith(("src.", *own)):
+        return (said,)  # one text, without the comma of a tuple
+    module, _, name = said.rpartition(".")
+    return getattr(import_module(module), name)(*given)
 
 
 def resolve_source(config: DictConfig) -> None:
@@ -150,7 +129,7 @@ def resolve_source(config: DictConfig) -> None:
     data = OmegaConf.to_container(config.data, resolve=True)
     key = repr(sorted(data.items()))
     if key not in _sources:
-        _sources[key], notice = resolve(data)
+        _sources[key], notice = resolve(data, prefixes(config.plugins))
         if notice:
             print(box(notice), file=sys.stderr)
     config.data.source = _sources[key]
@@ -167,33 +146,76 @@ def box(text: str) -> str:
     return "\n".join([rule, *(f"| {line:<{width}} |" for line in lines), rule])
 
 
-def missing(data: Mapping[str, Any]) -> str | None:
+def missing(data: Mapping[str, Any], own: tuple[str, ...] = ()) -> str | None:
     """Reason why real data cannot be read from `data.root`, or None. Downloads nothing.
 
     Args:
         data: the configuration `data`.
+        own: beginnings of the names of plug-ins.
     """
     if data["root"] is None:
         return "data.root is not set"
-    reader = _reader(data)
-    if str(data["root"]).startswith(HUB) and reader == "Folder":
+    root = Path(data["root"]).expanduser()
+    on_hub = str(data["root"]).startswith(HUB)
+    if on_hub and constant(data["_target_"], "looks_for", own) == "src.data.sources.no_set":
         return None
-    root, name = Path(data["root"]).expanduser(), data["name"]
     if not root.exists():
         return "there is no such folder or file"
-    if reader == "MNIST":
-        return None if idx_folder(root, name) else f"no {name} files there"
-    if reader == "Voxels":
-        archive, files = find_voxels(root)
-        return None if archive or files else "no voxels there"
-    if reader == "DigitDomains":
-        needed = (name for name in (data["a"], data["b"]) if name != "digits")
-        lost = [each for each in needed if not own_idx_folder(root, each)]
-        return f"no {' and '.join(lost)} files there" if lost else None
-    if reader in ("Folder", "Garments"):
-        return None if has_set(root) else "no images there"
-    depth = CELEBA_DEPTH if reader == "CelebA" else 0
+    said = _said(data, "looks_for", own, root, data)
+    if not isinstance(said, tuple):
+        return said
+    if any(root.match(each) if root.is_file() else any(root.glob(each)) for each in said):
+        return None
+    return f"no {' or '.join(said)} there"
+
+
+# What `looks_for` of our own data sets names: each returns what is missing, or None.
+
+
+def no_idx(root: Path, data: Mapping[str, Any]) -> str | None:
+    """MNIST's files, or those of a set of its format."""
+    return None if idx_folder(root, data["name"]) else f"no {data['name']} files there"
+
+
+def no_digits(root: Path, data: Mapping[str, Any]) -> str | None:
+    """The same of two sets."""
+    needed = (name for name in (data["a"], data["b"]) if name != "digits")
+    lost = [each for each in needed if not own_idx_folder(root, each)]
+    return f"no {' and '.join(lost)} files there" if lost else None
+
+
+def no_voxels(root: Path, _: Mapping[str, Any]) -> str | None:
+    """Grids or meshes."""
+    archive, files = find_voxels(root)
+    return None if archive or files else "no voxels there"
+
+
+def no_set(root: Path, _: Mapping[str, Any]) -> str | None:
+    """Images in any of the forms that `Folder` reads."""
+    return None if has_set(root) else "no images there"
+
+
+def no_images(root: Path, _: Mapping[str, Any], depth: int = 0) -> str | None:
+    """Images in a folder or an archive, which may lie some folders below."""
     return None if has_images(image_root(root, depth)) else "no images there"
+
+
+def no_faces(root: Path, data: Mapping[str, Any]) -> str | None:
+    """CelebA's images."""
+    return no_images(root, data, CELEBA_DEPTH)
+
+
+# What `mirrors` names.
+
+
+def idx_mirrors(name: str) -> list[str]:
+    """Addresses of a small file of each of torchvision's mirrors of an IDX set."""
+    return [f"{mirror}{IDX['train'][1]}.gz" for mirror in MIRRORS.get(name, ())]
+
+
+def set_addresses(name: str) -> list[str]:
+    """Addresses of the files of a set that `fetch` knows."""
+    return [url for url, _ in DOWNLOADS.get(name, {}).values()]
 
 
 def _answers(urls: Sequence[str], seconds: float) -> bool:
@@ -253,28 +275,6 @@ def find_voxels(root: Path) -> tuple[Path | None, list[str]]:
         return own, []
     names = FolderFiles(root).names
     return None, sorted(n for n in names if n.lower().endswith(VOXELS) and not is_hidden(n))
-
-
-def voxel_classes(root: Path) -> tuple[str, ...]:
-    """Names of the classes of a set of voxels, in the order of their indices; empty without any.
-
-    Raises:
-        SettingError: if there are no voxels, or they cannot be read.
-    """
-    archive, files = find_voxels(root)
-    if not archive and not files:
-        raise SettingError(f"data.root={root}: no voxels there.\nSet it to {NEEDED['Voxels']}.")
-    if not archive:
-        return arrange(files, blocks=False).class_names
-    try:
-        with open_zip(archive) as file:
-            names = [name.removesuffix(".npy") for name in file.namelist()]
-        if "x_train" not in names:
-            return tuple(sorted(names))
-        lines = read_text(archive.parent / "classes.txt", MOST_NAMES).splitlines()
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise SettingError(f"data.root={archive}: its classes cannot be read: {error}.") from error
-    return tuple(name.strip() for name in lines if name.strip())
 
 
 def stacked_classes(labels: Sequence[str]) -> tuple[str, ...]:

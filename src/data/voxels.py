@@ -10,6 +10,7 @@ a surface that hang together nowhere, teach nothing: they are named and left out
 meshes.
 """
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,17 +23,20 @@ from tqdm import tqdm
 from src.config.ranges import PositiveInt, Share
 from src.data.base import DataModule, identity
 from src.data.cache import Write, entry, fingerprint
+from src.data.containers import open_zip
 from src.data.layout import arrange
 from src.data.loader import Reading
 from src.data.meshes import read_mesh
-from src.data.sources import MESHES, NEEDED, find_voxels, voxel_classes
+from src.data.sources import MESHES, find_voxels
 from src.data.spec import DataSpec, Split
 from src.data.voxel_files import as_cube, read_grids, unpacked
 from src.errors import SettingError
 from src.runs.escape import line
+from src.runs.stored import read_text
 from src.transforms.degradations import Degradation
 
 SPLITS = ("train", "test")
+MOST_NAMES = 2**16  # bytes of a file of classes
 NAMED = 5  # of the grids that are left out
 TOUCHING = np.ones((3, 3, 3))  # voxels that share a corner hang together
 
@@ -70,6 +74,12 @@ class Voxels(DataModule):
         open_meshes: take meshes that are not the surface of a solid too.
     """
 
+    needed = (
+        "a folder of .npy, .npz, .binvox grids or .off, .obj, .stl meshes, or one .npz that holds "
+        "a set"
+    )
+    looks_for = "src.data.sources.no_voxels"
+
     def __init__(
         self,
         name: str,
@@ -91,7 +101,7 @@ class Voxels(DataModule):
         open_meshes: bool = False,
     ) -> None:
         if root is None:
-            raise SettingError(f"data.root is not set.\nSet it to {NEEDED['Voxels']}.")
+            raise SettingError(f"data.root is not set.\nSet it to {self.needed}.")
         self.root = Path(root).expanduser()
         there = voxel_classes(self.root)
         if missing := [kind for kind in labels if kind not in there]:
@@ -236,3 +246,25 @@ def _left_out(broken: dict[str, str], total: int) -> str:
     first = [f"{line(name, 60)} {reason}" for name, reason in list(broken.items())[:NAMED]]
     more = f" and {len(broken) - NAMED:,} more" if len(broken) > NAMED else ""
     return f"Left out: {len(broken):,} of {total:,} shapes: {line('; '.join(first), 400)}{more}."
+
+
+def voxel_classes(root: Path) -> tuple[str, ...]:
+    """Names of the classes of a set of voxels, in the order of their indices; empty without any.
+
+    Raises:
+        SettingError: if there are no voxels, or they cannot be read.
+    """
+    archive, files = find_voxels(root)
+    if not archive and not files:
+        raise SettingError(f"data.root={root}: no voxels there.\nSet it to {Voxels.needed}.")
+    if not archive:
+        return arrange(files, blocks=False).class_names
+    try:
+        with open_zip(archive) as file:
+            names = [name.removesuffix(".npy") for name in file.namelist()]
+        if "x_train" not in names:
+            return tuple(sorted(names))
+        lines = read_text(archive.parent / "classes.txt", MOST_NAMES).splitlines()
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise SettingError(f"data.root={archive}: its classes cannot be read: {error}.") from error
+    return tuple(name.strip() for name in lines if name.strip())

@@ -51,6 +51,7 @@ def train_on_ranks(
     before = run.summary
     with tempfile.TemporaryDirectory(prefix="sparring-ranks-") as folder:
         task = {"settings": settings, "choices": choices, "run": str(run.folder)}
+        task["path"] = list(map(str, sys.path))
         ranks = _start(task | {"resume": resume, "folder": folder}, run)
         try:
             with _passing_signals_on(ranks[0]) as passed:

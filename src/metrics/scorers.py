@@ -26,7 +26,7 @@ need neither labels nor a download they suit other photographs best, by measurem
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,6 +81,7 @@ class Settings:
         seed: seed of all these samples.
         batch_size: images embedded at once.
         cache: folder of the reals' features and of classifiers.
+        own: scorers of a plug-in by name, built by `src/training/scorers.py`.
     """
 
     extractor: Literal["auto", "inception", "classifier", "exact", "none"]
@@ -92,6 +93,7 @@ class Settings:
     seed: NotNegativeInt
     batch_size: PositiveInt
     cache: str
+    own: dict = field(default_factory=dict)
 
 
 def make_scorers(

@@ -57,12 +57,18 @@ LABELS = {
 
 
 def lower_is_better(name: str, protocol: Mapping[str, Any]) -> bool | None:
-    """By a number's bare name, such as `fid`; None if it does not rank, or is not known."""
+    """By a number's bare name, such as `fid`; None if it does not rank, or is not known.
+
+    A number that is not ours says so in its protocol, by `lower_is_better`.
+    """
     if name == "kl":  # of the modes' shares it is a distance, of a VAE a part of its bound
         return True if "compared_with" in protocol else None
     if name in HIGHER or re.fullmatch(r"iw\d+", name):
         return False
-    return True if name in LOWER else None
+    if name in LOWER:
+        return True
+    said = protocol.get("lower_is_better")
+    return said if isinstance(said, bool) and name not in UNRANKED else None
 
 
 def on_log_scale(name: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from src.config.checks import ADVICE
 from src.config.composition import bears_on_result, flatten
-from src.errors import SettingError
+from src.errors import PluginError, SettingError
 from src.report.comparison import LeftOut
 from src.runs.escape import line
 from src.runs.records import EVALUATIONS
@@ -63,15 +63,21 @@ def _is_of_variant(key: str) -> bool:
     return bears_on_result(key) and not advice and not key.startswith("metrics.")
 
 
-def read_runs(paths: Sequence[str]) -> tuple[list[Record], list[LeftOut]]:
+def read_runs(
+    paths: Sequence[str], plugins: Sequence[str] = ()
+) -> tuple[list[Record], list[LeftOut]]:
     """All finished runs below folders, and the others with the reason why they are left out.
+
+    Args:
+        paths: folders, or patterns of them.
+        plugins: names of the plug-ins whose classes the runs may name.
 
     Raises:
         SettingError: if a path does not exist, or there is no run at all.
     """
     records, left_out = [], []
     for folder in find(paths):
-        found = read_run(folder)
+        found = read_run(folder, plugins)
         (records if isinstance(found, Record) else left_out).append(found)
     if not records and not left_out:
         raise SettingError(
@@ -99,13 +105,15 @@ def find(paths: Iterable[str]) -> list[Path]:
     return list(found)
 
 
-def read_run(folder: Path) -> Record | LeftOut:
+def read_run(folder: Path, plugins: Sequence[str] = ()) -> Record | LeftOut:
     """A finished run, or why there is none."""
-    run = Run(folder)
+    run = Run(folder, plugins)
     try:
         settings, summary, clock = run.settings, run.summary, run.clock
         evaluations = run.read_json("evaluations.json", EVALUATIONS, [])
         summary["status"] = run.status_of(summary)
+    except PluginError as error:
+        return LeftOut(str(folder), "not allowed", line(str(error).removeprefix(f"run={folder}: ")))
     except (SettingError, OSError) as error:
         reason = str(error).replace(f"{folder}/", "")
         return LeftOut(str(folder), "damaged", line(reason))

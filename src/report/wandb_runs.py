@@ -7,13 +7,13 @@ clock, and the pictures of the fixed codes.
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from src.config.checks import check_stored, rename_old
-from src.errors import SettingError
+from src.errors import PluginError, SettingError
 from src.report.comparison import LeftOut
 from src.report.read import Record, unfinished
 from src.runs.escape import line
@@ -24,12 +24,15 @@ from src.runs.stored import CONFIG, check_plain, expect, parse_json
 PICTURES = "samples"  # the name under which the callback of that name logs
 
 
-def read_wandb(address: str, api: Any = None) -> tuple[list[Record], list[LeftOut]]:
+def read_wandb(
+    address: str, api: Any = None, plugins: Sequence[str] = ()
+) -> tuple[list[Record], list[LeftOut]]:
     """Finished runs of a project, or of one group of it, and the others with a reason.
 
     Args:
         address: `wandb:entity/project` or `wandb:entity/project/group`.
         api: instead of `wandb.Api()`.
+        plugins: names of the plug-ins whose classes the runs may name.
 
     Raises:
         SettingError: if the address cannot be read, or nothing is there.
@@ -46,7 +49,7 @@ def read_wandb(address: str, api: Any = None) -> tuple[list[Record], list[LeftOu
         for run in api.runs("/".join(parts[:2]), filters=filters, lazy=False):
             if run.config.get("made_by") == "compare":
                 continue
-            found = _record(run)
+            found = _record(run, plugins)
             (records if isinstance(found, Record) else left_out).append(found)
     except (wandb.errors.Error, ValueError) as error:  # ValueError: there is no such project
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -56,7 +59,7 @@ def read_wandb(address: str, api: Any = None) -> tuple[list[Record], list[LeftOu
     return records, left_out
 
 
-def _record(run: Any) -> Record | LeftOut:
+def _record(run: Any, plugins: Sequence[str]) -> Record | LeftOut:
     place = f"{'/'.join(run.path)}/{run.name}"
     settings = dict(run.config)
     settings.pop("choices", None)  # for W&B's own page; the summary has them too
@@ -65,8 +68,10 @@ def _record(run: Any) -> Record | LeftOut:
         summary = parse_json(re.sub(r'"(NaN|-?Infinity)"', r"\1", text))  # so W&B writes them
         check_plain(settings, CONFIG)
         rename_old(settings)
-        check_stored(settings)
+        check_stored(settings, plugins)
         expect(summary, SUMMARY, "summary")
+    except PluginError as error:
+        return LeftOut(place, "not allowed", line(str(error)))
     except (ValueError, TypeError) as error:
         return LeftOut(place, "damaged", line(str(error)))
     summary["status"] = summary.get("status") or run.state

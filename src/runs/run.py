@@ -33,7 +33,7 @@ from typing import IO, Any, Literal, TypeVar
 
 from src.config.checks import check_stored, rename_old
 from src.config.composition import bears_on_result, flatten
-from src.errors import FolderInUseError, SettingError
+from src.errors import FolderInUseError, PluginError, SettingError
 from src.runs.escape import line
 from src.runs.files import unwritable, write_atomically
 from src.runs.folders import walk
@@ -72,6 +72,8 @@ CONTENTS = (
     "config.yaml",
 )
 FOLDERS = ("checkpoints", "samples", "profile", "tensorboard", "wandb")  # of these
+# W&B's link to a log in its cache; nobody writes to it again: each process has a folder of its own.
+WANDB_LOG = "wandb/*/logs/debug-core.log"
 # What `src.runs.files.replacing` leaves of a file that a killed process was writing for a run. Not
 # of evaluations.json, which other commands write without a lock.
 HALVES = re.compile(
@@ -85,10 +87,11 @@ class Run:
 
     Args:
         folder: exists or not.
+        plugins: names of the plug-ins whose classes its configuration may name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, plugins: Sequence[str] = ()) -> None:
+        self.folder, self.plugins = Path(folder), plugins
         self._lock: IO | None = None
 
     def __truediv__(self, name: str) -> Path:
@@ -141,6 +144,7 @@ class Run:
         """The stored configuration.
 
         Raises:
+            PluginError: if it needs plug-ins that were not allowed.
             SettingError: if this is no run folder, or the configuration is none that could have
                 been typed.
         """
@@ -154,7 +158,9 @@ class Run:
         try:
             settings = parse_yaml(content)
             rename_old(settings)
-            check_stored(settings)
+            check_stored(settings, self.plugins)
+        except PluginError as error:
+            raise PluginError(f"run={self.folder}: {error}") from error
         except ValueError as error:
             raise SettingError(
                 f"{self / 'config.yaml'} is damaged, or not that of a run:\n{line(str(error), 300)}"
@@ -402,7 +408,9 @@ class Run:
                 except OSError:  # it is gone: another process may be at work
                     continue
                 if stat.S_ISLNK(mode):
-                    _check_inside(place / name, self.folder)
+                    inner = (place / name).relative_to(self.folder)
+                    if not inner.match(WANDB_LOG):
+                        _check_inside(place / name, self.folder)
                 elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                     raise SettingError(f"{place / name} is neither file nor folder.\nRemove it.")
             folders[:] = [name for name in folders if not os.path.islink(place / name)]

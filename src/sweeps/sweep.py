@@ -203,7 +203,7 @@ class _Sweep:
             resolve_source(config)
             settings = composition.plain(config)
             name = config.hydra.sweep.subdir
-            run = Run(Path(config.hydra.sweep.dir) / name)
+            run = Run(Path(config.hydra.sweep.dir) / name, settings["plugins"])
             state = run.look(settings, settings["existing"])
             done = state == "finished" and run.settings["data"]["root"] == settings["data"]["root"]
         except SettingError as error:

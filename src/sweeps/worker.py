@@ -132,7 +132,8 @@ def _train(order: Order, folder: Path) -> Outcome:
         if order.threads:
             _limit_threads(order.threads)
         composed = {"hydra": {"runtime": {"choices": dict(order.choices)}}, **order.settings}
-        found = Run(folder).look(order.settings, order.settings["existing"])
+        run = Run(folder, order.settings["plugins"])
+        found = run.look(order.settings, order.settings["existing"])
         train(OmegaConf.create(composed), folder)
         return Outcome(ENDS[found])
     except FolderInUseError:

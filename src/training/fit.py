@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from src.config.composition import get_choices, plain
+from src.config.plugins import prefixes, source_hashes
 from src.distributed.processes import train_on_ranks
 from src.errors import SettingError, TrainingError
 from src.runs.escape import line
@@ -37,7 +38,7 @@ def train(config: DictConfig, folder: Path, begun: float | None = None) -> dict[
     """
     begun = time.perf_counter() if begun is None else begun
     settings = plain(config)
-    with closing(Run(folder)) as run:
+    with closing(Run(folder, settings["plugins"])) as run:
         state = run.open(settings, settings["existing"])
         if state != "finished":
             resume = state == "interrupted"
@@ -90,17 +91,15 @@ def fit(
         SystemExit: after a signal, when the checkpoint is saved.
     """
     wall = WallTime(begun)
-    from lightning import Callback
-
     from src.callbacks.base import Shared, arrange
     from src.callbacks.together import Together
     from src.distributed import ranks
-    from src.metrics.scorers import make_scorers
     from src.runs.metrics_file import cut_back
     from src.training.checkpoints import restore_for_training
     from src.training.cost import cost
-    from src.training.instantiate import build, build_model
+    from src.training.instantiate import build_callbacks, build_model
     from src.training.loggers import RunLogger
+    from src.training.scorers import build_scorers
     from src.training.trainer import build_loggers, build_trainer, naming_the_operation
 
     leads = ranks.rank() == 0
@@ -126,16 +125,17 @@ def fit(
             data_id=data.data_id,
             seed=settings["seed"],
             choices=choices,
+            plugins=source_hashes(settings["plugins"]),
             **provenance(),
         )
 
     with _recording_failure(run, leads):
-        nodes = settings["callbacks"] if leads else {}
-        callbacks = [build(node, Callback, f"callbacks.{name}") for name, node in nodes.items()]
+        callbacks = build_callbacks(settings) if leads else []
         if ranks.count() > 1:
             callbacks.append(Together())
         wall.lap("start")
-        scorers = make_scorers(settings["metrics"], data, model) if leads else []
+        own = prefixes(settings["plugins"])
+        scorers = build_scorers(settings["metrics"], data, model, own) if leads else []
         wall.lap("scoring")
         shared = Shared(scorers, wall=wall)
 

@@ -50,9 +50,11 @@ def _work(task: Mapping[str, Any]) -> None:
     from src.training.trainer import choose_device
 
     settings, folder = task["settings"], Path(task["folder"])
+    sys.path += [place for place in task["path"] if place not in sys.path]  # of plug-ins
+    run = Run(Path(task["run"]), settings["plugins"])
     device = choose_device(settings["trainer"]["accelerator"])
     with ranks.joined(task["rank"], task["count"], folder / "meeting", device):
-        fit(settings, task["choices"], Run(Path(task["run"])), task["resume"])
+        fit(settings, task["choices"], run, task["resume"])
 
 
 def _end_with_parent(rank: int) -> None:

@@ -47,15 +47,17 @@ def report(run: Run, repeated: bool) -> None:
         print(f"\nProfile: {line(str(table), 400)}")
         if (trace := run / "profile" / "trace.json").is_file():
             print(f"  and {line(str(trace), 400)}, for ui.perfetto.dev or chrome://tracing")
+    asked = f" 'plugins=[{','.join(run.plugins)}]'" if run.plugins else ""
     print("\nNext:")
     model = run.settings["model"]
     if translates(model) and run.settings["data"]["kind"] == "voxels":
-        print(f"  python -m src.translate run={place} in={place}/samples/picture.png out=shape.glb")
+        picture = f"{place}/samples/picture.png"
+        print(f"  python -m src.translate run={place} in={picture} out=shape.glb{asked}")
     elif translates(model):
-        print(f"  python -m src.translate run={place} in=photo.jpg out=new.png")
+        print(f"  python -m src.translate run={place} in=photo.jpg out=new.png{asked}")
     if "translator" not in model:
-        print(f"  python -m src.sample run={place} n=64 out=grid.png")
-    print(f"  python -m src.evaluate run={place}")
+        print(f"  python -m src.sample run={place} n=64 out=grid.png{asked}")
+    print(f"  python -m src.evaluate run={place}{asked}")
     if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
-        print(f"  python -m src.compare runs={line(str(run.folder.parents[2]), 400)}")
+        print(f"  python -m src.compare runs={line(str(run.folder.parents[2]), 400)}{asked}")
     print("  the same command with seed=1, or with existing=restart to begin anew")

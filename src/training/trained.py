@@ -2,6 +2,7 @@
 
 import torch
 
+from src.config.plugins import prefixes
 from src.data.base import DataModule
 from src.data.listing import HUB
 from src.data.sources import missing
@@ -73,7 +74,8 @@ def load_data(run: Run, spec: DataSpec, root: str | None, cache: str) -> DataMod
     if data.get("source") == "real":
         if root is None and not trained_on:
             raise SettingError(f"run={run.folder} does not say which its data were.\n{cure}")
-        if reason := missing(data):  # nothing is downloaded because a folder says so
+        # Nothing is downloaded because a folder says so.
+        if reason := missing(data, prefixes(settings["plugins"])):
             raise SettingError(f"data.root={line(str(data['root']))}: {reason}.\n{cure}")
         if root is None:
             print(line(f"Reading the run's data at {data['root']}", 400))

@@ -23,6 +23,7 @@ from lightning.pytorch.profilers import (
     SimpleProfiler,
 )
 
+from src.config.plugins import prefixes
 from src.data.spec import DataSpec
 from src.distributed import ranks
 from src.errors import SettingError, TrainingError
@@ -119,8 +120,10 @@ def build_loggers(
         given["wandb"]["choices"] = choices or {}
         if mode == "disabled":
             del nodes["wandb"]
+    own = prefixes(settings["plugins"])
     loggers = [
-        build(node, Logger, f"logger.{name}", **given.get(name, {})) for name, node in nodes.items()
+        build(node, Logger, f"logger.{name}", own, **given.get(name, {}))
+        for name, node in nodes.items()
     ]
     failed = True
     try:

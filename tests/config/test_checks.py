@@ -352,14 +352,14 @@ def test_evaluate_settings() -> None:
 
 
 def test_a_stored_configuration_of_an_earlier_version() -> None:
-    """`data.resize` was the filter."""
+    """`data.resize` was the filter, and there were no plug-ins."""
     stored = {"data": {"resize": "box", "crop": None}}
     checks.rename_old(stored)
     new = {"resize": "crop", "filter": "box", "background": "white", "crop": None}
-    assert stored == {"data": new}
+    assert stored == {"data": new, "plugins": []}
     checks.rename_old(stored)  # changes nothing more
-    assert stored == {"data": new}
-    for other in ({"data": {"root": None}}, {"data": None}, [], None):
+    assert stored == {"data": new, "plugins": []}
+    for other in ({"data": {"root": None}, "plugins": []}, {"data": None, "plugins": []}, [], None):
         before = repr(other)
         checks.rename_old(other)
         assert repr(other) == before

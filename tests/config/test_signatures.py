@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from src.config.signatures import ALLOWED, fits, signature, spell
+from src.config.signatures import ALLOWED, constant, fits, signature, spell
 from src.errors import SettingError
 
 CLASSES = (
@@ -135,3 +135,12 @@ def test_fits(annotation: str, good: list, bad: list) -> None:
 def test_bare_arguments_take_anything() -> None:
     assert all(fits(value, None) for value in (None, 1, "x", [1], {}))
     assert spell(None) == "anything"
+
+
+def test_constants_are_read_without_an_import() -> None:
+    """Of a class, or of the next base that has it; what is computed cannot be read."""
+    assert constant("src.data.garments.Garments", "stands_in") == "5,500 drawn garments"
+    assert constant("src.data.garments.Garments", "needed").startswith("a folder with images")
+    assert constant("src.data.toy.Toy", "looks_for") == ("*",)  # with an annotation
+    with pytest.raises(SettingError, match="has no nothing"):
+        constant("src.data.toy.Toy", "nothing")

@@ -87,7 +87,8 @@ def test_celeba_and_folder(tmp_path: Path, write_images: Callable) -> None:
 
 def test_points_are_always_drawn() -> None:
     for source in ("auto", "real", "builtin"):
-        assert resolve(config("ring", None, source, kind="points")) == ("builtin", "")
+        toy = config("ring", None, source, kind="points", _target_="src.data.toy.Toy")
+        assert resolve(toy) == ("builtin", "")
 
 
 def test_file_that_is_no_zip(tmp_path: Path) -> None:

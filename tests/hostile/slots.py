@@ -111,6 +111,8 @@ PARTS = [
     ("partial-a-word", "model.generator._partial_", "yes"),
     ("partial-missing", "model.generator._partial_", False),
     ("dunder", "model.loss.__class__", "x"),
+    ("class-of-another-package", "model.loss",
+     {"_target_": "wandb.Api"}),
     ("target-in-a-target", "model.loss._target_", SHELL),
     ("target-with-spaces", "model.loss._target_", " src.losses.adversarial.Hinge"),
     ("target-with-dots", "model.loss._target_", "src..losses.adversarial.Hinge"),
@@ -138,6 +140,9 @@ NODES = [
     ("trainer-root", "trainer.default_root_dir", "@OUTSIDE@/new"),
     ("wandb", "wandb", {"mode": "online", "project": SHELL}),
     ("plugins", "plugins", ["@OUTSIDE@/run", "antigravity"]),
+    ("plugins-by-their-names", "plugins", ["antigravity"]),
+    ("plugins-of-many-names", "plugins", ["a" * 1000] * 500),
+    ("metrics-of-another-package", "metrics.own", {"x": SHELL}),
     ("max-time", "max_time", "9" * 5000 + "h"),
     ("workers-of-a-million", "data.reading.workers", 10**6),
 ]  # fmt: skip

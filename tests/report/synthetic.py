@@ -77,7 +77,7 @@ def write_run(
     protocols = {name: protocol(bare) | dict(measured or {}) for name, bare in names.items()}
     made = {
         "status": "finished", "error": None, "data_id": protocols["fid10k_mnist"]["data_id"],
-        "seed": seed, "choices": composed["choices"],
+        "seed": seed, "choices": composed["choices"], "plugins": {},
         "versions": {"python": "3.11.7", "torch": "2.15.0"}, "git": "1facc47a9e0c",
         "stopped": None, "metrics": values | {"fid": fid}, "headline": ["fid"],
         "protocols": protocols,

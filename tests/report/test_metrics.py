@@ -38,6 +38,12 @@ def test_what_is_meant() -> None:
 def test_directions() -> None:
     assert not LOWER & HIGHER
     assert lower_is_better("fid", {}) is True
+    # A number of somebody's own says it; ours are known, whatever a record says.
+    for said in (True, False, None):
+        assert lower_is_better("ink", {"lower_is_better": said}) is said
+        assert lower_is_better("fid", {"lower_is_better": said}) is True
+        assert lower_is_better("sharpness", {"lower_is_better": said}) is None
+    assert lower_is_better("ink", {"lower_is_better": "yes"}) is None
     assert lower_is_better("iw5000", {}) is False
     assert lower_is_better("sharpness", {}) is None
     assert lower_is_better("kl", {"compared_with": "exact shares"}) is True

@@ -99,12 +99,14 @@ def test_who_is_left_out_there(tmp_path: Path) -> None:
     runs = [Run(write_run(tmp_path, seed=0))]
     runs += [Run(write_run(tmp_path, seed=i + 1), state) for i, state in
              enumerate(("running", "crashed", "failed"))]  # fmt: skip
-    runs += [Run(write_run(tmp_path, seed=5)), Run(write_run(tmp_path, seed=6))]
+    runs += [Run(write_run(tmp_path, seed=seed)) for seed in (5, 6, 7)]
+    runs[-3].config["plugins"] = ["mypkg"]
     runs[-2].config = {"lr": 0.1}
     runs[-1].config = {"made_by": "compare"}
     records, left_out = read_wandb("wandb:me/toys", Api(runs))
     assert len(records) == 1
-    assert [entry.status for entry in left_out] == ["running", "crashed", "failed", "damaged"]
+    states = [entry.status for entry in left_out]
+    assert states == ["running", "crashed", "failed", "not allowed", "damaged"]
 
 
 def test_runs_of_another_program_are_damaged(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_lists_may_name_folders_and_projects(
                 for model in ("lsgan", "vae")}  # fmt: skip
     monkeypatch.setattr(
         "src.report.wandb_runs.read_wandb",
-        lambda address: read_wandb("wandb:me/toys", Api(projects[address])),
+        lambda address, **_: read_wandb("wandb:me/toys", Api(projects[address])),
     )
     write_run(tmp_path / "here", "dcgan")
     for words in (

@@ -425,6 +425,22 @@ def test_what_killed_writers_left_is_swept_away(run: Run) -> None:
     assert before - left == {run / name for name in ours}
 
 
+def test_only_wandbs_own_link_leads_out(run: Run, tmp_path: Path) -> None:
+    """Its logger links to a log in its cache; the run is found finished, and goes on."""
+    trained(run, "finished")
+    logs = run / "wandb" / "offline-run-1" / "logs"
+    logs.mkdir(parents=True)
+    (tmp_path / "core-debug.log").touch()
+    (logs / "debug-core.log").symlink_to(tmp_path / "core-debug.log")
+    assert run.look(SETTINGS, "continue") == "finished"
+    assert run.open(changed(budget=200), "resume") == "interrupted"
+    for name in ("wandb/debug-core.log", "wandb/offline-run-1/logs/debug.log", "samples/a.png"):
+        (run / name).symlink_to(tmp_path / "core-debug.log")
+        with pytest.raises(SettingError, match="leads out"):
+            run.look(SETTINGS, "continue")
+        (run / name).unlink()
+
+
 def test_a_log_is_a_file(tmp_path: Path) -> None:
     for _ in range(2):
         with appending(tmp_path / "log.txt") as file:

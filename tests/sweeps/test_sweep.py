@@ -470,7 +470,7 @@ def test_seeds_of_a_variant_share_its_name(monkeypatch: pytest.MonkeyPatch) -> N
 
     named = []
     monkeypatch.setattr(build, "build", lambda *_, **given: named.append(given.get("name")))
-    settings = {"wandb": {"mode": "offline"}, "logger": {"csv": {}, "wandb": {}}}
+    settings = {"wandb": {"mode": "offline"}, "logger": {"csv": {}, "wandb": {}}, "plugins": []}
     for folder in ("outputs/mnist/gan/budget=7/seed=3", "mine"):
         with build.build_loggers(settings, Path(folder)):
             pass
