@@ -16,6 +16,7 @@ import argparse
 import io
 import json
 import logging
+import math
 import os
 import platform
 import random
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from src.callbacks.base import Shared, arrange
+from src.callbacks.base import Callback, Shared, arrange
 from src.config.composition import compose, plain
 from src.data.base import DataModule
 from src.data.spec import DataSpec, Split, to_model
@@ -81,11 +82,15 @@ class Noise(DataModule):
         return {"train": Split(self.images)}, {"name": "noise"}
 
 
-class Stopwatch(L.Callback):
+class Stopwatch(Callback):
     """Times all iterations but the first few, which also set up the optimisers' state."""
 
     def __init__(self, warm_up: int) -> None:
+        super().__init__()
         self.warm_up, self.seconds = warm_up, 0.0
+
+    def due(self, model: GenerativeModel) -> float:
+        return 0.0 if model.iteration < self.warm_up else math.inf
 
     def on_train_batch_end(self, trainer: L.Trainer, model: GAN, *_: object) -> None:
         if model.iteration == self.warm_up:

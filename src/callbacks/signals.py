@@ -4,6 +4,7 @@ A scheduler sends SIGTERM some seconds before it kills. Lightning's own handler 
 end of the batch, without a checkpoint; this one takes its place while the training lasts.
 """
 
+import math
 import os
 import signal
 import sys
@@ -57,6 +58,9 @@ class Signals(Callback):
         self.shared.interrupted_by = signal.Signals(number).name
         # Not print: the signal may have come in the midst of one, which cannot be entered twice.
         os.write(2, f"\n{self.shared.interrupted_by}: saving after this iteration.\n".encode())
+
+    def due(self, model: GenerativeModel) -> float:
+        return math.inf
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int

@@ -7,9 +7,10 @@ run is exact, and scoring or drawing pictures beside the training cannot change 
 """
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import reduce
@@ -19,13 +20,14 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from src.data.spec import DataSpec, Draw
+from src.data.spec import Batch, DataSpec, Draw
 from src.distributed import ranks
 from src.errors import SettingError
 from src.models.parts.means import Means
 from src.models.parts.schedules import Schedule
 from src.models.parts.stages import Stage
 
+PAUSE = 0.1  # seconds of iterations after which callbacks are called, at the latest
 AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels
 
 
@@ -46,7 +48,9 @@ class GenerativeModel(L.LightningModule, ABC):
         rested: steps left out, per player, by a rule on how the players do.
         seconds: spent in training, over all resumes; the budget callback counts them.
         terms: means of the recorded terms, such as losses.
-        watch_gradients: record each player's gradient norm; the gradients callback asks for it.
+        until: samples seen before which no callback has to be called; each call of Lightning's is
+            told anew, see `Turns` in `src/callbacks/base.py`.
+        watch_gradients: iterations between two records of each player's gradient norm; 0 is never.
         budget: samples that the run is meant to last; schedules refer to it.
         schedule: schedule of learning rates and other strengths; None keeps them.
         clip: norm to which a player's gradient is cut; None leaves it.
@@ -66,7 +70,8 @@ class GenerativeModel(L.LightningModule, ABC):
         self.updates: Counter[str] = Counter()
         self.rested: Counter[str] = Counter()
         self.seconds = 0.0
-        self.watch_gradients = False
+        self.until = 0.0
+        self.watch_gradients = 0
         self.budget: int | None = None
         self.schedule: Schedule | None = None
         self.clip: float | None = None
@@ -74,7 +79,7 @@ class GenerativeModel(L.LightningModule, ABC):
         self._count_step = False
         self._hooked = False  # steps back are to call hooks of Lightning's
         self.terms = Means()
-        self._slices: list[tuple[str, Tensor]] = []  # terms of this rank's samples, to be averaged
+        self._slices: list[tuple[Iterable[str], Tensor]] = []  # of this rank's samples: terms (k,)
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         self._configured: dict[str, float] = {}  # strengths that the schedule has changed
 
@@ -85,15 +90,40 @@ class GenerativeModel(L.LightningModule, ABC):
         """One iteration of the algorithm: draw batches, compute losses, call `update`."""
 
     def training_step(self, dataloader_iter: Iterator) -> None:
+        """One iteration, and further ones while no callback has to be called, for a short time.
+
+        So what Lightning and the callbacks do for each call is done once for many short iterations.
+        Where it is done does not change the result.
+        """
+        until, self.until = self.until, 0.0
+        start, more, steps = time.perf_counter(), 0, 0
+
+        def draw() -> Batch:
+            return next(dataloader_iter)[0]
+
         self._count_step = True
+        self._take_iteration(draw)
+        self._count_step = False
+        while self.samples_seen < until and time.perf_counter() - start < PAUSE:
+            before = self.updates.total()
+            self._take_iteration(draw)
+            more, steps = more + 1, steps + (self.updates.total() > before)
+        if more:  # Lightning counts calls; and as steps, iterations with a step
+            loop = self.trainer.fit_loop.epoch_loop
+            loop.batch_progress.increment_by(more)
+            loop._batches_that_stepped += more
+            loop.manual_optimization.optim_step_progress.increment_by(steps)
+
+    def _take_iteration(self, draw: Draw) -> None:
         # Consecutive 32-bit seeds, so that no two iterations of a run share their noise.
         self.seed_noise((self.seed * 0x9E3779B1 + self.iteration) % 2**32)
         if self.schedule:
             for name, factor in self.schedule.factors(self.stage_progress).items():
                 self.scale(name, factor)
-        self.iterate(lambda: next(dataloader_iter)[0])
+        self.iterate(draw)
         if self._slices:  # of a player that left its step out
             self._average([])
+        torch.clear_autocast_cache()  # casts that it left
         self.iteration += 1
 
     def seed_noise(self, seed: int) -> None:
@@ -193,38 +223,45 @@ class GenerativeModel(L.LightningModule, ABC):
         """
         # Each step back is in the precision of its step forward; autocast would besides round the
         # second derivatives of penalties, which are float32.
-        with torch.autocast(self.device.type, enabled=False):
+        device = self.device.type
+        autocast = torch.is_autocast_enabled(device)
+        torch.set_autocast_enabled(device, False)
+        try:
             if self._hooked:
                 self.manual_backward(loss)
             else:  # the same, without asking every callback in every step
                 loss.backward()
+        finally:
+            torch.set_autocast_enabled(device, autocast)
         optimizer = self._optimizers[name]
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         if ranks.count() > 1:
-            self._average([w.grad for w in _weights(optimizer) if w.grad is not None])
-        if self.watch_gradients or self.clip is not None:
-            weights = _weights(optimizer)
+            self._average([w.grad for w in weights if w.grad is not None])
+        watched = self.watch_gradients and self.iteration % self.watch_gradients == 0
+        if watched or self.clip is not None:
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
-            if self.watch_gradients:
-                self.terms.add(f"gradient/{name}", norm)
+            if watched:
+                self.terms.add([f"gradient/{name}"], norm.view(1))
             if self.clip is not None:
                 nn.utils.clip_grads_with_norm_(weights, self.clip, norm)
         if self._count_step:
-            # Lightning's global_step counts the steps of its own wrappers: one per iteration.
+            # Lightning's global_step counts the steps of its own wrappers: one per call.
             self._count_step = False
             wrappers = self.optimizers(use_pl_optimizer=True)
             wrappers = wrappers if isinstance(wrappers, list) else [wrappers]
             optimizer = wrappers[list(self._optimizers).index(name)]
         optimizer.step()
-        optimizer.zero_grad()
+        for weight in weights:
+            weight.grad = None
         torch.clear_autocast_cache()  # of casts of the old weights, see CachedMixedPrecision
         self.updates[name] += 1
 
     def _average(self, gradients: Sequence[Tensor]) -> None:
         """Means over the ranks of gradients and, with them, of the recorded terms."""
         terms, self._slices = self._slices, []
-        ranks.average_([*gradients, *(value for _, value in terms)])
-        for name, value in terms:
-            self.terms.add(name, value)
+        ranks.average_([*gradients, *(values for _, values in terms)])
+        for names, values in terms:
+            self.terms.add(names, values)
 
     def total(self, terms: Mapping[str, Tensor], shown: Mapping[str, Tensor] = {}) -> Tensor:
         """The sum of a loss's terms, each of which is recorded as `loss/<name>`.
@@ -241,14 +278,13 @@ class GenerativeModel(L.LightningModule, ABC):
 
         On several ranks they get there in the next update, which averages them.
         """
-        for name, term in terms.items():
-            value = term.detach()
-            if value.ndim or value.dtype != torch.float32:
-                value = value.float().mean()
-            if ranks.count() > 1:
-                self._slices.append((name, value.clone()))
-            else:
-                self.terms.add(name, value)
+        values = [term.detach() for term in terms.values()]
+        values = [v.float().mean() if v.ndim or v.dtype != torch.float32 else v for v in values]
+        together = torch.stack(values)
+        if ranks.count() > 1:
+            self._slices.append((terms, together))
+        else:
+            self.terms.add(terms, together)
 
     # Beside the training
 
@@ -288,18 +324,21 @@ class GenerativeModel(L.LightningModule, ABC):
         self.samples_seen, self.iteration = state["samples_seen"], state["iteration"]
         self.updates, self.seconds = Counter(state["updates"]), state["seconds"]
         self.rested = Counter(state.get("rested", {}))
-        self.terms.load_state_dict(state["records"])  # `on_fit_start` brings them to the device
-
-    def on_fit_start(self) -> None:
-        self.terms.to(self.device)
+        self.terms.load_state_dict(state["records"])
 
     def on_train_start(self) -> None:
-        owners = [(self, L.LightningModule), *((c, L.Callback) for c in self.trainer.callbacks)]
         self._hooked = any(
-            getattr(type(owner), hook) is not getattr(base, hook)
-            for owner, base in owners
-            for hook in ("on_before_backward", "on_after_backward")
+            overrides(owner, "on_before_backward", "on_after_backward")
+            for owner in (self, *self.trainer.callbacks)
         )
+
+
+def overrides(owner: L.LightningModule | L.Callback, *hooks: str) -> bool:
+    """True if a model or a callback has one of these hooks of Lightning's."""
+    base = L.Callback if isinstance(owner, L.Callback) else L.LightningModule
+    return any(
+        getattr(getattr(owner, hook), "__func__", None) is not getattr(base, hook) for hook in hooks
+    )
 
 
 class LatentVariableModel(GenerativeModel):
@@ -338,10 +377,6 @@ class LatentVariableModel(GenerativeModel):
     def classes_in_turn(self, n: int) -> Tensor:
         """(n,): what a conditional model draws where no class is asked for."""
         return torch.arange(n, device=self.device) % len(self.spec.classes)
-
-
-def _weights(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 def freeze(*networks: nn.Module) -> "_Frozen":

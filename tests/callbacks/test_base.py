@@ -3,7 +3,7 @@ from pathlib import Path
 
 import lightning as L
 
-from src.callbacks.base import Shared, arrange
+from src.callbacks.base import Shared, Turns, arrange
 from src.callbacks.budget import Budget
 from src.callbacks.checkpoint import Checkpoint
 from src.callbacks.quality import Quality
@@ -35,7 +35,7 @@ def test_the_order_goes_by_kind() -> None:
     given = [Together(), Quality(), Checkpoint(), Signals(), Counter(), Records(), Budget()]
     shared = Shared()
     arranged = arrange(given, shared)
-    kinds = [Budget, Counter, Records, Signals, Checkpoint, Quality, Together]
+    kinds = [Budget, Turns, Counter, Records, Signals, Checkpoint, Quality, Together]
     assert [type(c) for c in arranged] == kinds
     assert all(c.shared is shared for c in arranged if not isinstance(c, Counter))
 
