@@ -20,7 +20,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from src.data.spec import Batch, DataSpec, Draw
+from src.data.spec import DataSpec, Draw
 from src.distributed import ranks
 from src.errors import SettingError
 from src.models.parts.means import Means
@@ -47,6 +47,7 @@ class GenerativeModel(L.LightningModule, ABC):
         updates: steps done, per player.
         rested: steps left out, per player, by a rule on how the players do.
         seconds: spent in training, over all resumes; the budget callback counts them.
+        weights: of each player; its optimiser changes them.
         terms: means of the recorded terms, such as losses.
         until: samples seen before which no callback has to be called; each call of Lightning's is
             told anew, see `Turns` in `src/callbacks/base.py`.
@@ -81,6 +82,7 @@ class GenerativeModel(L.LightningModule, ABC):
         self.terms = Means()
         self._slices: list[tuple[Iterable[str], Tensor]] = []  # of this rank's samples: terms (k,)
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.weights: dict[str, list[nn.Parameter]] = {}
         self._configured: dict[str, float] = {}  # strengths that the schedule has changed
 
     # The iteration
@@ -96,23 +98,25 @@ class GenerativeModel(L.LightningModule, ABC):
         Where it is done does not change the result.
         """
         until, self.until = self.until, 0.0
-        start, more, steps = time.perf_counter(), 0, 0
-
-        def draw() -> Batch:
-            return next(dataloader_iter)[0]
-
+        end = time.perf_counter() + PAUSE
         self._count_step = True
-        self._take_iteration(draw)
+        self._take_iteration(lambda: next(dataloader_iter)[0])
         self._count_step = False
-        while self.samples_seen < until and time.perf_counter() - start < PAUSE:
+        if self.samples_seen < until:
+            self._go_on(until, end)
+
+    def _go_on(self, until: float, end: float) -> None:
+        """Iterations up to a clock or a time, which Lightning is told of afterwards."""
+        draw = self.trainer.train_dataloader.__next__
+        iterations = steps = 0
+        while self.samples_seen < until and time.perf_counter() < end:
             before = self.updates.total()
             self._take_iteration(draw)
-            more, steps = more + 1, steps + (self.updates.total() > before)
-        if more:  # Lightning counts calls; and as steps, iterations with a step
-            loop = self.trainer.fit_loop.epoch_loop
-            loop.batch_progress.increment_by(more)
-            loop._batches_that_stepped += more
-            loop.manual_optimization.optim_step_progress.increment_by(steps)
+            iterations, steps = iterations + 1, steps + (self.updates.total() > before)
+        loop = self.trainer.fit_loop.epoch_loop
+        loop.batch_progress.increment_by(iterations)
+        loop._batches_that_stepped += iterations
+        loop.manual_optimization.optim_step_progress.increment_by(steps)
 
     def _take_iteration(self, draw: Draw) -> None:
         # Consecutive 32-bit seeds, so that no two iterations of a run share their noise.
@@ -203,6 +207,10 @@ class GenerativeModel(L.LightningModule, ABC):
             partials: from the player's name to `network -> optimiser`.
         """
         self._optimizers = {name: make() for name, make in partials.items()}
+        self.weights = {
+            name: [weight for group in optimizer.param_groups for weight in group["params"]]
+            for name, optimizer in self._optimizers.items()
+        }
         return list(self._optimizers.values())
 
     @property
@@ -233,8 +241,7 @@ class GenerativeModel(L.LightningModule, ABC):
                 loss.backward()
         finally:
             torch.set_autocast_enabled(device, autocast)
-        optimizer = self._optimizers[name]
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        optimizer, weights = self._optimizers[name], self.weights[name]
         if ranks.count() > 1:
             self._average([w.grad for w in weights if w.grad is not None])
         watched = self.watch_gradients and self.iteration % self.watch_gradients == 0
@@ -379,19 +386,16 @@ class LatentVariableModel(GenerativeModel):
         return torch.arange(n, device=self.device) % len(self.spec.classes)
 
 
-def freeze(*networks: nn.Module) -> "_Frozen":
-    """`with freeze(D):` D's weights get no gradients, and none are computed for them."""
-    return _Frozen(networks)
+class freeze:
+    """`with freeze(model.weights["d"]):` they get no gradients, and none are computed for them."""
 
-
-class _Frozen:
-    def __init__(self, networks: tuple[nn.Module, ...]) -> None:
-        self.networks = networks
+    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
+        self.weights = weights
 
     def __enter__(self) -> None:
-        for network in self.networks:
-            network.requires_grad_(False)
+        for weight in self.weights:
+            weight.requires_grad = False
 
     def __exit__(self, *_: object) -> None:
-        for network in self.networks:
-            network.requires_grad_(True)
+        for weight in self.weights:
+            weight.requires_grad = True

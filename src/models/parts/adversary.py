@@ -10,7 +10,7 @@ A procedure has one (GAN), two (CycleGAN) or a list of them (LAPGAN), and each s
     terms, shown = adversary.d_terms(real, fake.detach(), y, z)
     model.update("d", model.total(terms, shown))
     adversary.after_d_step()
-    with freeze(adversary):
+    with freeze(model.weights["d"]):
         model.update("g", model.total(adversary.g_terms(fake, y=y, z=z)))
 
 D has one logit per sample or per patch, of single samples or packs (PacGAN), and may also get a
