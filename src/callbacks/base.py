@@ -149,10 +149,7 @@ class Turns(Callback):
 
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         batch = ("on_train_batch_start", "on_train_batch_end")
-        parts = (
-            "on_before_backward", "on_after_backward", "on_before_optimizer_step",
-            "on_before_zero_grad",
-        )  # fmt: skip
+        parts = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
         others = [callback for callback in trainer.callbacks if callback is not self]
         called = [callback for callback in others if overrides(callback, *batch)]
         known = all(isinstance(callback, Callback) for callback in called)
