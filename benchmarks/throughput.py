@@ -24,7 +24,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr, redirect_stdout
 from itertools import accumulate
 from pathlib import Path
@@ -424,7 +424,14 @@ def textbook(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
 LOOPS = {"sparring": sparring, "by hand": by_hand, "textbook": textbook}
 
 
-def measure(model: str, resolution: int, rounds: int, seconds: float, overrides: list[str]) -> dict:
+def measure(
+    model: str,
+    resolution: int,
+    rounds: int,
+    seconds: float,
+    overrides: Sequence[str],
+    others: Sequence[str] = ("by hand", "textbook"),
+) -> dict:
     """Rates of all loops in images per second, and the platform's ratios to the others."""
     words = [f"model={model}", "wandb.mode=disabled", *overrides]
     if not any(word.startswith(("data=", "experiment=")) for word in overrides):
@@ -447,7 +454,7 @@ def measure(model: str, resolution: int, rounds: int, seconds: float, overrides:
     probe = sparring(settings, data, 10, 5) / 10
     iterations = max(int(seconds / probe), 10)
     plain_gan = "generator" in settings["model"] and settings["data"]["kind"] == "images"
-    loops = [name for name in LOOPS if name != "textbook" or plain_gan]
+    loops = ["sparring", *(name for name in others if name != "textbook" or plain_gan)]
     rates: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name in loops:
@@ -464,6 +471,7 @@ def measure(model: str, resolution: int, rounds: int, seconds: float, overrides:
     for other in loops[1:]:
         ratios = [a / b for a, b in zip(rates["sparring"], rates[other], strict=True)]
         result[f"sparring / {other}"] = statistics.median(ratios)
+        result[f"sparring / {other}, spread"] = [min(ratios), max(ratios)]
     return result
 
 
