@@ -117,7 +117,7 @@ class Callback(L.Callback):
         self.shared = Shared()
 
     def due(self, model: GenerativeModel) -> float:
-        """Samples seen from which on it has to be called; inf if now and then is enough.
+        """Samples seen from which on it has to be called; inf if a few times a second is enough.
 
         Unless a subclass knows better, that is after each iteration.
         """
@@ -140,7 +140,7 @@ class Callback(L.Callback):
 class Turns(Callback):
     """Tells the model until when no callback has to be called.
 
-    To call them all takes a fifth of a small network's iteration. Where there are hooks of the
+    To call them all takes an eighth of a small network's iteration. Where there are hooks of the
     iteration, or of parts of it, that do not say when they are due, or a profiler that counts
     iterations, callbacks are called after each.
     """

@@ -24,7 +24,7 @@ ECHO = 1.0  # seconds: a scheduler may send a rank what its parent passes on to 
 
 
 class Signals(Callback):
-    """Ends the training after the iteration in which a signal came.
+    """Ends the training after the iteration in which a signal came, or after a few short ones.
 
     A second signal, or one after the last iteration (during the final scores), ends the process
     at once: an earlier checkpoint exists by then.

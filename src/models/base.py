@@ -1,9 +1,9 @@
 """Base of all generative models: the clock, the noise, the update, the sampling.
 
-One `training_step` is one iteration of a paper's algorithm box; a subclass writes it as
-`iterate(draw)`, where `draw()` gives the next batch. Everything random in iteration i comes from a
-generator that is seeded by (seed, i). So no state of a random generator has to be stored, a resumed
-run is exact, and scoring or drawing pictures beside the training cannot change its course.
+One iteration of a paper's algorithm box is written by a subclass as `iterate(draw)`, where `draw()`
+gives the next batch. Everything random in iteration i comes from a generator that is seeded by
+(seed, i). So no state of a random generator has to be stored, a resumed run is exact, and scoring
+or drawing pictures beside the training cannot change its course.
 """
 
 import math
@@ -27,7 +27,7 @@ from src.models.parts.means import Means
 from src.models.parts.schedules import Schedule
 from src.models.parts.stages import Stage
 
-PAUSE = 0.1  # seconds of iterations after which callbacks are called, at the latest
+PAUSE = 0.25  # seconds of iterations after which callbacks are called, at the latest
 AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels
 
 
@@ -92,10 +92,10 @@ class GenerativeModel(L.LightningModule, ABC):
         """One iteration of the algorithm: draw batches, compute losses, call `update`."""
 
     def training_step(self, dataloader_iter: Iterator) -> None:
-        """One iteration, and further ones while no callback has to be called, for a short time.
+        """Take an iteration, and for a short time further ones, while no callback is due.
 
-        So what Lightning and the callbacks do for each call is done once for many short iterations.
-        Where it is done does not change the result.
+        What Lightning and the callbacks do for a call is so done once for many short iterations;
+        how many does not change the result.
         """
         until, self.until = self.until, 0.0
         end = time.perf_counter() + PAUSE
@@ -106,7 +106,7 @@ class GenerativeModel(L.LightningModule, ABC):
             self._go_on(until, end)
 
     def _go_on(self, until: float, end: float) -> None:
-        """Iterations up to a clock or a time, which Lightning is told of afterwards."""
+        """Take iterations up to a clock or a time; Lightning's counters are told afterwards."""
         draw = self.trainer.train_dataloader.__next__
         iterations = steps = 0
         while self.samples_seen < until and time.perf_counter() < end:

@@ -83,7 +83,7 @@ class Adversary(nn.Module):
         """
         x = x if given is None else torch.cat([x, given], 1)
         logits, features = self.discriminator(self.augment(x), y)
-        if len(logits.shape) == 0 or len(logits) != len(x) or logits.shape[1:] == (1,):
+        if logits.shape[:1] != x.shape[:1] or logits.shape[1:] == (1,):
             # (n, 1) beside (n,) would broadcast to (n, n).
             raise SettingError(
                 f"model.discriminator: logits of shape {list(logits.shape)} for {len(x)} samples.\n"
