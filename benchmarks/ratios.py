@@ -79,6 +79,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each loop in a round")
+    parser.add_argument("--only", nargs="+", help="names of ratios; all others are left out")
     parser.add_argument("--record", action="store_true", help="write what is found as the record")
     parser.add_argument("--file", type=Path, default=RESULTS / "ratios.json", help="the record")
     options = parser.parse_args(words)
@@ -87,12 +88,16 @@ def main(words: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     throughput.CLOCK[0] = time.process_time
     known = json.loads(options.file.read_text())["ratios"] if options.file.exists() else {}
-    recorded = {} if options.record else known
+    taken = measures(options.rounds, options.seconds)
+    if wrong := set(options.only or ()) - set(taken):
+        raise SystemExit(f"There is no {', '.join(wrong)}, but {', '.join(taken)}.")
+    taken = {name: take for name, take in taken.items() if name in (options.only or taken)}
+    recorded = {name: known[name] for name in taken if name in known and not options.record}
     with threadpool_limits(1):
-        found = compare(measures(options.rounds, options.seconds), recorded)
+        found = known | compare(taken, recorded)
     if options.record:
         record = {"machine": machine(), "rounds": options.rounds, "seconds": options.seconds}
-        record["ratios"] = {name: [round(x, 4) for x in ratio] for name, ratio in found.items()}
+        record["ratios"] = {k: [round(x, 4) for x in ratio] for k, ratio in found.items()}
         write_atomically(options.file, json.dumps(record, indent=2) + "\n")
     return int(any(found[name][0] < FALL * recorded[name][0] for name in recorded))
 
