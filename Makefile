@@ -6,7 +6,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 WANDB_MOD
 # Where this is set, every process would compile all of torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: train test test-all gpu-check lint format docs lock clean
+.PHONY: train test test-all gpu-check bench lint format docs lock clean
 
 train: .venv/ready  ## train the default model, DCGAN on MNIST, and score it
 	$(BIN)/python -m src.train
@@ -19,6 +19,9 @@ test-all: .venv/ready  ## all tests
 
 gpu-check: .venv/ready  ## whether all of it works on the GPU; without one, a small plan on the CPU
 	$(BIN)/python -m benchmarks.gpu_check
+
+bench: .venv/ready  ## the quick ratios of speed; an error if one fell by a tenth
+	$(TEST_ENV) $(BIN)/python -m benchmarks.ratios
 
 lint: .venv/ready  ## style, format and which part imports which
 	$(BIN)/ruff check .

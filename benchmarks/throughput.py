@@ -6,7 +6,7 @@ Three loops train the same networks from the same weights, in one process, in tu
     by hand      what a good engineer would write: the same precision and memory layout, D frozen in
                  G's step, fakes made once, data indexed in memory, nothing fetched from the device
     textbook     the usual example: float32, default layout, DataLoader, D not frozen, `.item()` on
-                 every loss; for images without sources only
+                 every loss; for GANs of images only
 
 The ratios are medians over the rounds of one round's rates: what slows the machine for a while
 slows all three.
@@ -16,6 +16,7 @@ import argparse
 import io
 import json
 import logging
+import math
 import os
 import platform
 import random
@@ -23,8 +24,9 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr, redirect_stdout
+from itertools import accumulate
 from pathlib import Path
 
 import lightning as L
@@ -33,16 +35,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from src.callbacks.base import Shared, arrange
+from src.callbacks.base import Callback, Shared, arrange
 from src.config.composition import compose, plain
 from src.data.base import DataModule
-from src.data.spec import DataSpec, Split, to_model
+from src.data.spec import Batch, DataSpec, Split, to_model
+from src.losses.divergences import kl_to_standard_normal
 from src.losses.penalties import NoPenalty
+from src.models.autoencoder import Autoencoder
 from src.models.base import GenerativeModel
 from src.models.gan import GAN
+from src.models.layerwise import Layerwise
 from src.models.paired import PairedTranslation
 from src.models.parts.adversary import Adversary
 from src.models.unpaired import UnpairedTranslation
+from src.models.vae import VAE
 from src.runs.files import write_atomically
 from src.runs.provenance import provenance
 from src.training.instantiate import build, build_model
@@ -56,7 +62,7 @@ CLOCK = [time.perf_counter]
 
 
 class Noise(DataModule):
-    """Images or voxels of noise: the speed does not depend on what is on them."""
+    """Images, voxels or points of noise: the speed does not depend on what is on them."""
 
     def __init__(
         self,
@@ -67,12 +73,15 @@ class Noise(DataModule):
         n: int = 10_000,
     ) -> None:
         source = DataSpec("images", shape) if paired else None
-        spec = DataSpec("images" if len(shape) == 3 else "voxels", shape, source=source)
+        kind = {1: "points", 3: "images", 4: "voxels"}[len(shape)]
+        spec = DataSpec(kind, shape, source=source)
         super().__init__(spec, batch_size, seed=0, degradation=degradation)
         generator = torch.Generator().manual_seed(0)
         self.images = torch.randint(256, (n, *shape), dtype=torch.uint8, generator=generator)
         if spec.kind == "voxels":
             self.images = self.images < 20
+        if spec.kind == "points":
+            self.images = torch.randn(n, *shape, generator=generator)
         self.paired = paired
 
     def load(self) -> tuple[dict[str, Split], dict[str, object]]:
@@ -81,11 +90,15 @@ class Noise(DataModule):
         return {"train": Split(self.images)}, {"name": "noise"}
 
 
-class Stopwatch(L.Callback):
+class Stopwatch(Callback):
     """Times all iterations but the first few, which also set up the optimisers' state."""
 
     def __init__(self, warm_up: int) -> None:
+        super().__init__()
         self.warm_up, self.seconds = warm_up, 0.0
+
+    def due(self, model: GenerativeModel) -> float:
+        return 0.0 if model.iteration < self.warm_up else math.inf
 
     def on_train_batch_end(self, trainer: L.Trainer, model: GAN, *_: object) -> None:
         if model.iteration == self.warm_up:
@@ -125,10 +138,13 @@ def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float
     """Seconds for the iterations in a loop without a framework."""
     model = build_model(settings, data.spec)
     device = choose_device(settings["trainer"]["accelerator"])
-    bf16 = choose_precision(settings["trainer"]["precision"], "images", device) == "bf16-mixed"
+    model.budget = (iterations + warm_up) * data.batch_size
+    bf16 = choose_precision(settings["trainer"]["precision"], data.spec.kind, device) != "32-true"
     cast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
     translates, two = (isinstance(model, c) for c in (PairedTranslation, UnpairedTranslation))
-    make = cycle_step if two else translator_step if translates else gan_step
+    makes = {Layerwise: layers_step, UnpairedTranslation: cycle_step, GAN: gan_step}
+    makes |= {PairedTranslation: translator_step, Autoencoder: coder_step, VAE: coder_step}
+    make = next(make for kind, make in makes.items() if isinstance(model, kind))
     step = make(model.to(device), cast)
     images, n = data.images.to(device), data.batch_size
     sources = data.sources["train"].to(device) if data.sources else None
@@ -187,6 +203,12 @@ def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
 
     def step(x: Tensor, i: int) -> None:
         n = len(x)
+        if model.schedule:
+            for name, factor in model.schedule.factors(i * n / model.budget).items():
+                if name != "lr":
+                    raise SystemExit(f"The loop by hand lacks a schedule of {name}.")
+                for adam in (d_adam, g_adam):
+                    adam.param_groups[0]["lr"] = factor * adam.defaults["lr"]
         with cast:
             fake = generator(torch.randn(n, model.latent.dim, device=x.device))
             d_real = judge(x).float()
@@ -210,6 +232,54 @@ def gan_step(model: GAN, cast: AbstractContextManager) -> Callable[..., None]:
             g_adam.zero_grad()
         if model.ema:
             model.ema.update(generator, n, (i + 1) * n)
+
+    return step
+
+
+def coder_step(model: Autoencoder | VAE, cast: AbstractContextManager) -> Callable[..., None]:
+    """An iteration of an autoencoder without corruption and code penalty, or of a VAE."""
+    adam = model._optimizer_partial(model.learned_parameters())
+
+    def step(x: Tensor, _: int) -> None:
+        with cast:
+            x = model.reconstruction.targets(x)
+            z = model.encoder(x)
+            if isinstance(model, VAE):
+                mean, log_variance = z.float().chunk(2, dim=1)
+                z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            loss = model.reconstruction.loss(model.decoder(z), x)
+            if isinstance(model, VAE):
+                loss = loss + kl_to_standard_normal(mean, log_variance).sum(1)
+            loss = loss.mean()
+        loss.backward()
+        adam.step()
+        adam.zero_grad()
+
+    return step
+
+
+def layers_step(model: Layerwise, cast: AbstractContextManager) -> Callable[..., None]:
+    """An iteration of one layer after the other, and then of all of them."""
+    model.configure_optimizers()
+    adams = list(model._optimizers.values())
+    ends = list(accumulate(stage.share for stage in model.stages))
+    before = [-1]
+
+    def step(x: Tensor, i: int) -> None:
+        done = i * len(x) / model.budget
+        at = next(k for k, end in enumerate(ends) if done < end + 1e-9)
+        if before[0] < len(model.stack.layers) <= at:
+            model.finetune.unroll(model.stack)
+        before[0] = at
+        with cast:
+            loss = model.stages[at].loss(lambda: Batch(x))[0]
+        loss.backward()
+        rate = model.schedule.factors(
+            (done - ends[at] + model.stages[at].share) / model.stages[at].share
+        )
+        adams[at].param_groups[0]["lr"] = rate.get("lr", 1.0) * adams[at].defaults["lr"]
+        adams[at].step()
+        adams[at].zero_grad()
 
     return step
 
@@ -354,26 +424,37 @@ def textbook(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
 LOOPS = {"sparring": sparring, "by hand": by_hand, "textbook": textbook}
 
 
-def measure(model: str, resolution: int, rounds: int, seconds: float, overrides: list[str]) -> dict:
+def measure(
+    model: str,
+    resolution: int,
+    rounds: int,
+    seconds: float,
+    overrides: Sequence[str],
+    others: Sequence[str] = ("by hand", "textbook"),
+) -> dict:
     """Rates of all loops in images per second, and the platform's ratios to the others."""
-    words = [f"model={model}", f"data.resolution={resolution}", "wandb.mode=disabled", *overrides]
-    if not any(word.startswith("data=") for word in overrides):
+    words = [f"model={model}", "wandb.mode=disabled", *overrides]
+    if not any(word.startswith(("data=", "experiment=")) for word in overrides):
         words.append("data=celeba")
     settings = plain(compose("train", words))
+    points = settings["data"]["kind"] == "points"
+    if not points:
+        settings = plain(compose("train", [*words, f"data.resolution={resolution}"]))
     translates = "translator" in settings["model"]
     paired = "direction" in settings["data"]
     voxels = settings["data"]["kind"] == "voxels"
     channels = 1 if voxels or (resolution <= 32 and not translates) else 3
-    shape = (channels, *[resolution] * (3 if voxels else 2))
+    shape = (2,) if points else (channels, *[resolution] * (3 if voxels else 2))
     made = None
-    if not paired and not voxels:
+    if not paired and not voxels and not points:
         made = build(settings["data"]["degradation"], Degradation, "degradation")
     n = 1_000 if voxels else 10_000
     data = Noise(shape, settings["model"]["batch_size"], made, paired, n)
     data.setup()
     probe = sparring(settings, data, 10, 5) / 10
     iterations = max(int(seconds / probe), 10)
-    loops = [name for name in LOOPS if name != "textbook" or not (translates or voxels)]
+    plain_gan = "generator" in settings["model"] and settings["data"]["kind"] == "images"
+    loops = ["sparring", *(name for name in others if name != "textbook" or plain_gan)]
     rates: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name in loops:
@@ -381,7 +462,7 @@ def measure(model: str, resolution: int, rounds: int, seconds: float, overrides:
             rates[name].append(iterations * data.batch_size / spent)
     result = {
         "model": model,
-        "resolution": resolution,
+        "resolution": 2 if points else resolution,
         "batch_size": data.batch_size,
         "iterations": iterations,
         "images_per_second": {name: statistics.median(each) for name, each in rates.items()},
@@ -390,6 +471,7 @@ def measure(model: str, resolution: int, rounds: int, seconds: float, overrides:
     for other in loops[1:]:
         ratios = [a / b for a, b in zip(rates["sparring"], rates[other], strict=True)]
         result[f"sparring / {other}"] = statistics.median(ratios)
+        result[f"sparring / {other}, spread"] = [min(ratios), max(ratios)]
     return result
 
 

@@ -6,6 +6,8 @@ error of a metric costs no training; then the progress is shown, with the new sc
 ranks agree whether to go on. This order follows from the kind of a callback, and not from its place
 in a configuration: a user's own callback, of any class of Lightning's, is called before the save,
 so that its state is saved too. At the end of the training the order is the same.
+
+After short iterations callbacks are called only where one of them is due; see `Turns`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import lightning as L
 import torch
+from lightning.pytorch.profilers import PassThroughProfiler
 
 from src.metrics.base import Scorer, Scores
-from src.models.base import GenerativeModel
+from src.models.base import GenerativeModel, overrides
 from src.runs.wall import WallTime
 
 
@@ -113,6 +116,13 @@ class Callback(L.Callback):
         super().__init__()
         self.shared = Shared()
 
+    def due(self, model: GenerativeModel) -> float:
+        """Samples seen from which on it has to be called; inf if a few times a second is enough.
+
+        Unless a subclass knows better, that is after each iteration.
+        """
+        return 0.0
+
     @contextmanager
     def off_the_clock(self, model: GenerativeModel, part: str) -> Iterator[None]:
         """Leave the time of a `with` block out of the training clock.
@@ -127,12 +137,38 @@ class Callback(L.Callback):
             yield
 
 
+class Turns(Callback):
+    """Tells the model until when no callback has to be called.
+
+    To call them all takes an eighth of a small network's iteration. Where there are hooks of the
+    iteration, or of parts of it, that do not say when they are due, or a profiler that counts
+    iterations, callbacks are called after each.
+    """
+
+    kind = Kind.CLOCK
+
+    def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        batch = ("on_train_batch_start", "on_train_batch_end")
+        parts = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
+        others = [callback for callback in trainer.callbacks if callback is not self]
+        called = [callback for callback in others if overrides(callback, *batch)]
+        known = all(isinstance(callback, Callback) for callback in called)
+        looked_at = overrides(model, *batch) or any(overrides(o, *parts) for o in (model, *others))
+        known = known and not looked_at and isinstance(trainer.profiler, PassThroughProfiler)
+        self._called: list[Callback] = called if known else []
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, model: GenerativeModel, batch: Any, batch_idx: int
+    ) -> None:
+        model.until = min((callback.due(model) for callback in self._called), default=0.0)
+
+
 def arrange(callbacks: Iterable[L.Callback], shared: Shared) -> list[L.Callback]:
-    """Sort callbacks by kind and give them their shared state.
+    """Sort callbacks by kind, with `Turns` among them, and give them their shared state.
 
     Those of one kind stay in the order in which they came.
     """
-    callbacks = list(callbacks)
+    callbacks = [*callbacks, Turns()]
     for callback in callbacks:
         if isinstance(callback, Callback):
             callback.shared = shared

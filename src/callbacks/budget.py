@@ -37,6 +37,9 @@ class Budget(Callback):
         self._start = self._training_time() - model.seconds
         self._stop_if_spent(trainer, model)
 
+    def due(self, model: GenerativeModel) -> float:
+        return model.budget if self.iterations is None else 0.0
+
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

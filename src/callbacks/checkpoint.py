@@ -6,6 +6,7 @@ noise in training is a function of (seed, iteration), so that saving at any time
 likes, does not change the run: the schedule is in seconds of work that a crash may cost.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ class Checkpoint(Callback):
     def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         self._last, self._saved = time.monotonic(), -1
         self.shared.save = lambda: self.save(trainer)
+
+    def due(self, model: GenerativeModel) -> float:
+        return math.inf if self.seconds else 0.0
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int

@@ -66,6 +66,9 @@ class EarlyStopping(Callback):
             )
         self._look(trainer, model)
 
+    def due(self, model: GenerativeModel) -> float:
+        return math.inf
+
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

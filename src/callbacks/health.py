@@ -2,9 +2,8 @@
 good checkpoint.
 
 The terms that the model records (losses, penalties, gradient norms) are looked at when they are
-fetched, so that no iteration waits for the device. By then a NaN has spread to all of them; so the
-sums of the terms after each iteration are kept, on the device, and show the first to go. A
-checkpoint is looked at as a whole before it is written.
+fetched, so that no iteration waits for the device. A checkpoint is looked at as a whole before it
+is written.
 """
 
 import math
@@ -12,7 +11,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
 
 from src.callbacks.base import Callback
 from src.config.ranges import NotNegativeInt
@@ -35,24 +33,20 @@ class Health(Callback):
                 f"callbacks.health.gradients={gradients} must not be negative: iterations."
             )
         self.gradients = gradients
-        self._checked: dict[str, float] = {}
-        self._sums: list[tuple[list[str], Tensor]] = []
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, model: GenerativeModel, batch: Any, batch_idx: int
-    ) -> None:
-        model.watch_gradients = self.gradients > 0 and model.iteration % self.gradients == 0
+    def on_train_start(self, trainer: L.Trainer, model: GenerativeModel) -> None:
+        model.watch_gradients = self.gradients
+
+    def due(self, model: GenerativeModel) -> float:
+        return math.inf  # terms are fetched in another's turn, which comes before
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        latest = self.shared.terms
-        if not latest or latest is self._checked:  # not fetched in this iteration
-            self._sums.append(model.terms.sums())
-            return
-        if not all(map(math.isfinite, latest.values())):
-            raise _not_finite(_guilty(latest, self._sums), model)
-        self._checked, self._sums = latest, []
+        broken = [term for term in self.shared.terms.items() if not math.isfinite(term[1])]
+        if broken:  # a NaN spreads to other terms, but which went first is noted down
+            name, value = model.terms.broken or broken[0]
+            raise _not_finite(f"{name} is {value}", model)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, model: GenerativeModel, checkpoint: dict[str, Any]
@@ -62,16 +56,6 @@ class Health(Callback):
         for name, good in zip(weights, finite.tolist(), strict=True):
             if not good:
                 raise _not_finite(f"the weight {name} is not finite", model)
-
-
-def _guilty(latest: dict[str, float], sums: list[tuple[list[str], Tensor]]) -> str:
-    """The first term that went: iteration by iteration, and in one in the order of recording."""
-    for names, values in sums:
-        for name, value in zip(names, values.tolist(), strict=True):
-            if not math.isfinite(value):
-                return f"{name} is {value}"
-    # It was the iteration in which they were fetched.
-    return next(f"{name} is {value}" for name, value in latest.items() if not math.isfinite(value))
 
 
 def _not_finite(what: str, model: GenerativeModel) -> TrainingError:

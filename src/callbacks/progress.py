@@ -5,6 +5,7 @@ what other processes, such as the sweep that started it, know of a run.
 """
 
 import json
+import math
 import os
 import platform
 import sys
@@ -74,6 +75,11 @@ class Progress(Callback, ProgressBar):
                 bar_format="{percentage:3.0f}% {bar:20} {n_fmt}/{total_fmt} samples"
                 " | {rate_fmt} | {remaining} left{postfix}",
             )
+
+    def due(self, model: GenerativeModel) -> float:
+        if not self._enabled or self._bar is not None:
+            return math.inf
+        return math.ceil(self._budget * (self._tenth + 1) / 10)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int

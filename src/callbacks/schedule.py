@@ -66,9 +66,12 @@ class Scheduled(Callback):
         self._points = self.points(model.budget)
         self._next = bisect_right(self._points, model.samples_seen)
 
+    def due(self, model: GenerativeModel) -> float:
+        return self._points[self._next] if self._next < len(self._points) else math.inf
+
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._next < len(self._points) and model.samples_seen >= self._points[self._next]:
+        if model.samples_seen >= self.due(model):
             self._next = bisect_right(self._points, model.samples_seen)
             self.act(trainer, model)

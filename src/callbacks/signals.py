@@ -4,6 +4,7 @@ A scheduler sends SIGTERM some seconds before it kills. Lightning's own handler 
 end of the batch, without a checkpoint; this one takes its place while the training lasts.
 """
 
+import math
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ ECHO = 1.0  # seconds: a scheduler may send a rank what its parent passes on to 
 
 
 class Signals(Callback):
-    """Ends the training after the iteration in which a signal came.
+    """Ends the training after the iteration in which a signal came, or after a few short ones.
 
     A second signal, or one after the last iteration (during the final scores), ends the process
     at once: an earlier checkpoint exists by then.
@@ -57,6 +58,9 @@ class Signals(Callback):
         self.shared.interrupted_by = signal.Signals(number).name
         # Not print: the signal may have come in the midst of one, which cannot be entered twice.
         os.write(2, f"\n{self.shared.interrupted_by}: saving after this iteration.\n".encode())
+
+    def due(self, model: GenerativeModel) -> float:
+        return math.inf
 
     def on_train_batch_end(
         self, trainer: L.Trainer, model: GenerativeModel, outputs: Any, batch: Any, batch_idx: int

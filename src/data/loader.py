@@ -12,7 +12,7 @@ and a flip.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 import numpy as np
@@ -184,10 +184,11 @@ class _Rows(Dataset):
             chosen = self._choose(self.source_order, position)
         return x, y, self._images(self.sources, *chosen)
 
-    def _choose(self, order: "_Order", position: int) -> list[Tensor]:
+    def _choose(self, order: "_Order", position: int) -> Sequence[Tensor]:
         """Indices and flips (m,) of this rank's part of a batch."""
         k, r = self.part
-        return [each.chunk(r)[k] for each in order(position, self.batch_size)]
+        chosen = order(position, self.batch_size)
+        return chosen if r == 1 else [each.chunk(r)[k] for each in chosen]
 
     def _images(self, stored: Tensor, index: Tensor, mirrored: Tensor) -> Tensor:
         x = stored.index_select(0, index)

@@ -1,15 +1,16 @@
 """Base of all generative models: the clock, the noise, the update, the sampling.
 
-One `training_step` is one iteration of a paper's algorithm box; a subclass writes it as
-`iterate(draw)`, where `draw()` gives the next batch. Everything random in iteration i comes from a
-generator that is seeded by (seed, i). So no state of a random generator has to be stored, a resumed
-run is exact, and scoring or drawing pictures beside the training cannot change its course.
+One iteration of a paper's algorithm box is written by a subclass as `iterate(draw)`, where `draw()`
+gives the next batch. Everything random in iteration i comes from a generator that is seeded by
+(seed, i). So no state of a random generator has to be stored, a resumed run is exact, and scoring
+or drawing pictures beside the training cannot change its course.
 """
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import reduce
@@ -26,6 +27,7 @@ from src.models.parts.means import Means
 from src.models.parts.schedules import Schedule
 from src.models.parts.stages import Stage
 
+PAUSE = 0.25  # seconds of iterations after which callbacks are called, at the latest
 AT_ONCE = 2**25  # numbers of the samples that are decoded at once: 683 of 128 x 128 pixels
 
 
@@ -45,8 +47,11 @@ class GenerativeModel(L.LightningModule, ABC):
         updates: steps done, per player.
         rested: steps left out, per player, by a rule on how the players do.
         seconds: spent in training, over all resumes; the budget callback counts them.
+        weights: of each player; its optimiser changes them.
         terms: means of the recorded terms, such as losses.
-        watch_gradients: record each player's gradient norm; the gradients callback asks for it.
+        until: samples seen before which no callback has to be called; each call of Lightning's is
+            told anew, see `Turns` in `src/callbacks/base.py`.
+        watch_gradients: iterations between two records of each player's gradient norm; 0 is never.
         budget: samples that the run is meant to last; schedules refer to it.
         schedule: schedule of learning rates and other strengths; None keeps them.
         clip: norm to which a player's gradient is cut; None leaves it.
@@ -66,7 +71,8 @@ class GenerativeModel(L.LightningModule, ABC):
         self.updates: Counter[str] = Counter()
         self.rested: Counter[str] = Counter()
         self.seconds = 0.0
-        self.watch_gradients = False
+        self.until = 0.0
+        self.watch_gradients = 0
         self.budget: int | None = None
         self.schedule: Schedule | None = None
         self.clip: float | None = None
@@ -74,8 +80,9 @@ class GenerativeModel(L.LightningModule, ABC):
         self._count_step = False
         self._hooked = False  # steps back are to call hooks of Lightning's
         self.terms = Means()
-        self._slices: list[tuple[str, Tensor]] = []  # terms of this rank's samples, to be averaged
+        self._slices: list[tuple[Iterable[str], Tensor]] = []  # of this rank's samples: terms (k,)
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.weights: dict[str, list[nn.Parameter]] = {}
         self._configured: dict[str, float] = {}  # strengths that the schedule has changed
 
     # The iteration
@@ -85,15 +92,42 @@ class GenerativeModel(L.LightningModule, ABC):
         """One iteration of the algorithm: draw batches, compute losses, call `update`."""
 
     def training_step(self, dataloader_iter: Iterator) -> None:
+        """Take an iteration, and for a short time further ones, while no callback is due.
+
+        What Lightning and the callbacks do for a call is so done once for many short iterations;
+        how many does not change the result.
+        """
+        until, self.until = self.until, 0.0
+        end = time.perf_counter() + PAUSE
         self._count_step = True
+        self._take_iteration(lambda: next(dataloader_iter)[0])
+        self._count_step = False
+        if self.samples_seen < until:
+            self._go_on(until, end)
+
+    def _go_on(self, until: float, end: float) -> None:
+        """Take iterations up to a clock or a time; Lightning's counters are told afterwards."""
+        draw = self.trainer.train_dataloader.__next__
+        iterations = steps = 0
+        while self.samples_seen < until and time.perf_counter() < end:
+            before = self.updates.total()
+            self._take_iteration(draw)
+            iterations, steps = iterations + 1, steps + (self.updates.total() > before)
+        loop = self.trainer.fit_loop.epoch_loop
+        loop.batch_progress.increment_by(iterations)
+        loop._batches_that_stepped += iterations
+        loop.manual_optimization.optim_step_progress.increment_by(steps)
+
+    def _take_iteration(self, draw: Draw) -> None:
         # Consecutive 32-bit seeds, so that no two iterations of a run share their noise.
         self.seed_noise((self.seed * 0x9E3779B1 + self.iteration) % 2**32)
         if self.schedule:
             for name, factor in self.schedule.factors(self.stage_progress).items():
                 self.scale(name, factor)
-        self.iterate(lambda: next(dataloader_iter)[0])
+        self.iterate(draw)
         if self._slices:  # of a player that left its step out
             self._average([])
+        torch.clear_autocast_cache()  # casts that it left
         self.iteration += 1
 
     def seed_noise(self, seed: int) -> None:
@@ -173,6 +207,10 @@ class GenerativeModel(L.LightningModule, ABC):
             partials: from the player's name to `network -> optimiser`.
         """
         self._optimizers = {name: make() for name, make in partials.items()}
+        self.weights = {
+            name: [weight for group in optimizer.param_groups for weight in group["params"]]
+            for name, optimizer in self._optimizers.items()
+        }
         return list(self._optimizers.values())
 
     @property
@@ -193,38 +231,44 @@ class GenerativeModel(L.LightningModule, ABC):
         """
         # Each step back is in the precision of its step forward; autocast would besides round the
         # second derivatives of penalties, which are float32.
-        with torch.autocast(self.device.type, enabled=False):
+        device = self.device.type
+        autocast = torch.is_autocast_enabled(device)
+        torch.set_autocast_enabled(device, False)
+        try:
             if self._hooked:
                 self.manual_backward(loss)
             else:  # the same, without asking every callback in every step
                 loss.backward()
-        optimizer = self._optimizers[name]
+        finally:
+            torch.set_autocast_enabled(device, autocast)
+        optimizer, weights = self._optimizers[name], self.weights[name]
         if ranks.count() > 1:
-            self._average([w.grad for w in _weights(optimizer) if w.grad is not None])
-        if self.watch_gradients or self.clip is not None:
-            weights = _weights(optimizer)
+            self._average([w.grad for w in weights if w.grad is not None])
+        watched = self.watch_gradients and self.iteration % self.watch_gradients == 0
+        if watched or self.clip is not None:
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
-            if self.watch_gradients:
-                self.terms.add(f"gradient/{name}", norm)
+            if watched:
+                self.terms.add([f"gradient/{name}"], norm.view(1))
             if self.clip is not None:
                 nn.utils.clip_grads_with_norm_(weights, self.clip, norm)
         if self._count_step:
-            # Lightning's global_step counts the steps of its own wrappers: one per iteration.
+            # Lightning's global_step counts the steps of its own wrappers: one per call.
             self._count_step = False
             wrappers = self.optimizers(use_pl_optimizer=True)
             wrappers = wrappers if isinstance(wrappers, list) else [wrappers]
             optimizer = wrappers[list(self._optimizers).index(name)]
         optimizer.step()
-        optimizer.zero_grad()
+        for weight in weights:
+            weight.grad = None
         torch.clear_autocast_cache()  # of casts of the old weights, see CachedMixedPrecision
         self.updates[name] += 1
 
     def _average(self, gradients: Sequence[Tensor]) -> None:
         """Means over the ranks of gradients and, with them, of the recorded terms."""
         terms, self._slices = self._slices, []
-        ranks.average_([*gradients, *(value for _, value in terms)])
-        for name, value in terms:
-            self.terms.add(name, value)
+        ranks.average_([*gradients, *(values for _, values in terms)])
+        for names, values in terms:
+            self.terms.add(names, values)
 
     def total(self, terms: Mapping[str, Tensor], shown: Mapping[str, Tensor] = {}) -> Tensor:
         """The sum of a loss's terms, each of which is recorded as `loss/<name>`.
@@ -241,14 +285,13 @@ class GenerativeModel(L.LightningModule, ABC):
 
         On several ranks they get there in the next update, which averages them.
         """
-        for name, term in terms.items():
-            value = term.detach()
-            if value.ndim or value.dtype != torch.float32:
-                value = value.float().mean()
-            if ranks.count() > 1:
-                self._slices.append((name, value.clone()))
-            else:
-                self.terms.add(name, value)
+        values = [term.detach() for term in terms.values()]
+        values = [v.float().mean() if v.ndim or v.dtype != torch.float32 else v for v in values]
+        together = torch.stack(values)
+        if ranks.count() > 1:
+            self._slices.append((terms, together))
+        else:
+            self.terms.add(terms, together)
 
     # Beside the training
 
@@ -288,18 +331,21 @@ class GenerativeModel(L.LightningModule, ABC):
         self.samples_seen, self.iteration = state["samples_seen"], state["iteration"]
         self.updates, self.seconds = Counter(state["updates"]), state["seconds"]
         self.rested = Counter(state.get("rested", {}))
-        self.terms.load_state_dict(state["records"])  # `on_fit_start` brings them to the device
-
-    def on_fit_start(self) -> None:
-        self.terms.to(self.device)
+        self.terms.load_state_dict(state["records"])
 
     def on_train_start(self) -> None:
-        owners = [(self, L.LightningModule), *((c, L.Callback) for c in self.trainer.callbacks)]
         self._hooked = any(
-            getattr(type(owner), hook) is not getattr(base, hook)
-            for owner, base in owners
-            for hook in ("on_before_backward", "on_after_backward")
+            overrides(owner, "on_before_backward", "on_after_backward")
+            for owner in (self, *self.trainer.callbacks)
         )
+
+
+def overrides(owner: L.LightningModule | L.Callback, *hooks: str) -> bool:
+    """True if a model or a callback has one of these hooks of Lightning's."""
+    base = L.Callback if isinstance(owner, L.Callback) else L.LightningModule
+    return any(
+        getattr(getattr(owner, hook), "__func__", None) is not getattr(base, hook) for hook in hooks
+    )
 
 
 class LatentVariableModel(GenerativeModel):
@@ -340,23 +386,16 @@ class LatentVariableModel(GenerativeModel):
         return torch.arange(n, device=self.device) % len(self.spec.classes)
 
 
-def _weights(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    return [weight for group in optimizer.param_groups for weight in group["params"]]
+class freeze:
+    """`with freeze(model.weights["d"]):` they get no gradients, and none are computed for them."""
 
-
-def freeze(*networks: nn.Module) -> "_Frozen":
-    """`with freeze(D):` D's weights get no gradients, and none are computed for them."""
-    return _Frozen(networks)
-
-
-class _Frozen:
-    def __init__(self, networks: tuple[nn.Module, ...]) -> None:
-        self.networks = networks
+    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
+        self.weights = weights
 
     def __enter__(self) -> None:
-        for network in self.networks:
-            network.requires_grad_(False)
+        for weight in self.weights:
+            weight.requires_grad = False
 
     def __exit__(self, *_: object) -> None:
-        for network in self.networks:
-            network.requires_grad_(True)
+        for weight in self.weights:
+            weight.requires_grad = True

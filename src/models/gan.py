@@ -209,7 +209,7 @@ class GAN(LatentVariableModel):
 
     def g_step(self, real: Tensor, fake: Tensor, y: Tensor | None, z: Tensor) -> None:
         """Take one step of G, with D frozen."""
-        with freeze(self.adversary):
+        with freeze(self.weights["d"]):
             self.update("g", self.total(self.adversary.g_terms(fake, real, y, z)))
 
     def g_penalty_step(self, n: int, y: Tensor | None) -> None:

@@ -214,7 +214,7 @@ class LAPGAN(LatentVariableModel):
         adversary.after_d_step()
         if not self.share:
             fake = self.fakes(k, len(real), source, y)
-        with freeze(adversary):
+        with freeze(self.weights[f"d_{r}"]):
             terms = adversary.g_terms(fake, real, y, given=given)
             self.update(f"g_{r}", self.total(_named(terms, r)))
 

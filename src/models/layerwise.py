@@ -171,7 +171,6 @@ class Layerwise(LatentVariableModel):
         return *layer.learn(v, self.corruption), x
 
     def on_fit_start(self) -> None:
-        super().on_fit_start()
         if isinstance(self.finetune, Classify):
             later = self.stages[len(self.stack.layers) :]
             done = sum(self.updates[stage.player] for stage in later)

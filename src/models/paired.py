@@ -201,7 +201,7 @@ class PairedTranslation(GenerativeModel):
             terms["pixels"] = self.pixels.weight * self.pixels(output, x)
         if self.content.weight:
             terms["content"] = self.content.weight * self.content(output, x)
-        with freeze(*([d] if d else [])):
+        with freeze(self.weights.get("d", [])):
             if d:
                 judged = d.g_terms(output, x, y, given=given)
                 terms |= {name: self.adversarial * term for name, term in judged.items()}

@@ -182,7 +182,7 @@ class UnpairedTranslation(GenerativeModel):
         other = {"target": "source", "source": "target"}
         fake = {domain: self.translators[domain](real[other[domain]]) for domain in real}
         terms = {}
-        with freeze(self.adversaries):
+        with freeze(self.weights["d"]):
             for domain, adversary in self.adversaries.items():
                 judged = adversary.g_terms(fake[domain], real[domain])
                 terms |= {f"{n}_{domain}": self.adversarial * term for n, term in judged.items()}

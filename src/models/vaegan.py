@@ -151,7 +151,7 @@ class EncoderGAN(GAN):
             fake = torch.stack([fake, output], 1).flatten(0, 1)
             real = x.repeat_interleave(2, 0)
         resting = self.d_step(real, fake.detach())
-        with freeze(self.adversary):
+        with freeze(self.weights["d"]):
             distance = self.observation(self.adversary.features, output, x)
             self.e_step(mean, log_variance, z, code, distance)
             if self.takes_step("g", resting):

@@ -1,5 +1,7 @@
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 from src.callbacks.quality import Quality
 from src.callbacks.signals import Signals
 from src.metrics.base import Sampler, Scores
-from tests.callbacks.tiny import SignalAt, Spread
+from tests.callbacks.tiny import SignalAt, Spread, Tiny
 
 
 def handlers() -> list:
@@ -37,6 +39,24 @@ def test_the_iteration_is_finished_and_saved(
     resumed_trainer, resumed = fit(resume=True)
     assert interrupted_by(resumed_trainer) is None
     assert torch.equal(resumed.mean, whole.mean)
+
+
+class Later(L.Callback):
+    """Sends this process SIGTERM after a while."""
+
+    def on_train_start(self, trainer: L.Trainer, model: Tiny) -> None:
+        self.timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+        self.timer.start()
+
+
+def test_many_short_iterations_are_not_in_its_way(fit: Callable, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    trainer, model = fit(Later(), budget=10**9)
+    assert time.monotonic() - begun < 3
+    assert interrupted_by(trainer) == "SIGTERM"
+    assert trainer.fit_loop.epoch_loop.batch_progress.total.completed == model.iteration
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["sparring"]["samples_seen"] == model.samples_seen < 10**9
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from src.losses.penalties import gradient
 from src.models.base import GenerativeModel
+from src.models.parts.means import AT_ONCE, Means
 from src.training.trainer import precision_plugin
 from tests.models.conftest import TINY, TOY, built, noise, state, steps
 
@@ -139,6 +140,22 @@ def test_a_record_is_no_view_of_the_term() -> None:
     assert model.terms.fetch() == {"a": 1.0}
 
 
+def test_records_do_not_depend_on_when_they_are_read() -> None:
+    values = torch.rand(AT_ONCE + 10, generator=torch.Generator().manual_seed(0)).tolist()
+    at_the_end, now_and_then = Means(), Means()
+    for i, value in enumerate(values):
+        at_the_end.add(["a", "b"], torch.tensor([value, -value]))
+        now_and_then.add(["a", "b"], torch.tensor([value, -value]))
+        if i in (3, 400):  # as a run that is killed and resumed
+            state = now_and_then.state_dict()
+            now_and_then = Means()
+            now_and_then.load_state_dict(state)
+    means = at_the_end.fetch()
+    assert now_and_then.fetch() == means
+    assert means["a"] == -means["b"] == pytest.approx(sum(values) / len(values), rel=1e-12)
+    assert at_the_end.fetch() == {}
+
+
 @ALL
 def test_the_clock_goes_through_a_checkpoint(preset: tuple[str, ...], models: dict) -> None:
     model = copy.deepcopy(models[preset])
@@ -218,17 +235,3 @@ def test_nothing_piles_up() -> None:
     before = len(torch.cuda._queued_calls)
     steps(model, 3)
     assert len(torch.cuda._queued_calls) == before
-
-
-@pytest.mark.parametrize("preset", [TINY, ("model=deep_ae", "model.hidden=[12,6]")])
-def test_records_of_a_checkpoint_follow_the_model_to_its_device(preset: tuple[str, ...]) -> None:
-    """Lightning loads a checkpoint first and moves the model afterwards."""
-    model = built(*preset)
-    model.record(**{"loss/d": torch.ones(4)})
-    checkpoint: dict = {}
-    model.on_save_checkpoint(checkpoint)
-    model = built(*preset)
-    model.on_load_checkpoint(checkpoint)
-    model.to("meta").on_fit_start()
-    names, totals = model.terms.sums()
-    assert (names, totals.device.type) == (["loss/d"], "meta")

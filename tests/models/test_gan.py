@@ -116,7 +116,7 @@ def test_freeze_lasts_no_longer_than_its_block() -> None:
     network = nn.Linear(2, 2)
 
     def fail() -> None:
-        with freeze(network):
+        with freeze(list(network.parameters())):
             assert not any(parameter.requires_grad for parameter in network.parameters())
             raise ZeroDivisionError
 

@@ -10,7 +10,7 @@ A procedure has one (GAN), two (CycleGAN) or a list of them (LAPGAN), and each s
     terms, shown = adversary.d_terms(real, fake.detach(), y, z)
     model.update("d", model.total(terms, shown))
     adversary.after_d_step()
-    with freeze(adversary):
+    with freeze(model.weights["d"]):
         model.update("g", model.total(adversary.g_terms(fake, y=y, z=z)))
 
 D has one logit per sample or per patch, of single samples or packs (PacGAN), and may also get a
@@ -83,7 +83,7 @@ class Adversary(nn.Module):
         """
         x = x if given is None else torch.cat([x, given], 1)
         logits, features = self.discriminator(self.augment(x), y)
-        if len(logits.shape) == 0 or len(logits) != len(x) or logits.shape[1:] == (1,):
+        if logits.shape[:1] != x.shape[:1] or logits.shape[1:] == (1,):
             # (n, 1) beside (n,) would broadcast to (n, n).
             raise SettingError(
                 f"model.discriminator: logits of shape {list(logits.shape)} for {len(x)} samples.\n"

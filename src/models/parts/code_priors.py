@@ -59,9 +59,9 @@ class CodePrior(nn.Module):
         """Keep codes (n, d), those of all ranks, in the place of the oldest."""
         z = ranks.gather(z)
         n, memory = len(z), len(self.codes)
-        place = (self.seen + torch.arange(n, device=z.device)) % memory
-        self.codes[place[-memory:]] = z.detach().float()[-memory:]
-        self.seen += n
+        place = torch.arange(n, device=z.device).add_(self.seen).remainder_(memory)
+        self.codes.index_copy_(0, place[-memory:], z.detach().float()[-memory:])
+        self.seen.add_(n)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Codes (n, d), on the device of the weights and of the generator."""

@@ -1,6 +1,7 @@
-"""Means of the terms that a model records, such as losses; on the device until fetched."""
+"""Means of the terms that a model records, such as losses; on the device until they are read."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -8,51 +9,65 @@ from torch import Tensor
 from src.runs.stored import is_name
 
 MOST = 500  # names of terms, of which a run has some ten
+AT_ONCE = 1000  # additions that are read together
 
 
 class Means:
-    """Means by name since the last fetch. To add to them does not wait for the device."""
+    """Means by name since the last fetch.
+
+    What is added is kept as it is and read later, many at a time, since each operation on a tensor
+    costs as much as a small network's layer. It is then summed one after the other: the sums do not
+    depend on when that is.
+
+    Attributes:
+        broken: name and value of the first term read that was not finite; None if all were.
+    """
 
     def __init__(self) -> None:
-        self._sums: dict[str, list] = {}  # by name: the sum on the device, and the number of terms
+        self.broken: tuple[str, float] | None = None
+        self._sums: dict[str, tuple[float, int]] = {}  # by name, with the number of terms
+        self._added: list[tuple[tuple[str, ...], Tensor]] = []
 
-    def add(self, name: str, value: Tensor) -> None:
-        """Add a detached scalar."""
-        if name in self._sums:
-            self._sums[name][0] += value
-            self._sums[name][1] += 1
-        else:
-            self._sums[name] = [value.clone(), 1]
+    def add(self, names: Iterable[str], values: Tensor) -> None:
+        """Add detached values (k,), which nobody changes later, of k names.
+
+        Only one in `AT_ONCE` additions waits for the device.
+        """
+        self._added.append((tuple(names), values))
+        if len(self._added) == AT_ONCE:
+            self._read()
 
     def fetch(self) -> dict[str, float]:
         """Return the means and start anew, with one wait for the device."""
+        self._read()
         means = {name: total / count for name, (total, count) in self._sums.items() if count}
         # The names stay, in the order in which the first iteration recorded them.
-        self._sums = {k: [torch.zeros_like(total), 0] for k, (total, _) in self._sums.items()}
-        if not means:
-            return {}
-        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True))
+        self._sums = dict.fromkeys(self._sums, (0.0, 0))
+        return means
 
-    def sums(self) -> tuple[list[str], Tensor]:
-        """Names and sums since the last fetch, which stay on the device."""
-        totals = [total for total, _ in self._sums.values()]
-        return list(self._sums), torch.stack(totals) if totals else torch.zeros(0)
-
-    def to(self, device: torch.device) -> None:
-        """Move the sums to a device."""
-        for entry in self._sums.values():
-            entry[0] = entry[0].to(device)
+    def _read(self) -> None:
+        if not self._added:
+            return
+        values = torch.cat([values for _, values in self._added]).tolist()
+        names = [name for names, _ in self._added for name in names]
+        self._added = []
+        for name, value in zip(names, values, strict=True):
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + value, count + 1)
+            if self.broken is None and not math.isfinite(value):
+                self.broken = (name, value)
 
     def state_dict(self) -> dict[str, tuple[float, int]]:
         """Sum and number of terms by name, for a checkpoint."""
-        return {name: (float(total), count) for name, (total, count) in self._sums.items()}
+        self._read()
+        return dict(self._sums)
 
     def load_state_dict(self, state: Mapping[str, tuple[float, int]]) -> None:
-        """Take what `state_dict` returned; `to` brings it to the device.
+        """Take what `state_dict` returned.
 
         Raises:
             ValueError: if there are too many names, or some are none.
         """
         if len(state) > MOST or not all(map(is_name, state)):
             raise ValueError("names of its records are none, or too many")
-        self._sums = {name: [torch.tensor(total), count] for name, (total, count) in state.items()}
+        self._sums, self._added = dict(state), []
