@@ -133,7 +133,8 @@ def _check_allowed(needed: Any, plugins: Sequence[str]) -> None:
 def rename_old(settings: Any) -> None:
     """Bring a stored configuration of an earlier version to today's names of settings, in place.
 
-    `data.resize` was the filter, and images were always cropped. There were no plug-ins.
+    `data.resize` was the filter, and images were always cropped. There were no plug-ins, and
+    translators without pairs had no content loss.
     """
     if not isinstance(settings, dict):
         return
@@ -141,6 +142,10 @@ def rename_old(settings: Any) -> None:
     data = settings.get("data")
     if isinstance(data, dict) and data.get("resize") and "filter" not in data:
         data |= {"filter": data["resize"], "resize": "crop", "background": "white"}
+    model = settings.get("model")
+    unpaired = "src.models.unpaired.UnpairedTranslation"
+    if isinstance(model, dict) and model.get("_target_") == unpaired:
+        model.setdefault("content", {"_target_": "src.models.parts.content.NoContent"})
 
 
 def _texts(value: Any) -> Iterator[str]:

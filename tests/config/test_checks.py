@@ -359,6 +359,9 @@ def test_a_stored_configuration_of_an_earlier_version() -> None:
     assert stored == {"data": new, "plugins": []}
     checks.rename_old(stored)  # changes nothing more
     assert stored == {"data": new, "plugins": []}
+    model = {"_target_": "src.models.unpaired.UnpairedTranslation"}
+    checks.rename_old(translator := {"model": dict(model)})
+    assert translator["model"]["content"] == {"_target_": "src.models.parts.content.NoContent"}
     for other in ({"data": {"root": None}, "plugins": []}, {"data": None, "plugins": []}, [], None):
         before = repr(other)
         checks.rename_old(other)
