@@ -26,7 +26,7 @@ GROUP = "sparring.plugins"  # of entry points, whose values are modules
 
 
 def prefixes(names: Sequence[str]) -> tuple[str, ...]:
-    """What the dotted names of the classes of plug-ins begin with, such as `mypkg.`.
+    """Beginnings of the dotted names of the classes of plug-ins, such as `mypkg.`.
 
     Raises:
         SettingError: if there is no plug-in of a name.

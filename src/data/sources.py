@@ -114,7 +114,7 @@ def resolve(
 
 
 def _said(data: Mapping[str, Any], attribute: str, own: tuple[str, ...], *given: Any) -> Any:
-    """What a data set says by a class attribute: texts, or the answer of the function it names."""
+    """Value of a data set's class attribute: texts, or the answer of the function it names."""
     said = constant(data["_target_"], attribute, own)
     if not isinstance(said, str):
         return said
@@ -169,7 +169,7 @@ def missing(data: Mapping[str, Any], own: tuple[str, ...] = ()) -> str | None:
     return f"no {' or '.join(said)} there"
 
 
-# What `looks_for` of our own data sets names: each returns what is missing, or None.
+# Functions that `looks_for` of our own data sets names: each returns what is missing, or None.
 
 
 def no_idx(root: Path, data: Mapping[str, Any]) -> str | None:
@@ -205,7 +205,7 @@ def no_faces(root: Path, data: Mapping[str, Any]) -> str | None:
     return no_images(root, data, CELEBA_DEPTH)
 
 
-# What `mirrors` names.
+# Functions that `mirrors` names.
 
 
 def idx_mirrors(name: str) -> list[str]:

@@ -96,7 +96,7 @@ class Views:
         self.pictures = torch.cat(parts)
 
     def made_by(self, translate: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
-        """What `translate` makes of some of the pictures, given their numbers (m,); on the CPU."""
+        """Shapes that `translate` makes of some pictures, given their numbers (m,); on the CPU."""
 
         def make(index: Tensor) -> Tensor:
             labels = None if self.labels is None else self.labels[index]
@@ -178,7 +178,7 @@ def baselines(data: DataModule, views: Views) -> dict[str, dict[str, float]]:
 
 
 def _silhouettes(views: Views) -> Tensor:
-    """Where pictures are not white, (n, pixels), as 0 and 1."""
+    """Silhouettes of pictures, (n, pixels): 1 where they are not white."""
     return (views.pictures < 255).any(1).flatten(1).float()
 
 

@@ -124,7 +124,7 @@ class EncoderGAN(GAN):
 
     @abstractmethod
     def seen(self, batch: Batch) -> Tensor:
-        """What the encoder sees of a batch, (n, ...)."""
+        """The encoder's input of a batch, (n, ...)."""
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials

@@ -138,7 +138,7 @@ def styles(
     labels: Tensor | None,
     crossover: int | None,
 ) -> tuple[Tensor, int]:
-    """What styles and noise change in samples, see `src/pictures/styles.py`.
+    """Samples in which styles or noise change, see `src/pictures/styles.py`.
 
     Args:
         model: has a generator with styles.

@@ -46,7 +46,7 @@ class SameSize(ImageTranslator):
     """
 
     def fitting(self, sides: int) -> int:
-        """What the source's sides must be multiples of, so that the target's are of `sides`."""
+        """Number that divides the source's sides, so that `sides` divides the target's."""
         return sides // math.gcd(sides, self.scale)
 
     def finish(self, out: Tensor, source: Tensor) -> Tensor:

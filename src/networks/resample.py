@@ -41,7 +41,7 @@ class Resample(Filter):
 
 
 class Blur(Filter):
-    """What makes a 3x3 convolution of stride 2 one of the doubled or to-be-halved image.
+    """A blur that makes a 3x3 convolution of stride 2 one of the doubled or to-be-halved image.
 
     It comes after a transposed one without padding (`up`), from 2 h + 1 to the size, or before one
     without padding, from the size to what that one wants.

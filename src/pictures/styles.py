@@ -33,7 +33,7 @@ def mixed(generator: StyleGenerator, coarse: Tensor, fine: Tensor, crossover: in
 
 
 def exchanged(generator: StyleGenerator, styles: Tensor, others: Tensor) -> Tensor:
-    """What each layer changes: rows of samples in which one layer has another sample's style.
+    """The effect of each layer: rows of samples in which one layer has another sample's style.
 
     Args:
         generator: makes the samples.
@@ -54,7 +54,7 @@ def exchanged(generator: StyleGenerator, styles: Tensor, others: Tensor) -> Tens
 def with_noise(
     generator: StyleGenerator, styles: Tensor, random: torch.Generator | None = None
 ) -> Tensor:
-    """What the noise inputs change: rows of samples with fixed, three drawn, and without noise.
+    """The effect of the noise inputs: rows of samples with fixed, three drawn, and without noise.
 
     Args:
         generator: makes the samples.

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: the entry `wall` of summary.json, seconds by the clock on the wall.
+"""Wall time of a run by its parts: the entry `wall` of summary.json, in seconds.
 
     start      imports, model, callbacks, Lightning; until the first iteration
     data       loading the data, or filling their cache
