@@ -127,7 +127,46 @@ class VGG19Content(Content):
         return {"name": f"vgg19 {self.layer}", "hash": IMAGENET}
 
 
-class ClassifierContent(Content):
+class FromClassifier(Content):
+    """Base of those by a classifier that the metrics use, or one like them.
+
+    Args:
+        weight: factor.
+        weights: the name of a shipped classifier (`mnist`, `digits`, `faces`) or a file.
+        distance: of what it says.
+    """
+
+    def __init__(
+        self, weight: NotNegativeFloat, weights: str, distance: Literal["l1", "l2"] = "l2"
+    ) -> None:
+        super().__init__(weight, distance)
+        self.weights = weights
+        self._identity: dict[str, str] = {}
+
+    @abstractmethod
+    def part(self, extractor: ClassifierFeatures) -> nn.Module:
+        """The part of the classifier that looks at images.
+
+        Raises:
+            SettingError: if it has no such part.
+        """
+
+    def load(self) -> nn.Module:
+        extractor = ClassifierFeatures(self.weights)
+        if extractor.kind == "voxels":
+            raise SettingError(
+                f"model.content.weights={self.weights} is a classifier of voxels.\n"
+                "Choose one of images: faces, mnist, digits."
+            )
+        self._identity = {"name": extractor.name, "hash": extractor.hash}
+        return self.part(extractor)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return self._identity
+
+
+class ClassifierContent(FromClassifier):
     """Convolutional features of one of the classifiers that the metrics use.
 
     They are computed at the images' own size: the classifier's is smaller, and what a blurred image
@@ -147,13 +186,10 @@ class ClassifierContent(Content):
         weights: str = "faces",
         blocks: PositiveInt = 2,
     ) -> None:
-        super().__init__(weight, distance)
-        self.weights, self.blocks = weights, blocks
-        self._identity: dict[str, str] = {}
+        super().__init__(weight, weights, distance)
+        self.blocks = blocks
 
-    def load(self) -> nn.Module:
-        extractor = load_image_classifier(self.weights)
-        self._identity = {"name": extractor.name, "hash": extractor.hash}
+    def part(self, extractor: ClassifierFeatures) -> nn.Module:
         network = extractor.network
         if self.blocks > (most := len(network.body) // 3):
             raise SettingError(
@@ -161,12 +197,8 @@ class ClassifierContent(Content):
             )
         return _Channels(network.channels, network.body[: 3 * self.blocks - 1])  # no last pooling
 
-    @property
-    def identity(self) -> Mapping[str, str]:
-        return self._identity
 
-
-class ClassContent(Content):
+class ClassContent(FromClassifier):
     """Cross-entropy of the class that is read of outputs to the one that is read of targets.
 
     The "semantic consistency" of CyCADA (Hoffman et al. 2018, arXiv:1711.03213, eq. 4): a
@@ -179,18 +211,14 @@ class ClassContent(Content):
     """
 
     def __init__(self, weight: NotNegativeFloat, weights: str) -> None:
-        super().__init__(weight)
-        self.weights = weights
-        self._identity: dict[str, str] = {}
+        super().__init__(weight, weights)
 
-    def load(self) -> nn.Module:
-        extractor = load_image_classifier(self.weights)
+    def part(self, extractor: ClassifierFeatures) -> nn.Module:
         if extractor.about["outputs"] == "attributes":
             raise SettingError(
                 f"model.content.weights={self.weights} reads attributes, not classes.\n"
                 "Use model/content=classifier."
             )
-        self._identity = {"name": f"{extractor.name} classes", "hash": extractor.hash}
         return _Classes(extractor.network)
 
     def compare(self, found: Tensor, wanted: Tensor) -> Tensor:
@@ -198,18 +226,8 @@ class ClassContent(Content):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        return self._identity
-
-
-def load_image_classifier(weights: str) -> ClassifierFeatures:
-    """A shipped classifier of images, or one of a file."""
-    extractor = ClassifierFeatures(weights)
-    if extractor.kind == "voxels":
-        raise SettingError(
-            f"model.content.weights={weights} is a classifier of voxels.\n"
-            "Choose one of images: faces, mnist, digits."
-        )
-    return extractor
+        known = super().identity
+        return known | {"name": f"{known['name']} classes"} if known else known
 
 
 class _Classes(nn.Module):
