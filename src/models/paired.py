@@ -26,7 +26,7 @@ from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
 from src.losses.penalties import Penalty
 from src.losses.pixels import PixelLoss
-from src.models.base import GenerativeModel, freeze
+from src.models.base import freeze
 from src.models.parts.adversary import Adversary
 from src.models.parts.auxiliary import NoAuxiliary
 from src.models.parts.conditions import OneHotInput
@@ -34,6 +34,7 @@ from src.models.parts.content import Content
 from src.models.parts.ema import EMA
 from src.models.parts.schedules import Schedule
 from src.models.parts.stages import Stage
+from src.models.translation import Translation
 from src.networks.base import Discriminator, Translator
 from src.networks.image_translation import NoDiscriminator
 from src.transforms.augment import Augment
@@ -42,7 +43,7 @@ from src.transforms.degradations import resize
 Optimizer = Callable[..., torch.optim.Optimizer]
 
 
-class PairedTranslation(GenerativeModel):
+class PairedTranslation(Translation):
     """One translator, and a discriminator or none.
 
     Args:
@@ -127,7 +128,6 @@ class PairedTranslation(GenerativeModel):
             self.stages = [
                 Stage("pixels alone", "g", self.alone), Stage("all terms", "g", 1 - self.alone)
             ]  # fmt: skip
-        self._content: object = None  # identity of the content's network in a checkpoint
         self._all_terms = False  # an iteration of the second stage has been done
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -168,10 +168,6 @@ class PairedTranslation(GenerativeModel):
         return min(max((self.progress - start) / share, 0.0), 1.0) if share else 1.0
 
     # The iteration
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        self.content.prepare(self.device, self._content)
 
     def iterate(self, draw: Draw) -> None:
         batch = draw()
@@ -242,10 +238,7 @@ class PairedTranslation(GenerativeModel):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["sparring"]["all_terms"] = self._all_terms
-        if identity := self.content.identity:
-            checkpoint["sparring"]["content"] = dict(identity)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         super().on_load_checkpoint(checkpoint)
-        self._content = checkpoint["sparring"].get("content")
         self._all_terms = checkpoint["sparring"].get("all_terms", self.updates["d"] > 0) is True

@@ -31,20 +31,21 @@ from src.errors import SettingError
 from src.losses.adversarial import AdversarialLoss
 from src.losses.penalties import Penalty
 from src.losses.pixels import PixelLoss
-from src.models.base import GenerativeModel, freeze
+from src.models.base import freeze
 from src.models.parts.adversary import Adversary
 from src.models.parts.auxiliary import NoAuxiliary
 from src.models.parts.content import Content
 from src.models.parts.ema import EMA
 from src.models.parts.pool import ImagePool
 from src.models.parts.schedules import Schedule
+from src.models.translation import Translation
 from src.networks.base import Discriminator, ImageTranslator
 from src.transforms.augment import Augment
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 
 
-class UnpairedTranslation(GenerativeModel):
+class UnpairedTranslation(Translation):
     """Two translators and two discriminators.
 
     Args:
@@ -135,7 +136,6 @@ class UnpairedTranslation(GenerativeModel):
         self.pixels, self.content, self.schedule, self.clip = pixels, content, schedule, clip
         self.adversarial, self.cycle, self.identity = adversarial, cycle, identity
         self._optimizer_partials = (d_optimizer, g_optimizer)
-        self._content: object = None  # identity of the content's network in a checkpoint
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         d, g = self._optimizer_partials
@@ -162,10 +162,6 @@ class UnpairedTranslation(GenerativeModel):
         }
 
     # The iteration
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        self.content.prepare(self.device, self._content)
 
     def iterate(self, draw: Draw) -> None:
         batch = draw()
@@ -244,14 +240,3 @@ class UnpairedTranslation(GenerativeModel):
         """Sources (n, c', h, w) in [-1, 1], float32, of targets (n, c, h, w)."""
         with self.scoring():
             return self.used_back(x.to(self.device)).float().clamp(-1, 1)
-
-    # Checkpoints
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        super().on_save_checkpoint(checkpoint)
-        if identity := self.content.identity:
-            checkpoint["sparring"]["content"] = dict(identity)
-
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        super().on_load_checkpoint(checkpoint)
-        self._content = checkpoint["sparring"].get("content")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from src.config.composition import CONF, plain
 from src.data.spec import Batch
+from src.errors import SettingError
 from src.models.base import GenerativeModel
 from src.training.instantiate import build_data, build_model
 from tests.conftest import composed
@@ -97,6 +98,25 @@ def steps(model: GenerativeModel, n: int = 1, batches: Iterator[Batch] | None = 
     batches = batches or noise(model)
     for _ in range(n):
         model.training_step((batch, 0, 0) for batch in batches)
+
+
+def check_content_stays(make: Callable[[], GenerativeModel]) -> None:
+    """Check that a resume goes on with the same content loss, and with no other one.
+
+    Args:
+        make: a translator that has one.
+    """
+    checkpoint: dict = {}
+    model = make()
+    model.on_fit_start()
+    model.on_save_checkpoint(checkpoint)
+    resumed = make()
+    resumed.on_load_checkpoint(checkpoint)
+    resumed.on_fit_start()
+    checkpoint["sparring"]["content"]["hash"] = "0" * 64
+    resumed.on_load_checkpoint(checkpoint)
+    with pytest.raises(SettingError, match="another network"):
+        resumed.on_fit_start()
 
 
 Spy = Callable[[str, Callable[[], None]], None]

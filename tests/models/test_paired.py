@@ -11,7 +11,7 @@ from src.errors import SettingError
 from src.models.base import LatentVariableModel
 from src.models.capabilities import Judges, Translates
 from src.models.paired import PairedTranslation
-from tests.models.conftest import built, noise, state, steps
+from tests.models.conftest import built, check_content_stays, noise, state, steps
 
 FACES = ("data=celeba", "data.source=builtin", "data.resolution=32")
 SMALL = ("model.translator.width=4", "model.translator.blocks=1", "data/degradation=downsample")
@@ -86,17 +86,7 @@ def test_all_terms_stay_if_the_budget_grows(judge: tuple[str, ...]) -> None:
 
 def test_a_resume_goes_on_with_the_same_content() -> None:
     """The path of its weights is the same, and what lies there is not."""
-    words, checkpoint = ("budget=32", "model.alone=0"), {}
-    model = srgan(*words)
-    model.on_fit_start()
-    model.on_save_checkpoint(checkpoint)
-    resumed = srgan(*words)
-    resumed.on_load_checkpoint(checkpoint)
-    resumed.on_fit_start()
-    checkpoint["sparring"]["content"]["hash"] = "0" * 64
-    resumed.on_load_checkpoint(checkpoint)
-    with pytest.raises(SettingError, match="another network"):
-        resumed.on_fit_start()
+    check_content_stays(lambda: srgan("budget=32", "model.alone=0"))
 
 
 def test_the_terms() -> None:
