@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.config.composition import CONF, HINTS, ROOT, flatten, groups, near, plain
 from src.config.durations import parse_duration
 from src.config.plugins import is_name, prefixes
-from src.config.signatures import Slot, check_kind, find_slot, fits, signature, spell
+from src.config.signatures import Slot, check_kind, constant, find_slot, fits, signature, spell
 from src.errors import PluginError, SettingError
 
 # Beside the arguments of its class, a model preset carries its recipe, a slot what it needs of the
@@ -182,13 +182,14 @@ def _check_values(settings: Mapping[str, Any]) -> None:
     _check_devices(settings["trainer"], model["batch_size"], packing)
     data = settings["data"]
     made = (data.get("degradation") or {}).get("_target_", "NoDegradation")
-    if translates(model) and made.endswith("NoDegradation") and "direction" not in data:
+    given = not made.endswith("NoDegradation") or "direction" in data
+    if not given and translates(model, prefixes(settings["plugins"])):
         raise SettingError(NO_SOURCE)
 
 
-def translates(model: Mapping[str, Any]) -> bool:
-    """True if these settings are of a model that translates sources."""
-    return "translator" in model or str(model.get("_target_")).endswith(".TranslatingVAEGAN")
+def translates(model: Mapping[str, Any], own: tuple[str, ...] = ()) -> bool:
+    """True if these settings are of a model that translates sources; its class says so."""
+    return constant(model["_target_"], "needs_source", own)
 
 
 def _check_devices(trainer: Mapping[str, Any], batch_size: int, packing: int) -> None:

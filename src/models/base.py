@@ -57,10 +57,12 @@ class GenerativeModel(L.LightningModule, ABC):
         clip: norm to which a player's gradient is cut; None leaves it.
         conditional: True if samples are drawn for a class.
         stages: stages of the training, in their order; empty in most families.
+        needs_source: True of a model that translates sources; read before the class is imported.
         unpaired: True if sources and targets of a batch must not belong together.
     """
 
     stages: Sequence[Stage] = ()
+    needs_source = False
     unpaired = False
 
     def __init__(self, spec: DataSpec, seed: int) -> None:

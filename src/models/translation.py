@@ -15,6 +15,7 @@ class Translation(GenerativeModel):
         content: see `src/models/parts/content.py`.
     """
 
+    needs_source = True
     content: Content
     _recorded: object = None  # identity of the content's network in a checkpoint
 

@@ -209,6 +209,8 @@ class VAEGAN(EncoderGAN):
 class TranslatingVAEGAN(EncoderGAN):
     """The encoder sees a picture of the shape that G makes of its code: 3D-VAE-GAN."""
 
+    needs_source = True
+
     def seen_spec(self, spec: DataSpec) -> DataSpec:
         if spec.source is None:
             raise SettingError(NO_SOURCE)

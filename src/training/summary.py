@@ -1,6 +1,7 @@
 """Text that is printed at the end of a training."""
 
 from src.config.checks import translates
+from src.config.plugins import prefixes
 from src.runs.escape import line
 from src.runs.provenance import git_commit
 from src.runs.records import beside
@@ -50,10 +51,11 @@ def report(run: Run, repeated: bool) -> None:
     asked = f" 'plugins=[{','.join(run.plugins)}]'" if run.plugins else ""
     print("\nNext:")
     model = run.settings["model"]
-    if translates(model) and run.settings["data"]["kind"] == "voxels":
+    translating = translates(model, prefixes(run.plugins))
+    if translating and run.settings["data"]["kind"] == "voxels":
         picture = f"{place}/samples/picture.png"
         print(f"  python -m src.translate run={place} in={picture} out=shape.glb{asked}")
-    elif translates(model):
+    elif translating:
         print(f"  python -m src.translate run={place} in=photo.jpg out=new.png{asked}")
     if "translator" not in model:
         print(f"  python -m src.sample run={place} n=64 out=grid.png{asked}")
