@@ -5,8 +5,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch.testing import assert_close
 from src.pictures import code_page
 from src.pictures.codes import class_colours
 from src.runs import escape
+from tests.pictures.conftest import run_page
 from tests.report.test_page import browser  # noqa: F401
 from tests.runs.test_escape import HOSTILE
 
@@ -161,20 +160,13 @@ def test_the_largest_number_of_thumbnails(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
     """play(dim) runs the script through one use of the page; see code_page.mjs."""
-    if not shutil.which("node"):
-        pytest.skip("needs node")
 
     def run(dim: int, *words: str) -> dict:
         page = tmp_path / "codes.html"
         page.write_text(
             code_page.page(codes(30, dim), torch.arange(30) % 3, CLASSES, images(30, 1, 8, 8))
         )
-        driver = Path(__file__).with_name("code_page.mjs")
-        done = subprocess.run(
-            ["node", str(driver), str(page), *words], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return run_page("code_page.mjs", page, *words)
 
     return run
 

@@ -1,10 +1,7 @@
 """The page of shapes: what is in the file, and what its script draws and does."""
 
 import base64
-import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from src.data.procedural.solids import KINDS, render, sample_factors
 from src.pictures.shape_page import page
 from src.runs import escape
 from src.transforms import views
+from tests.pictures.conftest import run_page
 from tests.pictures.test_code_page import data_of, sheet_of
 from tests.report.test_page import browser  # noqa: F401
 from tests.runs.test_escape import HOSTILE
@@ -51,18 +49,11 @@ def test_the_file_is_alone() -> None:
 @pytest.fixture(scope="module")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict]:
     """Runs the script through one use of the page; see shape_page.mjs."""
-    if not shutil.which("node"):
-        pytest.skip("needs node")
 
     def run(*words: str) -> dict:
         path = tmp_path_factory.mktemp("page") / "shapes.html"
         path.write_text(page("Two", TILES, 3))
-        driver = Path(__file__).with_name("shape_page.mjs")
-        done = subprocess.run(
-            ["node", str(driver), str(path), *words], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return run_page("shape_page.mjs", path, *words)
 
     return run
 
