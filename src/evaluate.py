@@ -25,18 +25,23 @@ from src.runs.run import Run
 def evaluate(config: DictConfig, _: Path) -> None:
     """Load the run's model and data, score, print and store."""
     from src.metrics.base import score_all
+    from src.models.styles import truncate
     from src.training.scorers import build_scorers
     from src.training.trained import load_data, load_model
     from src.training.trainer import choose_device
 
     run = Run(Path(config.run), config.plugins)
     model = load_model(run).to(choose_device(config.device))
+    truncate(model, config.truncation)
     data = load_data(run, model.spec, config.data.root, config.data.cache)
     settings = OmegaConf.to_container(config.metrics, resolve=True)
     scores = score_all(build_scorers(settings, data, model, prefixes(config.plugins)), model)
     records = []
-    for name, value in scores.values.items():
-        record = scores.protocols[name]
+    truncated = {} if config.truncation == 1 else {"truncation": config.truncation}
+    for bare, value in scores.values.items():
+        # A name of its own, since a run has each number of other truncations too.
+        name = f"{bare}_truncation{config.truncation:g}" if truncated else bare
+        record = scores.protocols[bare] | truncated
         print(f"{line(name):<28} {value:<10.5g} {beside(record)}".rstrip())
         records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
         records[-1]["protocol"] = record

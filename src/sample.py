@@ -259,7 +259,7 @@ def load_sampler(config: DictConfig, run: Run) -> "LatentVariableModel":  # noqa
         SettingError: if it draws nothing.
     """
     from src.models.base import LatentVariableModel
-    from src.models.walks import find_style_generator
+    from src.models.styles import truncate
     from src.training.trained import load_model
     from src.training.trainer import choose_device
 
@@ -269,13 +269,7 @@ def load_sampler(config: DictConfig, run: Run) -> "LatentVariableModel":  # noqa
             f"run={run.folder} draws nothing: its model translates images.\n"
             "Use python -m src.translate run=... in=photo.jpg out=new.png."
         )
-    if generator := find_style_generator(model):
-        generator.truncation = config.truncation
-    elif config.truncation != 1:
-        raise SettingError(
-            f"truncation={config.truncation}: the generator of {run.folder} has no styles.\n"
-            "StyleGAN2's has: model=stylegan2_narrow."
-        )
+    truncate(model, config.truncation)
     return model
 
 

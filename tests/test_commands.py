@@ -528,6 +528,21 @@ def test_evaluate_scores_as_the_training_did(tmp_path: Path) -> None:
     assert record["protocol"] == summary["protocols"]["fid60_digits"]
 
 
+def test_evaluate_truncated_styles(run_of: Callable) -> None:
+    """The numbers are other ones, under names of their own; all say how they were made."""
+    run = run_of("styles")
+    for words in ([], ["truncation=0.0"]):
+        score(run, "metrics.n=40", "metrics.metrics=[precision,ppl]", *words)
+    records = json.loads((run / "evaluations.json").read_text())
+    found = {record["name"]: record for record in records}
+    assert found["ppl_w40_mnist"]["value"] > 0
+    assert found["ppl_w40_mnist_truncation0"]["value"] == 0
+    assert found["ppl_z40_mnist_truncation0"]["value"] == 0
+    assert found["ppl_z40_mnist_truncation0"]["protocol"]["truncation"] == 0
+    assert "truncation" not in found["ppl_z40_mnist"]["protocol"]
+    assert "has no styles" in error_of(score, run_of("gan"), "truncation=0.5")
+
+
 def test_evaluate_toys(run_of: Callable) -> None:
     score(run_of("toy"), "metrics.n=200")
     records = json.loads((run_of("toy") / "evaluations.json").read_text())

@@ -171,12 +171,14 @@ class Evaluate:
     Attributes:
         run: the run folder.
         plugins: packages whose classes it names, if you trust them.
+        truncation: of styles, see `Sample`; if it is not 1, numbers have it in their names.
         data: `root`, where the data lie now, if they have moved; `cache`, of reals' features.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
     run: str
     plugins: list[str]
+    truncation: NotNegativeFloat
     data: dict
     device: str
 

@@ -16,6 +16,7 @@ Of images, what a model can do adds more:
     `log_weights`      likelihood.py: VAEs
     `encode`           codes.py, and disentanglement.py where the factors of the data are known
     `classify`         classification.py: networks that were first trained layer by layer
+    `decode`           path_length.py, if `metrics.metrics` has `ppl`
 
 `extractor=auto` takes the classifier that ships with the project where there is one for these data
 (mnist, digits, faces, solids). Other colour images are compared by Inception if its weights are
@@ -43,7 +44,8 @@ from src.metrics.control import ControlScorer, has_control
 from src.metrics.disentanglement import DisentanglementScorer
 from src.metrics.likelihood import LikelihoodScorer
 from src.metrics.modes import ModesScorer
-from src.metrics.quality import QualityScorer
+from src.metrics.path_length import PathLengthScorer
+from src.metrics.quality import METRICS, QualityScorer
 from src.metrics.reconstruction import ReconstructionScorer
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.single_view import SingleViewScorer
@@ -86,7 +88,7 @@ class Settings:
 
     extractor: Literal["auto", "inception", "classifier", "exact", "none"]
     weights: str | None
-    metrics: list[Literal["fid", "kid", "is", "precision", "recall", "density", "coverage"]]
+    metrics: list[Literal["fid", "kid", "is", "precision", "recall", "density", "coverage", "ppl"]]
     n: PositiveInt | None
     importance_samples: list[PositiveInt]
     importance_images: PositiveInt
@@ -113,6 +115,10 @@ def make_scorers(
     stacked = isinstance(data, StackedMNIST) and chosen.extractor in ("auto", "classifier")
     if chosen.extractor == "none":
         return []
+    paths = "ppl" in chosen.metrics
+    if paths and not (data.spec.kind == "images" and isinstance(model, LatentVariableModel)):
+        print("Left out: ppl, which is of models that make images of latents.")
+        paths = False
     if data.spec.kind == "voxels":
         return _of_voxels(chosen, data, model)
     if chosen.n is None:
@@ -131,6 +137,8 @@ def make_scorers(
         scorers = _of_images(chosen, data, extractor)
     if extractor and has_control(model, data, extractor):
         scorers.append(ControlScorer(data, extractor, model, **protocol))
+    if paths:
+        scorers.append(PathLengthScorer(data, model, chosen.n, chosen.seed))
     scorers += _of_encoders(chosen, data, model)
     return scorers + _of_cycles(chosen, most, data, extractor, model)
 
@@ -142,13 +150,15 @@ def _of_images(settings: Settings, data: DataModule, extractor: Extractor | None
 
 
 def _of_features(settings: Settings, data: DataModule, extractor: Extractor) -> list[Scorer]:
-    """The scorer that compares features, where there are enough samples."""
+    """The scorer that compares features, where it is asked for and there are enough samples."""
+    metrics = [metric for metric in settings.metrics if metric in METRICS]
+    if not metrics:
+        return []
     if settings.n < 2:
         print("Left out: FID and what else compares features, for which one sample is too few.")
         return []
     quality = QualityScorer(
-        data, extractor, settings.n, settings.seed, settings.batch_size, settings.metrics,
-        settings.cache,
+        data, extractor, settings.n, settings.seed, settings.batch_size, metrics, settings.cache
     )  # fmt: skip
     if missing := quality.left_out(settings.n):
         print(

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from src.errors import SettingError
-from src.models.base import GenerativeModel, LatentVariableModel
-from src.models.capabilities import Generates, HasLatent, HasLevels, Reconstructs, Translates
+from src.models.base import LatentVariableModel
+from src.models.capabilities import HasLatent, HasLevels, Reconstructs, Translates
 from src.models.parts.latents import deviations
-from src.networks.base import StyleGenerator
+from src.models.styles import find_style_generator
 from src.pictures.styles import exchanged, mixed, with_noise
 
 STEPS = 10  # samples from one end of a path to the other
@@ -175,9 +175,3 @@ def styles(
         if what == "layers":
             return exchanged(generator, own, other), generator.layers + 2
         return with_noise(generator, own, model.make_random_generator(seed)), 6
-
-
-def find_style_generator(model: GenerativeModel) -> StyleGenerator | None:
-    """The network that is sampled, if it has styles."""
-    generator = model.sampled if isinstance(model, Generates) else None
-    return generator if isinstance(generator, StyleGenerator) else None

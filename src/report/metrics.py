@@ -11,7 +11,7 @@ from typing import Any
 LOWER = {
     "fid", "kid", "mean_error", "cov_error", "frechet", "reverse_kl", "nearest_error", "kl_uniform",
     "sliced_wasserstein",
-    "nna", "mse", "masked_mse", "error", "nll_reconstruction", "mae", "cycle",
+    "ppl_z", "ppl_w", "nna", "mse", "masked_mse", "error", "nll_reconstruction", "mae", "cycle",
 }  # fmt: skip
 HIGHER = {
     "is", "precision", "recall", "density", "coverage", "modes", "high_quality", "diagonal",
@@ -53,6 +53,8 @@ LABELS = {
     "overlap": "mean IoU of samples",
     "whole": "largest piece",
     "nll_reconstruction": "reconstruction NLL",
+    "ppl_z": "path length in z",
+    "ppl_w": "path length in w",
 }
 
 
