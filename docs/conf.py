@@ -32,8 +32,9 @@ PAGES = {
         "health", "scaling", "trust",
     ],
     "Measured": [
-        "results/mnist", "results/celeba", "mixtures", "/benchmarks/README",
-        "/benchmarks/results/verdicts",
+        "results/mnist", "results/celeba", "mixtures",
+        "results/unpaired", "results/adaptation",
+        "/benchmarks/README", "/benchmarks/results/verdicts",
     ],
     "Develop": ["/CONTRIBUTING"],
 }  # fmt: skip
