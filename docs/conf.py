@@ -33,7 +33,7 @@ PAGES = {
     ],
     "Measured": [
         "results/mnist", "results/celeba", "mixtures",
-        "results/unpaired", "results/adaptation",
+        "results/lapgan", "results/unpaired", "results/adaptation",
         "/benchmarks/README", "/benchmarks/results/verdicts",
     ],
     "Develop": ["/CONTRIBUTING"],
