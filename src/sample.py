@@ -168,7 +168,7 @@ def write_projection(config: DictConfig, run: Run, out: Path) -> None:
     from src.data.photos import read_framed
     from src.data.spec import class_index, to_model, to_uint8
     from src.models.capabilities import Generates
-    from src.models.parts.content import ClassifierContent
+    from src.models.parts.content import shipped_content
     from src.models.projection import project
     from src.pictures import grids
     from src.runs.stored import read_bytes
@@ -188,7 +188,7 @@ def write_projection(config: DictConfig, run: Run, out: Path) -> None:
         photo = to_model(read_framed(read_bytes(path, MOST_BYTES), model.spec.shape))
     except Exception as error:  # of whatever reader the file chose
         raise SettingError(f"in={path}: {error}") from error
-    content = ClassifierContent(1.0, weights="faces" if model.spec.shape[0] == 3 else "mnist")
+    content = shipped_content(model.spec.shape[0])
     label = None if config.label is None else class_index(config.label, model.spec.classes)
     found = project(model, photo, content, label, config.steps, config.seed)
     name = content.identity["name"]

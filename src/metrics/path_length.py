@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from src.data.base import DataModule
 from src.metrics.base import LABELS, ModelScorer, Scores, natural_labels, stop_if_asked
 from src.models.base import LatentVariableModel
-from src.models.parts.content import ClassifierContent
+from src.models.parts.content import shipped_content
 from src.models.styles import find_style_generator
 
 EPSILON = 1e-4  # the step along the path, of which the whole is 1
@@ -44,10 +44,9 @@ class PathLengthScorer(ModelScorer):
     def __init__(
         self, data: DataModule, model: LatentVariableModel, n: int = 10_000, seed: int = 0
     ) -> None:
-        name = "faces" if data.spec.shape[0] == 3 else "mnist"
-        super().__init__(data, name, seed)
+        self.content = shipped_content(data.spec.shape[0])
+        super().__init__(data, self.content.weights, seed)
         self.model, self.n = model, n
-        self.content = ClassifierContent(1.0, weights=name)
 
     def size(self, metric: str) -> int:
         return self.n
