@@ -1,5 +1,6 @@
 """Decoded images: equal however they are packed, whole or not there at all."""
 
+import json
 import os
 import signal
 import subprocess
@@ -336,7 +337,27 @@ def test_an_altered_array_is_made_anew(spoil: Callable, folder: Path, tmp_path: 
     assert second.info == first.info
 
 
+def test_an_entry_with_one_checksum_is_read(folder: Path, tmp_path: Path) -> None:
+    """So were entries before blocks had their own."""
+    x, info = decode(folder, tmp_path)
+    (record,) = (tmp_path / "cache" / "images").glob("*.json")
+    record.write_text(
+        json.dumps(info | {"crc32": zlib.crc32(x), "names": ["not made anew"] * len(x)})
+    )
+    assert decode(folder, tmp_path).info["names"][0] == "not made anew"
+    record.write_text(json.dumps(info | {"crc32": zlib.crc32(x) ^ 1, "names": ["wrong"] * len(x)}))
+    assert decode(folder, tmp_path).info == info
+
+
 def test_the_checksum_is_of_all_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "BLOCK", 7)
     x = np.arange(60, dtype=np.uint8).reshape(5, 3, 2, 2)
-    assert cache._checksum(x) == zlib.crc32(x.tobytes())
+    blocks = cache.Blocks()
+    for part in np.split(x, [1, 3]):
+        blocks.add(part)
+    content = x.tobytes()
+    expected = [
+        zlib.crc32(content[i : i + cache.BLOCK]) for i in range(0, len(content), cache.BLOCK)
+    ]
+    assert len(expected) > 1
+    assert blocks.crc32 == cache._checksums(x) == expected
