@@ -33,7 +33,7 @@ START = 100  # iterations after which there is something to be judged
 class Collapse(Scheduled):
     """Logs `diversity`, and warns once if it stays low after the first quarter of the budget.
 
-    The defaults were chosen by measuring (`benchmarks/collapse.py`, docs/health.md).
+    The defaults were chosen by measuring (`benchmarks/collapse.py`, docs/results/health.md).
 
     Args:
         n: samples, and training samples, that are compared.

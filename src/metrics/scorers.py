@@ -23,7 +23,7 @@ Of images, what a model can do adds more:
 here or can be fetched. On labels a classifier is trained once, kept in the cache, and can be handed
 to others by `metrics.weights`. What is left is compared by the features of `faces`: of several that
 need neither labels nor a download they suit other photographs best, by measurement
-(docs/metrics.md). Voxels of fewer than two classes have the classifier of the drawn solids.
+(docs/results/metrics.md). Voxels of fewer than two classes have the classifier of the drawn solids.
 """
 
 from collections.abc import Mapping
