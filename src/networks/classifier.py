@@ -12,10 +12,10 @@ Images above 32 pixels get conv 16 - pool in front. Voxels are brought to 32^3 a
 
     conv 16 of 4^3, stride 2 - pool - conv 24 - pool - conv 40 - pool - linear 64 - linear
 
-The plan was measured (docs/results/metrics.md): averages over space, or batch norm, react first of all to
-texture, so that hardly visible noise of 25/255 weighs more than a missing class. And the training
-samples are not deformed: a network that was taught to ignore a shift or a thicker stroke cannot
-score it.
+The plan was measured (docs/results/metrics.md): averages over space, or batch norm, react first of
+all to texture, so that hardly visible noise of 25/255 weighs more than a missing class. And the
+training samples are not deformed: a network that was taught to ignore a shift or a thicker stroke
+cannot score it.
 
 Files are safetensors: the weights, and as metadata what is needed to rebuild the network.
 """
