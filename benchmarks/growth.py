@@ -8,9 +8,8 @@
     compare   seconds of a comparison against its runs: copies of a finished run with other seeds,
               budgets and numbers, five seeds of each variant
 
-Seconds are the wall clock's and the processor's, start of Python included where a command is
-measured. Results are added to `results/growth.json`, with machine and versions; `growth.png` is
-drawn of all that is there.
+Seconds are the wall clock's, start of Python included where a command is measured. Results are
+added to `results/growth.json`, with machine and versions, and `growth.png` is drawn of all of them.
 """
 
 import argparse
@@ -87,7 +86,7 @@ def run(words: Sequence[str], folder: Path | None = None) -> Row:
 
     Pages of a file that is mapped into memory are not its own: the system drops them at will.
     """
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *words], stdout=output, stderr=subprocess.STDOUT, cwd=folder
@@ -100,9 +99,7 @@ def run(words: Sequence[str], folder: Path | None = None) -> Row:
         if process.returncode:
             output.seek(0)
             raise SystemExit(f"{' '.join(words)} failed:\n{output.read()[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": wall, "processor_seconds": used, "MB": own / 1024}
+    return {"seconds": wall, "MB": own / 1024}
 
 
 def _own_memory(process: int) -> int:
@@ -163,7 +160,7 @@ def sweep(options: argparse.Namespace) -> list[Row]:
             made = len(list(Path(place).rglob("summary.json")))
             if made != count:
                 raise SystemExit(f"{made} of {count} runs were finished.")
-        rows.append({"runs": count, **measured})
+        rows.append({"runs": count, "seconds": measured["seconds"]})
         print(f"| {count} | {measured['seconds']:.1f} s |", flush=True)
     return rows
 
@@ -233,12 +230,11 @@ def draw(record: dict[str, dict], path: Path) -> None:
                 axes.loglog(x, y, marker="o", label=f"{time_of} time")
             axes.set(xlabel="images of 64 px", ylabel="seconds to the first step")
         else:
-            for key, label in (("seconds", "wall"), ("processor_seconds", "processor")):
-                x, y = ([row[column] for row in rows] for column in ("runs", key))
-                axes.loglog(x, y, marker="o", label=label)
+            axes.loglog([row["runs"] for row in rows], [row["seconds"] for row in rows], marker="o")
             axes.set(xlabel=f"runs ({name})", ylabel="seconds")
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
     figure.savefig(path)
 
 

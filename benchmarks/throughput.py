@@ -8,6 +8,8 @@ Three loops train the same networks from the same weights, in one process, in tu
     textbook     the usual example: float32, default layout, DataLoader, D not frozen, `.item()` on
                  every loss; for GANs of images only
 
+With `--compiled` the third is `by hand` again, its networks by `torch.compile`.
+
 The ratios are medians over the rounds of one round's rates: what slows the machine for a while
 slows all three.
 """
@@ -26,6 +28,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr, redirect_stdout
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -49,6 +52,7 @@ from src.models.paired import PairedTranslation
 from src.models.parts.adversary import Adversary
 from src.models.unpaired import UnpairedTranslation
 from src.models.vae import VAE
+from src.networks.base import Decoder, Discriminator, Encoder, Generator, Translator
 from src.runs.files import write_atomically
 from src.runs.provenance import provenance
 from src.training.instantiate import build, build_model
@@ -134,9 +138,14 @@ def sparring(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
     return watch.seconds
 
 
-def by_hand(settings: dict, data: Noise, iterations: int, warm_up: int) -> float:
+def by_hand(
+    settings: dict, data: Noise, iterations: int, warm_up: int, compiled: bool = False
+) -> float:
     """Seconds for the iterations in a loop without a framework."""
     model = build_model(settings, data.spec)
+    for part in model.modules() if compiled else ():
+        if isinstance(part, Generator | Discriminator | Encoder | Decoder | Translator):
+            part.compile()
     device = choose_device(settings["trainer"]["accelerator"])
     model.budget = (iterations + warm_up) * data.batch_size
     bf16 = choose_precision(settings["trainer"]["precision"], data.spec.kind, device) != "32-true"
@@ -421,7 +430,12 @@ def textbook(settings: dict, data: Noise, iterations: int, warm_up: int) -> floa
     return CLOCK[0]() - start
 
 
-LOOPS = {"sparring": sparring, "by hand": by_hand, "textbook": textbook}
+LOOPS = {
+    "sparring": sparring,
+    "by hand": by_hand,
+    "textbook": textbook,
+    "compiled": partial(by_hand, compiled=True),
+}
 
 
 def measure(
@@ -496,6 +510,10 @@ def main() -> None:
         "--processor", action="store_true",
         help="measure the processor's time, on a CPU that has other work; with one thread",
     )  # fmt: skip
+    parser.add_argument(
+        "--compiled", action="store_true",
+        help="compiled networks in the place of the textbook's loop; without penalties",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=RESULTS / "throughput.json")
     parser.add_argument("overrides", nargs="*", help="settings such as model.generator.width=32")
     options = parser.parse_args()
@@ -504,15 +522,17 @@ def main() -> None:
     if options.processor:
         CLOCK[0] = time.process_time
     results = []
-    print("| model | px | batch | " + " | ".join(f"{name}, img/s" for name in LOOPS), end="")
-    print(" | / by hand | / textbook |\n|---|---|---|---|---|---|---|---|")
+    others = ("by hand", "compiled" if options.compiled else "textbook")
+    columns = [f"{name}, img/s" for name in ("sparring", *others)]
+    columns += [f"/ {name}" for name in others]
+    print(f"| model | px | batch | {' | '.join(columns)} |\n|{'---|' * 8}")
     for resolution in options.resolutions:
         result = measure(
-            options.model, resolution, options.rounds, options.seconds, options.overrides
+            options.model, resolution, options.rounds, options.seconds, options.overrides, others
         )
         results.append(result)
-        rates = [result["images_per_second"].get(name) for name in LOOPS]
-        ratios = [result.get(f"sparring / {name}") for name in ("by hand", "textbook")]
+        rates = [result["images_per_second"].get(name) for name in ("sparring", *others)]
+        ratios = [result.get(f"sparring / {name}") for name in others]
         cells = [result["model"], resolution, result["batch_size"]]
         cells += ["-" if rate is None else f"{rate:,.0f}" for rate in rates]
         cells += ["-" if ratio is None else f"{ratio:.3f}" for ratio in ratios]

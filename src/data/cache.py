@@ -19,12 +19,13 @@ import os
 import re
 import shutil
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -50,8 +51,10 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 CHUNK = 64  # images per task of the pool
+AHEAD = 4 * (os.cpu_count() or 1)  # tasks that are begun or done, and not yet written
 BLOCK = 2**26  # bytes whose checksum is taken at a time
 Write = Callable[[np.ndarray], None]
+R = TypeVar("R")
 
 
 class Entry(NamedTuple):
@@ -383,7 +386,7 @@ def decode(
         about = f"decoding {line(name, 40)}"
         bar = tqdm(total=len(names), desc=about, unit="img", delay=1.5, disable=None)
         try:
-            for files, results in zip(chunks, pool.map(decoded, chunks), strict=True):
+            for files, results in zip(chunks, _in_order(pool, decoded, chunks), strict=True):
                 pairs = list(zip(files, results, strict=True))
                 broken |= {file: result for file, result in pairs if isinstance(result, str)}
                 if len(broken) > max_broken * len(names):
@@ -410,6 +413,22 @@ def decode(
         len(names),
         produce,
     )
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[Any], R], items: Sequence[Any]
+) -> Iterator[R]:
+    """The function's results; a few are worked on, or wait, at a time.
+
+    `pool.map` would begin all, and keep what the disk is too slow to take.
+    """
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _turn_upright(image: Image.Image) -> None:

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -347,6 +349,22 @@ def test_an_entry_with_one_checksum_is_read(folder: Path, tmp_path: Path) -> Non
     assert decode(folder, tmp_path).info["names"][0] == "not made anew"
     record.write_text(json.dumps(info | {"crc32": zlib.crc32(x) ^ 1, "names": ["wrong"] * len(x)}))
     assert decode(folder, tmp_path).info == info
+
+
+def test_decoding_does_not_run_ahead_of_a_slow_disk() -> None:
+    """Or all images of a set would wait in memory."""
+    begun: list[int] = []
+
+    def work(i: int) -> int:
+        begun.append(i)
+        return i
+
+    with ThreadPoolExecutor(2) as pool:
+        results = cache._in_order(pool, work, range(10 * cache.AHEAD))
+        assert next(results) == 0
+        time.sleep(0.05)
+        assert len(begun) <= cache.AHEAD
+        assert list(results) == list(range(1, 10 * cache.AHEAD))
 
 
 def test_the_checksum_is_of_all_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
