@@ -9,6 +9,7 @@ import ast
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ _CALLS = re.compile(
     r"\s*(?:\S*sparring|\S*python[\d.]*\s+-m\s+src)\s+(?P<first>\S*)(?P<rest>(\s.*)?)"
     r"|\s*\S*python[\d.]*\s+(?:-m\s+src\.|\S*src/)(?P<module>\w+)(?:\.py)?(?P<more>\s.*)"
 )
+CONFIG_DIR = ("--config-dir", "-cd")
 # Settings that are paths, whose values are completed as such.
 FILES = ("run", "runs", "in", "mask", "out", "metrics.weights", "hydra.run.dir", "hydra.sweep.dir")
 
@@ -78,21 +80,29 @@ def complete(name: str, words: list[str], word: str) -> Iterator[str]:
         words: overrides and flags before it, which may be wrong.
         word: what is there of the last one.
     """
+    if words and words[-1] in CONFIG_DIR:
+        yield from (path for path in _files(word) if path.startswith(word))
+        return
+    flag, equals, start = word.partition("=")
+    if flag in CONFIG_DIR and equals:
+        yield from (f"{flag}={path}" for path in _files(start) if path.startswith(start))
+        return
     if word.startswith("-"):
         flags = ("--help", "--version", "--cfg", "--config-dir", "--multirun")
         yield from (flag for flag in flags if flag.startswith(word))
         return
     key, equals, value = word.partition("=")
     bare = key.lstrip("+~")
+    places = [composition.CONF, *_own_folders(words)]
     if not equals:
         mark = key[: len(key) - len(bare)]
-        for entry in {*_groups(name, bare), *_keys(_settings(name, words), bare)}:
+        for entry in {*_groups(name, bare, places), *_keys(_settings(name, words), bare)}:
             yield f"{mark}{entry}"
         return
     done, comma, last = value.rpartition(",")  # of a sweep
     before = f"{key}={done}{comma}"
-    if (composition.CONF / bare).is_dir():
-        choices = _choices(bare)
+    if any((place / bare).is_dir() for place in places):
+        choices = sorted({choice for place in places for choice in _choices(place, bare)})
     elif bare in FILES or bare.startswith("data.root"):
         choices = _files(last)
     else:
@@ -100,10 +110,18 @@ def complete(name: str, words: list[str], word: str) -> Iterator[str]:
     yield from (f"{before}{choice}" for choice in choices if choice.startswith(last))
 
 
-def _groups(name: str, word: str) -> Iterator[str]:
+def _own_folders(words: list[str]) -> list[Path]:
+    """Folders of the user's own choices, of `--config-dir`."""
+    given = [after for flag, after in pairwise(words) if flag in CONFIG_DIR]
+    given += [word.partition("=")[2] for word in words if word.partition("=")[0] in CONFIG_DIR]
+    return [Path(folder).expanduser() for folder in given if folder]
+
+
+def _groups(name: str, word: str, places: Iterable[Path]) -> Iterator[str]:
     """Groups of choices, one level at a time: `model=`, and `model/` for its parts."""
     if name == "train":
-        known = [group for group in composition.groups() if not group.startswith("experiment/")]
+        known = [group for place in places for group in composition.groups(place)]
+        known = [group for group in known if not group.startswith("experiment/")]
     else:
         known = ["metrics"] if name == "evaluate" else []
     for group in known:
@@ -112,16 +130,18 @@ def _groups(name: str, word: str) -> Iterator[str]:
             yield f"{word}{first}{slash or '='}"
 
 
-def _choices(group: str) -> list[str]:
-    """Choices of a group; experiments lie in folders of their own."""
-    folder = composition.CONF / group
+def _choices(place: Path, group: str) -> list[str]:
+    """Choices of a group below a folder; experiments lie in folders of their own."""
+    folder = place / group
     paths = folder.rglob("*.yaml") if group == "experiment" else folder.glob("*.yaml")
     return [str(path.relative_to(folder).with_suffix("")) for path in paths]
 
 
 def _settings(name: str, words: list[str]) -> Any:
     """The configuration that words compose, as far as they do."""
+    own = ",".join(f"'file://{folder.resolve()}'" for folder in _own_folders(words))
     words = [text for text in words if "=" in text and not text.startswith("-")]
+    words += [f"hydra.searchpath=[{own}]"] if own else []
     for given in (words, []):
         try:
             return composition.compose(name, given)

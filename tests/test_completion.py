@@ -51,6 +51,23 @@ def test_what_is_offered(line: str, offered: list[str], monkeypatch: pytest.Monk
     assert sorted(candidates(HELP)) == sorted(offered)
 
 
+@pytest.mark.parametrize("flag", ["--config-dir {}", "--config-dir={}", "-cd {}"])
+def test_choices_of_ones_own(flag: str, tmp_path: Path) -> None:
+    """Of a folder that a word before names; its keys are those of the choice."""
+    for place, text in (("data/stripes", "tilt: 3"), ("mine/odd", ""), ("model/dcgan2", "")):
+        path = tmp_path / f"{place}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    words = flag.format(tmp_path).split()
+    assert list(complete("train", words, "data=strip")) == ["data=stripes"]
+    assert list(complete("train", words, "model=dcgan")) == ["model=dcgan", "model=dcgan2"]
+    assert list(complete("train", words, "min")) == ["mine="]
+    assert list(complete("train", [*words, "data=stripes"], "data.ti")) == ["data.tilt="]
+    assert list(complete("train", [], "data=strip")) == []
+    *before, start = flag.format(f"{tmp_path}/mod").split()
+    assert [text[-7:] for text in complete("train", before, start)] == ["/model/"]
+
+
 @pytest.mark.parametrize(
     ("breaks", "word", "put"),
     [

@@ -196,9 +196,9 @@ def near(word: str, known: list[str]) -> str:
     return f" Did you mean {match[0]}?" if match else ""
 
 
-def groups() -> list[str]:
-    """List the groups of choices: `model`, `model/loss`, `data` ..."""
-    return sorted({str(path.parent.relative_to(CONF)) for path in CONF.rglob("*/*.yaml")})
+def groups(place: Path = CONF) -> list[str]:
+    """List the groups of choices below a folder: `model`, `model/loss`, `data` ..."""
+    return sorted({str(path.parent.relative_to(place)) for path in place.rglob("*/*.yaml")})
 
 
 def _leaves(config: DictConfig, nodes: bool = False) -> list[str]:
