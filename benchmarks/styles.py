@@ -1,4 +1,4 @@
-"""What the styles of a trained StyleGAN2 do: `python -m benchmarks.styles layers|projection RUN`.
+"""What a trained StyleGAN2 has learned: `python -m benchmarks.styles layers|projection|copies RUN`.
 
     layers        which layers move what: the w of the layers of one size is replaced by that of
                   another latent, and predictors say how far each factor of the image moves, as a
@@ -8,6 +8,8 @@
     projection    held-out images, each projected to w (`python -m src.sample what=projection`),
                   beside the training image nearest to it: if G can draw what it has not seen, the
                   projection is nearer
+    copies        share of samples that are nearer, by pixels, to a training image than to any of as
+                  many held-out ones: 1/2 of a model that has learned nothing by heart; of any GAN
 
 The distances of `projection` are in the features that the projection looks at, and in pixels (dB).
 """
@@ -184,20 +186,38 @@ def projection(run: Run, root: str | None, n: int, steps: int, out: Path | None)
         )
 
 
+@torch.no_grad()
+def copies(run: Run, root: str | None, n: int) -> None:
+    """Print the share of samples that are nearest to training images."""
+    model = load_model(run)
+    data = load_data(run, model.spec, root, CACHE)
+    train, test = (data.splits[split].x for split in ("train", "test"))
+    m = min(len(train), len(test))
+    samples = model.sample(n, seed=0).cpu()
+    to_train, to_test = (nearest(samples, x[:m], 1, data.flip)[1][:, 0] for x in (train, test))
+    share = (to_train < to_test).double().mean()
+    ratio = (to_train / to_test).median()
+    print(f"{n} samples, {m} training and as many held-out images")
+    print(f"nearer to a training image: {share:.3f} +- {(share * (1 - share) / n) ** 0.5:.3f}")
+    print(f"median ratio of the two distances: {ratio:.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["layers", "projection"])
-    parser.add_argument("run", type=Path, help="folder of a run with styles")
+    parser.add_argument("what", choices=["layers", "projection", "copies"])
+    parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--root", help="data.root, where it differs from the run's")
-    parser.add_argument("-n", type=int, help="pairs of latents (1000), or images (20)")
+    parser.add_argument("-n", type=int, help="pairs of latents, samples (1000), or images (20)")
     parser.add_argument("--steps", type=int, default=500, help="projection: of Adam")
     parser.add_argument("--out", type=Path, help="projection: a picture")
     options = parser.parse_args()
     run = Run(options.run)
     if options.what == "layers":
         layers(run, options.root, options.n or 1_000)
+    elif options.what == "copies":
+        copies(run, options.root, options.n or 1_000)
     else:
         projection(run, options.root, options.n or 20, options.steps, options.out)
 

@@ -41,6 +41,11 @@ class Augment(nn.Module, ABC):
     def observe(self, d_real: Tensor) -> None:
         """Take notice of D's logits (n,) of augmented reals, after each of its steps."""
 
+    @property
+    def shown(self) -> dict[str, Tensor]:
+        """What changes during the training and is recorded, scalars."""
+        return {}
+
 
 class NoAugment(Augment):
     """D sees the images as they are."""
@@ -151,6 +156,10 @@ class ADA(Augment):
         self.p.copy_(torch.where(due, (self.p + step).clamp(0, 1), self.p))
         self.signs.mul_(~due)
         self.images.mul_(~due)
+
+    @property
+    def shown(self) -> dict[str, Tensor]:
+        return {"augment/p": self.p}
 
 
 def known(policy: Sequence[str]) -> tuple[str, ...]:

@@ -209,6 +209,15 @@ def test_records() -> None:
     assert_close(sum(records[side] for side in sides), records["loss/d"])
 
 
+def test_the_probability_of_an_augmentation_is_recorded() -> None:
+    model = built(*TINY, "model/augment=ada", "model.augment.speed=100", "model.augment.every=1")
+    model.adversary.augment.p.fill_(0.5)
+    steps(model, 1)
+    recorded = model.terms.fetch()["augment/p"]
+    assert recorded == pytest.approx(float(model.adversary.augment.p))
+    assert abs(recorded - 0.5) == pytest.approx(8 / 100)  # it has moved, by a batch of 8
+
+
 def test_critic_logits() -> None:
     model = built(*TINY)
     steps(model, 2)

@@ -130,7 +130,7 @@ class Adversary(nn.Module):
                 lambda x: self(x, y, given).logits, real, fake, d_real.logits, d_fake.logits
             )
         self.augment.observe(d_real.logits)
-        return terms, shown
+        return terms, shown | self.augment.shown
 
     def after_d_step(self) -> None:
         """Change D after its step, as weight clipping does."""
