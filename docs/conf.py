@@ -32,8 +32,10 @@ PAGES = {
         "health", "scaling", "trust",
     ],
     "Measured": [
-        "results/mnist", "results/celeba", "mixtures",
-        "results/lapgan", "results/unpaired", "results/adaptation",
+        "results/mnist", "results/celeba", "mixtures", "results/mixtures",
+        "results/gan", "results/regularised", "results/stylegan", "results/lapgan",
+        "results/vae", "results/three_d", "results/unpaired", "results/adaptation",
+        "results/metrics", "results/health",
         "/benchmarks/README", "/benchmarks/results/verdicts",
     ],
     "Develop": ["/CONTRIBUTING"],
