@@ -5,7 +5,6 @@ was made of it in October 2026, before these cases were found, and what a traini
 """
 
 import gzip
-import io
 import json
 import os
 import struct
@@ -126,13 +125,9 @@ def loop(root: Path) -> None:
 
 def endings(root: Path) -> None:
     pictures(root, "photos")
-    for i, ending in enumerate((".jfif", ".avif", "", ".webp")):
-        for k in range(5):
-            content = io.BytesIO()
-            pixels = drawing.integers(0, 256, (16, 16, 3), np.uint8)
-            kind = {".jfif": "JPEG", ".avif": "AVIF", "": "PNG", ".webp": "WEBP"}[ending]
-            Image.fromarray(pixels).save(content, kind)
-            (root / "photos" / f"more{i}{k}{ending}").write_bytes(content.getvalue())
+    for ending, kind in {".jfif": "JPEG", ".avif": "AVIF", "": "PNG", ".webp": "WEBP"}.items():
+        for i in range(5):
+            picture(root / "photos" / f"{kind}{i}{ending}", format=kind)
 
 
 def thumbnails(root: Path) -> None:

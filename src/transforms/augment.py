@@ -43,7 +43,7 @@ class Augment(nn.Module, ABC):
 
     @property
     def shown(self) -> dict[str, Tensor]:
-        """What changes during the training and is recorded, scalars."""
+        """Scalars to be recorded, by name: those that change during the training."""
         return {}
 
 
