@@ -27,6 +27,7 @@ from src.data.sources import resolve_source
 from src.errors import SettingError
 from src.runs.escape import line
 from src.runs.provenance import git_commit
+from src.runs.spelling import as_typed
 
 STDOUT = 1  # its file descriptor
 # Values that are taken as they are, whatever they hold: paths and labels.
@@ -71,7 +72,7 @@ def launch(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
-        print(help_text(name))
+        print(as_typed(help_text(name)))
         return
     if {"-V", "--version"} & set(arguments):
         print(version())
@@ -170,7 +171,8 @@ def _without_flags_of_paths(arguments: list[str]) -> list[str]:
 
 def show(error: SettingError) -> str:
     """Error text for the terminal: at most three lines of bounded length, whoever wrote it."""
-    return "\n".join(line(part, 400) for part in f"error: {error}".splitlines()[:3])
+    parts = as_typed(f"error: {error}").splitlines()
+    return "\n".join(line(part, 400) for part in parts[:3])
 
 
 def quoted(argument: str) -> str:

@@ -260,7 +260,14 @@ def test_one_name_for_all_commands(
     assert all(f"  {name} " in shown for name in HELP)
     monkeypatch.setattr(sys, "argv", ["sparring", "sample", "--help"])
     main()
-    assert "Draw from a trained run." in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Draw from a trained run." in shown
+    assert "sparring sample run=outputs/" in shown
+    assert "python -m" not in shown
+    monkeypatch.setattr(sys, "argv", ["sparring", "sample"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert "Which run? sparring sample run=" in str(end.value.code)
     monkeypatch.setattr(sys, "argv", ["sparring", "tarin"])
     with pytest.raises(SystemExit) as end:
         main()

@@ -6,6 +6,7 @@ from src.runs.escape import line
 from src.runs.provenance import git_commit
 from src.runs.records import beside
 from src.runs.run import Run
+from src.runs.spelling import as_typed
 from src.runs.stored import expect, is_amount
 from src.runs.wall import PARTS
 
@@ -54,12 +55,13 @@ def report(run: Run, repeated: bool) -> None:
     translating = translates(model, prefixes(run.plugins))
     if translating and run.settings["data"]["kind"] == "voxels":
         picture = f"{place}/samples/picture.png"
-        print(f"  python -m src.translate run={place} in={picture} out=shape.glb{asked}")
+        print(as_typed(f"  python -m src.translate run={place} in={picture} out=shape.glb{asked}"))
     elif translating:
-        print(f"  python -m src.translate run={place} in=photo.jpg out=new.png{asked}")
+        print(as_typed(f"  python -m src.translate run={place} in=photo.jpg out=new.png{asked}"))
     if "translator" not in model:
-        print(f"  python -m src.sample run={place} n=64 out=grid.png{asked}")
-    print(f"  python -m src.evaluate run={place}{asked}")
+        print(as_typed(f"  python -m src.sample run={place} n=64 out=grid.png{asked}"))
+    print(as_typed(f"  python -m src.evaluate run={place}{asked}"))
     if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
-        print(f"  python -m src.compare runs={line(str(run.folder.parents[2]), 400)}{asked}")
+        runs = line(str(run.folder.parents[2]), 400)
+        print(as_typed(f"  python -m src.compare runs={runs}{asked}"))
     print("  the same command with seed=1, or with existing=restart to begin anew")
