@@ -228,6 +228,10 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
 
 
 def _run_folder(*, _root_: DictConfig) -> str:
+    # OmegaConf also looks it up when a preset, such as those of debug=, puts another place over it:
+    # before the choices are known, and settings of the command line such as data.root.
+    if not _root_.hydra.runtime.choices:
+        return "unknown"
     resolve_source(_root_)
     return composition.run_folder(_root_)
 

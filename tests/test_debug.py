@@ -3,14 +3,17 @@
 import inspect
 import json
 import math
+from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
 
+from src.cli import name_run_folders
 from src.config import checks, composition
 from src.config.settings import Trainer
 from src.data.loader import Stream
+from src.data.sources import IDX, resolve_source
 from src.errors import SettingError, TrainingError
 from tests.conftest import UNDRAWN, Fit, composed
 
@@ -86,6 +89,20 @@ def test_a_debugged_run_has_a_folder_of_its_own() -> None:
         place = "outputs/x" if words else "debug/x"
         given = ["debug=quick", f"hydra.run.dir={place}", *words]
         checks.check(composition.compose("train", given))
+
+
+def test_a_debugged_run_takes_the_data_that_are_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in (name for names in IDX.values() for name in names):
+        (tmp_path / name).touch()
+    name_run_folders()
+    words = ["model=gan", "data=mnist", f"data.root={tmp_path}", "debug=quick"]
+    settings = composition.compose("train", words)
+    resolve_source(settings)
+    assert settings.hydra.run.dir.startswith("debug/mnist/gan/")
+    assert settings.data.source == "real"
+    assert capsys.readouterr().err == ""
 
 
 def test_each_argument_of_lightnings_trainer_passes_or_is_answered() -> None:
