@@ -289,6 +289,13 @@ def _named(terms: Mapping[str, Tensor], resolution: int) -> dict[str, Tensor]:
     return {f"{name}_{resolution}": term for name, term in terms.items()}
 
 
+def _cure(resolution: int) -> str:
+    halves = [side for side in range(2, resolution) if sides(resolution, side)]
+    if not halves:
+        return "Use an even data.resolution."
+    return f"From {resolution} px it leads to {', '.join(map(str, reversed(halves)))}."
+
+
 def _resolutions(shape: tuple[int, ...], coarsest: int) -> list[int]:
     """Sides of the levels' images.
 
@@ -301,6 +308,6 @@ def _resolutions(shape: tuple[int, ...], coarsest: int) -> list[int]:
     if chain is None or len(chain) == 1:
         raise SettingError(
             f"model.coarsest={coarsest}: halving {shape[1]} px does not lead there.\n"
-            "Use 7 with data.resolution=28 or 56, and 8 with 32, 64 or 128."
+            f"{_cure(shape[1])}"
         )
     return chain

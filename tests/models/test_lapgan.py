@@ -355,7 +355,11 @@ def test_a_model_without_classes_takes_none() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model.coarsest=8"], "model.coarsest=8: halving 28 px does not lead there"),
+        (
+            ["model.coarsest=8"],
+            "8: halving 28 px does not lead there.\nFrom 28 px it leads to 14, 7.",
+        ),
+        (["data.resolution=33"], "Use an even data.resolution"),
         (["model.coarsest=28"], "model.coarsest=28: halving 28 px"),
         (["data.resolution=32", "model.coarsest=7"], "model.coarsest=7: halving 32 px"),
         (["data=celeba", "model.conditional=true"], "model.conditional=true needs classes"),

@@ -291,3 +291,15 @@ def test_copies_draw_alike() -> None:
         outs.append(network(z))
     assert outs[0].equal(outs[1])
     assert twin.average.equal(g.average)
+
+
+@pytest.mark.parametrize("size", [7, 33, 48, 96, 100])
+def test_sizes_that_are_no_power_of_two(size: int) -> None:
+    shape = (1, size, size)
+    g = StyleGAN2Generator(5, shape, **SMALL)
+    d = StyleGAN2Discriminator(shape, channel_base=64, channel_max=8)
+    images = g(torch.randn(2, 5))
+    assert images.shape == (2, *shape)
+    logits = d(images).logits
+    assert logits.shape == (2,)
+    assert logits.isfinite().all()
