@@ -622,7 +622,7 @@ def test_a_run_of_nothing(tmp_path: Path) -> None:
 
 def test_a_run_without_a_checkpoint(strange: Run) -> None:
     shutil.rmtree(strange / "checkpoints")
-    assert "no checkpoint yet" in error_of(draw, strange)
+    assert "has no checkpoint: let it train" in error_of(draw, strange)
 
 
 def test_a_run_whose_pictures_are_gone(strange: Run, tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ def test_a_folder_alone_imports_nothing(mine: Path) -> None:
         ("data.source=real", "Set data.root to a folder with stripes.npy, uint8"),
         ("model/loss=kll", "Did you mean kl?"),
         ("model.loss.shft=2", "Did you mean model.loss.shift?"),
+        ("model=dcgan +model.loss.a=1 model.loss._target_=mypkg.losses.KL", "add ~model.loss.a"),
         ("model.loss._target_=mypkg.losses.LK", "mypkg.losses.LK does not exist"),
     ],
 )
@@ -168,7 +169,7 @@ def test_resume(mine: Path, capsys: pytest.CaptureFixture) -> None:
     called(*commands()[1], "budget=256", "existing=resume")
     told = capsys.readouterr().out
     assert "Resuming in outputs/pixels" in told
-    assert "src.sample run=outputs/pixels n=64 out=grid.png 'plugins=[mypkg]'" in told
+    assert "sparring sample run=outputs/pixels n=64 out=grid.png 'plugins=[mypkg]'" in told
     assert Run(mine / "outputs/pixels").summary["samples_seen"] == 256
     called(*commands()[1], "existing=restart")  # as it was
 

@@ -17,7 +17,7 @@ from src.callbacks.quality import Quality
 from src.config.ranges import NotNegativeFloat, PositiveInt
 from src.errors import SettingError
 from src.models.base import GenerativeModel
-from src.report.metrics import is_meant, lower_is_better
+from src.report.metrics import is_meant, lower_is_better, misspelt
 from src.runs.stored import expect
 
 
@@ -54,6 +54,9 @@ class EarlyStopping(Callback):
         wanted = self.monitor
         if wanted is None or any(name == wanted or name.startswith(f"{wanted}_") for name in known):
             return
+        all_ours = all(type(each).__module__.startswith("src.") for each in self.shared.scorers)
+        if all_ours and (cure := misspelt(wanted)):
+            raise SettingError(f"{self._setting}: there is no such score.{cure}")
         for callback in trainer.callbacks:
             if isinstance(callback, Quality):
                 callback.complete = True
@@ -89,12 +92,17 @@ class EarlyStopping(Callback):
                 best, best_at = value, i
         if len(history) - 1 - best_at < self.patience:
             return
+        number = "a scoring" if self.patience == 1 else f"{self.patience} scorings"
         self.shared.stopped = (
             f"early stopping: {self._name} no better than {sign * best:.4g}, of "
-            f"{history[best_at]['samples_seen']:,} samples, in {self.patience} scorings"
+            f"{history[best_at]['samples_seen']:,} samples, in {number}"
         )
         trainer.should_stop = True
         tqdm.write(f"Stopped at {model.samples_seen:,} samples. {self.shared.stopped}", sys.stderr)
+
+    @property
+    def _setting(self) -> str:
+        return f"callbacks.early_stopping.monitor={self.monitor}"
 
     def _choose(self) -> tuple[str, bool]:
         """The full name of the score that is meant, and whether less of it is better."""
@@ -103,11 +111,10 @@ class EarlyStopping(Callback):
         meant = self.shared.short_names.get(wanted, wanted)
         found = [name for name in self.shared.scores.values if name in (meant, wanted)]
         found = found or [n for n, record in protocols.items() if is_meant(wanted, n, record)]
-        setting = f"callbacks.early_stopping.monitor={self.monitor}"
         if len(found) != 1:
             shown = ", ".join(found or protocols)
             raise SettingError(
-                f"{setting}: {'which one' if found else 'there is no such score'}?\n"
+                f"{self._setting}: {'which one?' if found else 'there is no such score.'}\n"
                 f"Choose one of {shown}."
             )
         name = found[0]
@@ -117,7 +124,7 @@ class EarlyStopping(Callback):
             lower = self.mode == "min"
         if lower is None:
             raise SettingError(
-                f"{setting}: less of {name} is neither better nor worse.\n"
+                f"{self._setting}: less of {name} is neither better nor worse.\n"
                 "Say which by callbacks.early_stopping.mode=min or max."
             )
         return name, lower

@@ -389,7 +389,8 @@ def _check_node(path: str, node: Mapping[str, Any], own: tuple[str, ...] = ()) -
         above = f"{path.rpartition('.')[0]}.*"
         for name in GIVEN.get(path, GIVEN.get(above, ())):
             parameters.pop(name, None)
-        _check_arguments(f"{path}.", arguments, parameters)
+        is_own = not node["_target_"].startswith("src.")
+        _check_arguments(f"{path}.", arguments, parameters, is_own)
         for name, parameter in parameters.items():
             if parameter.required and name not in arguments and not node.get("_partial_"):
                 raise SettingError(f"{path}.{name} must be given: {node['_target_']} needs it.")
@@ -408,7 +409,8 @@ def _check_slot(
         raise SettingError(f"{path}._partial_ must be {str(slot.partial).lower()}.")
 
 
-def _check_arguments(prefix: str, values: Any, parameters: Mapping) -> None:
+def _check_arguments(prefix: str, values: Any, parameters: Mapping, is_own: bool = False) -> None:
+    """Check names and types; `is_own` if they are of a part of the user's, put over one of ours."""
     if not isinstance(values, Mapping):
         raise SettingError(
             f"{prefix.rstrip('.')}={values} cannot be.\nSettings there: {', '.join(parameters)}"
@@ -416,6 +418,8 @@ def _check_arguments(prefix: str, values: Any, parameters: Mapping) -> None:
     for key, value in values.items():
         if key not in parameters:
             hint = HINTS.get(f"{prefix}{key}", f"Settings there: {', '.join(parameters)}")
+            if is_own:
+                hint += f"\nIf it is left of the part that was replaced, add ~{prefix}{key}"
             raise SettingError(
                 f"{prefix}{key}: there is no such setting.{near(key, list(parameters))}\n{hint}"
             )
@@ -424,4 +428,6 @@ def _check_arguments(prefix: str, values: Any, parameters: Mapping) -> None:
         if not unresolved and not fits(value, annotation):
             group = f"{prefix}{key}".replace(".", "/")
             cure = f"\nChoose a part with a slash: {group}={value}" if group in groups() else ""
+            if isinstance(value, str) and fits([value], annotation):
+                cure = f"\nA list has brackets: {prefix}{key}=[{value}]"
             raise SettingError(f"{prefix}{key}={value} must be {spell(annotation)}.{cure}")

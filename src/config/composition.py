@@ -57,6 +57,7 @@ NOT_RESULT = (
 RESULT = ("callbacks.equilibrium", "callbacks.early_stopping")  # but these end the training
 IN_FOLDER_NAME = ("seed", "data.source")
 
+OPTIONAL = ("experiment", "debug")  # groups of which none need be chosen
 # Words of other tools, and what serves here.
 _BUDGET = "Use budget=..., the number of training samples."
 _RATE = "Optimisers have rates of their own: model.g_optimizer.lr=..., model.optimizer.lr=..."
@@ -103,6 +104,7 @@ TRAINER = {
         "It is the same for all runs.",
     ),
 }
+HINTS["trainer.gpus"] = HINTS["gpus"]
 HINTS |= {f"trainer.{name}": hint for name, hint in TRAINER.items()}
 HINTS |= {name: hint for name, hint in TRAINER.items() if "_" in name}
 
@@ -119,7 +121,7 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             try:
-                return hydra_compose(name, overrides, return_hydra_config=True)
+                config = hydra_compose(name, overrides, return_hydra_config=True)
             except MissingConfigException as error:
                 raise _unknown_choice(error) from error
             except OverrideParseException as error:
@@ -133,6 +135,20 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
                 raise _refused_override(name, overrides, error) from error
     finally:
         GlobalHydra.instance().hydra = outer
+    _check_places(config)
+    return config
+
+
+def _check_places(config: DictConfig) -> None:
+    """Of choices of one's own: Hydra passes over those that are not there.
+
+    Raises:
+        SettingError: if there is no such folder.
+    """
+    for place in config.hydra.searchpath:
+        scheme, _, path = str(place).rpartition("://")
+        if scheme in ("", "file") and not Path(path).is_dir():
+            raise SettingError(f"hydra.searchpath: there is no folder {path}.")
 
 
 def _in_full(override: str) -> str:
@@ -171,6 +187,10 @@ def _refused_override(name: str, overrides: list[str], error: Exception) -> Sett
         if ((CONF / text.partition("=")[0]).is_dir() and not text.endswith("=null"))
         or text.startswith("hydra.searchpath=")  # where choices of one's own may lie
     ]
+    for key, text in zip(keys, overrides, strict=True):
+        if text == f"{key}=null" and key in groups() and key not in OPTIONAL:
+            options = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
+            return SettingError(f"{text} cannot be.\nChoices of {key}: {', '.join(options)}")
     first = str(error.__cause__ or error).splitlines()[0]
     try:
         base = hydra_compose(name, choices, return_hydra_config=True)
@@ -181,12 +201,18 @@ def _refused_override(name: str, overrides: list[str], error: Exception) -> Sett
         if key not in known and (hint := HINTS.get(key)):
             return SettingError(f"{key}: there is no such setting.\n{hint}")
         if key not in known and not text.startswith("+") and not key.startswith("hydra."):
-            return SettingError(f"{key}: there is no such setting.{near(key, known)}")
+            cure = near(key, known)
+            above = OmegaConf.select(base, key.rpartition(".")[0] or "unknown")
+            if not cure and isinstance(above, DictConfig):
+                cure = f"\nSettings there: {', '.join(map(str, above))}"
+            return SettingError(f"{key}: there is no such setting.{cure}")
     return SettingError(f"{' '.join(overrides)}: {first}")
 
 
 def near(word: str, known: list[str]) -> str:
     """' Did you mean x?' - by the last part of a dotted key too, where users forget the path."""
+    # Not where it was looked for.
+    known = [key for key in known if not word.startswith(f"{key.replace('/', '.')}.")]
     match = [key for key in known if key.endswith((f".{word}", f"/{word}"))]
     match = match or difflib.get_close_matches(word, known, 1, 0.7)
     if not match:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from src.config.composition import near
+
 LOWER = {
     "fid", "kid", "mean_error", "cov_error", "frechet", "reverse_kl", "nearest_error", "kl_uniform",
     "sliced_wasserstein",
@@ -95,6 +97,14 @@ def bare_name(full: str) -> str | None:
     """`fid` of `fid10k_mnist` and of `fid`; None of what is no number with a direction."""
     known = (name for name in LOWER | HIGHER if full == name or begins(full, name))
     return next(known, None)
+
+
+def misspelt(full: str) -> str:
+    """' Did you mean fid?', if a name is none of ours and is like one of them, else nothing."""
+    known = LOWER | HIGHER | UNRANKED
+    if any(full == name or begins(full, name) for name in known):
+        return ""
+    return near(re.split(r"\d", full, maxsplit=1)[0], sorted(known))
 
 
 def begins(full: str, name: str) -> bool:

@@ -51,6 +51,16 @@ def report(run: Run, repeated: bool) -> None:
             print(f"  and {line(str(trace), 400)}, for ui.perfetto.dev or chrome://tracing")
     asked = f" 'plugins=[{','.join(run.plugins)}]'" if run.plugins else ""
     print("\nNext:")
+    if run.checkpoint is not None:
+        _tell_uses(run, place, asked)
+    if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
+        runs = line(str(run.folder.parents[2]), 400)
+        print(as_typed(f"  python -m src.compare runs={runs}{asked}"))
+    print("  the same command with seed=1, or with existing=restart to begin anew")
+
+
+def _tell_uses(run: Run, place: str, asked: str) -> None:
+    """Print the commands that use the trained model."""
     model = run.settings["model"]
     translating = translates(model, prefixes(run.plugins))
     if translating and run.settings["data"]["kind"] == "voxels":
@@ -61,7 +71,3 @@ def report(run: Run, repeated: bool) -> None:
     if "translator" not in model:
         print(as_typed(f"  python -m src.sample run={place} n=64 out=grid.png{asked}"))
     print(as_typed(f"  python -m src.evaluate run={place}{asked}"))
-    if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
-        runs = line(str(run.folder.parents[2]), 400)
-        print(as_typed(f"  python -m src.compare runs={runs}{asked}"))
-    print("  the same command with seed=1, or with existing=restart to begin anew")

@@ -29,7 +29,9 @@ def load_model(run: Run) -> GenerativeModel:
     """
     settings, path = run.settings, run.checkpoint
     if path is None:
-        raise SettingError(f"run={run.folder} has no checkpoint yet: let it train first.")
+        ended = run.summary.get("status") == "finished"
+        cure = "it was trained without callbacks.checkpoint" if ended else "let it train first"
+        raise SettingError(f"run={run.folder} has no checkpoint: {cure}.")
     checkpoint = load_checkpoint(path)
     with fitting(path):
         expect(checkpoint, SAVED, "its content")

@@ -97,6 +97,15 @@ def test_all_numbers_are_computed_if_one_of_them_is_watched(
     assert quality.complete is complete
 
 
+def test_a_misspelt_score_is_told_before_the_training() -> None:
+    stopping = EarlyStopping("fidd")
+    stopping.shared = Shared([])
+    with pytest.raises(SettingError, match="monitor=fidd: there is no such score. Did you mean"):
+        stopping.setup(SimpleNamespace(callbacks=[stopping]), None, "fit")
+    stopping.shared = Shared([Course([])])  # of a package of one's own, which may have a score of this name
+    stopping.setup(SimpleNamespace(callbacks=[stopping]), None, "fit")
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
