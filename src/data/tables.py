@@ -6,7 +6,9 @@
     any .csv or .tsv               a column with the names of images, and one with their classes
 
 Images are named relative to the table or to the root, or by the last part alone, with an ending or
-without. A class is a column of a name that says so, or the only one whose values repeat.
+without. Columns of one title are one column, in how many tables it may stand. A class is a column of
+a name that says so, or the only one whose values repeat. One that is called a partition or the like
+is no class: its words are splits, or its numbers, as in CelebA: 0 (train), 1 and 2 (held out).
 """
 
 import csv
@@ -32,7 +34,9 @@ LOOKED_AT = 200  # rows in which the column of names is sought
 CLASS = (
     "label", "class", "category", "target", "labels", "classes", "class_name", "label_name"
 )  # fmt: skip
-SPLIT = ("split", "subset", "partition", "set", "fold", "usage")
+SPLIT = {"split", "subset", "partition", "set", "fold", "usage"}
+PARTITIONS = {"0": "train", "1": "test", "2": "test"}
+NUMBER = re.compile(r"-?[0-9]{1,18}")
 Row = Mapping[str, str]
 
 
@@ -41,9 +45,10 @@ class Table:
     """Facts on images by tables.
 
     Attributes:
-        name: of the table, for messages.
-        classes: class by image, as text; empty if the table has none.
-        splits: role of the split by image, if it says that.
+        name: of the tables that name the classes, for messages.
+        classes: class by image, as text; empty if the tables have none.
+        splits: role of the split by image, if they say that.
+        splits_name: of the tables that name the splits.
         remarks: what was not understood.
         certain: the classes are called so.
         instead_of_folders: where there is such a table, folders are no classes.
@@ -52,9 +57,28 @@ class Table:
     name: str
     classes: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
+    splits_name: str = ""
     remarks: list[str] = field(default_factory=list)
     certain: bool = False
     instead_of_folders: bool = False
+
+
+@dataclass
+class Column:
+    """A column of one table, or of several.
+
+    Attributes:
+        files: the tables.
+        values: value by image; those that are empty are left out.
+    """
+
+    files: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def repeats(self) -> bool:
+        """True if it can be the class: there are several values, and fewer than images."""
+        return 1 < len(set(self.values.values())) <= max(2, len(self.values) // 2)
 
 
 def find_table(container: Container, images: Sequence[str]) -> Table | None:
@@ -63,20 +87,19 @@ def find_table(container: Container, images: Sequence[str]) -> Table | None:
     tools = [name for name in files if posixpath.basename(name) == DATASET_TOOL]
     if tools and (table := _read_dataset_tool(container, tools[0], _Index(images))):
         return table
-    tables = [name for name in files if name.lower().endswith(ENDINGS)][:MOST_TABLES]
-    found: Table | None = None
+    tables = [name for name in files if name.lower().endswith(ENDINGS) and not _is_submission(name)]
+    columns: dict[str, Column] = {}
     index = _Index(images) if tables else None
-    for name in tables:
+    for name in tables[:MOST_TABLES]:
         try:
             rows = _rows(name, _text(container.read(name, LIMITS.size)))
         except DAMAGED:  # some table of somebody; images are read without it
             continue
-        table = _read_rows(name, rows, index)
-        if table and found:
-            found.classes |= table.classes
-            found.splits |= table.splits
-        found = found or table
-    return found
+        for title, values in _columns(name, rows, index).items():
+            column = columns.setdefault(title, Column())
+            column.files.append(name)
+            column.values |= values
+    return _interpret(columns) if columns else None
 
 
 def apply(table: Table, layout: Layout) -> Layout:
@@ -86,15 +109,23 @@ def apply(table: Table, layout: Layout) -> Layout:
     it are left out; but what is only taken for classes stands below them.
     """
     classes, splits = layout.classes, layout.splits
-    names = [name for own in splits.values() for name in own]
-    listed = {*names}
+    listed = {name for own in splits.values() for name in own}
+    remarks, left_out = [*layout.remarks, *table.remarks], dict(layout.left_out)
+
+    def keep(known: Mapping[str, str], of: str) -> None:
+        if lost := len(listed - known.keys()):
+            left_out[f"without a line in {of}"] = lost
+        listed.intersection_update(known)
+
     if table.classes and (table.certain or not classes):
         classes = table.classes
-        listed &= classes.keys()
+        remarks = [f"Classes are those of {table.name}.", *table.remarks]
+        keep(classes, table.name)
     elif table.instead_of_folders:
         classes = {}
     if table.splits:
-        listed &= table.splits.keys()
+        remarks.append(f"Splits are those of {table.splits_name}.")
+        keep(table.splits, table.splits_name)
         named = sorted(listed)
         splits = {r: [n for n in named if table.splits[n] == r] for r in ("train", "test")}
         if not splits["train"]:
@@ -102,14 +133,9 @@ def apply(table: Table, layout: Layout) -> Layout:
     kept = {s: [n for n in own if n in listed] for s, own in splits.items()}
     kept = {split: own for split, own in kept.items() if own}
     if "train" not in kept:
-        return replace(layout, remarks=[f"{line(table.name, 60)} names no image to train on."])
+        return replace(layout, remarks=[f"{table.name} names no image to train on."])
     if len(kept) < len(splits):  # such as Kaggle's tests without labels
         kept = hold_out(kept["train"])
-    remarks, left_out = [*layout.remarks, *table.remarks], dict(layout.left_out)
-    if classes is table.classes and classes:
-        remarks = [f"Classes are those of {line(table.name, 60)}.", *table.remarks]
-    if lost := len(names) - len(listed):
-        left_out[f"without a line in {line(table.name, 60)}"] = lost
     classes = {name: classes[name] for own in kept.values() for name in own} if classes else {}
     order = layout.class_names if classes == layout.classes else in_order(classes.values())
     return Layout(kept, classes, order, remarks, left_out)
@@ -118,7 +144,7 @@ def apply(table: Table, layout: Layout) -> Layout:
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Classes by number if all are numbers, else by name."""
     names = set(names)
-    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names):
+    if all(map(NUMBER.fullmatch, names)):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
 
@@ -174,8 +200,11 @@ def _rows(name: str, text: str) -> list[Row]:
     return [dict(zip(map(str, range(len(row))), row, strict=True)) for row in lines]
 
 
-def _read_rows(name: str, rows: list[Row], index: _Index) -> Table | None:
-    """The facts on images in a table's rows; None if they name none."""
+def _columns(name: str, rows: list[Row], index: _Index) -> dict[str, dict[str, str]]:
+    """The columns of a table that say something on images, by their titles: value by image.
+
+    What is the same for all is left out, unless it is the split.
+    """
     folder = posixpath.dirname(name)
 
     def count(column: str, rows: Sequence[Row]) -> int:
@@ -184,53 +213,73 @@ def _read_rows(name: str, rows: list[Row], index: _Index) -> Table | None:
     some = rows[1 : LOOKED_AT + 1] or rows
     columns = list(rows[0]) if rows else []
     if not columns:
-        return None
+        return {}
     names = max(columns, key=lambda column: count(column, some))
     if count(names, some) < max(1, len(some) // 2):
-        return None
-    titles = {column: column for column in columns}
-    if not name.lower().endswith(".jsonl") and not count(names, rows[:1]):
+        return {}
+    if name.lower().endswith(".jsonl"):
+        titles = {column: column.strip().lower() for column in columns}
+    elif not count(names, rows[:1]):
         titles = {column: rows[0][column].strip().lower() for column in columns}
         rows = rows[1:]
+    else:  # without a head, the name of the file may say what it is
+        stem = PurePosixPath(name).stem.lower()
+        titles = {column: stem if "partition" in stem else column for column in columns}
     named = {index.find(row.get(names, ""), folder): row for row in rows}
     named.pop(None, None)
-    return _interpret(name, named, {c: t for c, t in titles.items() if c != names})
+    found = {}
+    for column, title in reversed(titles.items()):
+        values = {image: row.get(column, "").strip() for image, row in named.items()}
+        if column != names and (len(set(values.values())) > 1 or _names_split(title)):
+            found[title] = {image: value for image, value in values.items() if value}
+    return dict(reversed(found.items()))
 
 
-def _interpret(name: str, rows: Mapping[str, Row], titles: Mapping[str, str]) -> Table:
-    """Classes and splits in the other columns.
-
-    Args:
-        name: of the table.
-        rows: row by image.
-        titles: title of each other column.
-    """
-    values = {c: [row.get(c, "").strip() for row in rows.values()] for c in titles}
-    table = Table(name)
-    by_title = {title: column for column, title in reversed(titles.items())}
-    split = next((by_title[title] for title in SPLIT if title in by_title), None)
-    if split and all(map(split_role, values[split])):
-        table.splits = dict(zip(rows, map(split_role, values[split]), strict=True))
-        del values[split]
-    repeated = [c for c, own in values.items() if 1 < len(set(own)) <= max(2, len(own) // 2)]
-    column = next((by_title[t] for t in CLASS if by_title.get(t) in repeated), None)
-    table.certain = column is not None
-    if column is None and len(repeated) == 1:
-        column = repeated[0]
-    if column is not None and all(values[column]):
-        table.classes = dict(zip(rows, values[column], strict=True))
+def _interpret(columns: dict[str, Column]) -> Table:
+    """Classes and splits in columns, by their titles."""
+    table = Table(_list(columns.values()))
+    for title in filter(_names_split, list(columns)):
+        values = columns[title].values
+        numbers = {} if "fold" in title else PARTITIONS  # folds are held out in turn
+        roles = {image: numbers.get(v) or split_role(v) for image, v in values.items()}
+        if values and all(roles.values()) and not table.splits:
+            table.splits, table.splits_name = roles, _list([columns[title]])
+        if all(roles.values()) or all(map(NUMBER.fullmatch, values.values())):
+            del columns[title]
+    repeated = {title: column for title, column in columns.items() if column.repeats}
+    title = next((title for title in CLASS if title in repeated), None)
+    table.certain = title is not None
+    if title is None and len(repeated) == 1:
+        title = next(iter(repeated))
+    if title is not None:
+        table.name, table.classes = _list([repeated[title]]), repeated[title].values
     elif repeated:
-        shown = line(", ".join(titles[c] for c in repeated), 80)
-        table.remarks.append(
-            f"Which column of {line(name, 60)} is the class is not clear: {shown}."
-        )
+        shown = line(", ".join(repeated), 80)
+        of = _list(repeated.values())
+        table.remarks.append(f"Which column of {of} is the class is not clear: {shown}.")
     return table
+
+
+def _list(columns: Iterable[Column]) -> str:
+    """The tables of some columns: "train/metadata.csv and test/metadata.csv"."""
+    files = list(dict.fromkeys(file for column in columns for file in column.files))
+    others = f"{len(files) - 1} other tables" if len(files) > 2 else "".join(files[1:])
+    return " and ".join(line(name, 60) for name in (files[0], others) if name)
+
+
+def _names_split(title: str) -> bool:
+    return title in SPLIT or "partition" in title or "split" in title
+
+
+def _is_submission(name: str) -> bool:
+    """True of what Kaggle's contests show for a form: its labels are none."""
+    return "submission" in posixpath.basename(name).lower()
 
 
 def _read_dataset_tool(container: Container, name: str, index: _Index) -> Table | None:
     """The facts in a `dataset.json`; None if somebody else has made it."""
-    table = Table(name, certain=True, instead_of_folders=True)
     shown = line(name, 60)
+    table = Table(shown, certain=True, instead_of_folders=True)
     try:
         content = parse_json(container.read(name, LIMITS.size), LIMITS)
         if "labels" not in content:

@@ -8,7 +8,7 @@ import pytest
 from src.data.image_sets import FileImages
 from src.data.layout import Layout
 from src.data.tables import in_order
-from tests.data.examples import by_class, flat, put, write_table
+from tests.data.examples import FACES, by_class, flat, kaggle_celeba, put, write_table
 
 
 def layout(root: Path) -> Layout:
@@ -67,6 +67,77 @@ def test_tests_without_labels_are_no_test_split(tmp_path: Path) -> None:
     found = layout(tmp_path)
     assert {split: len(own) for split, own in found.splits.items()} == {"train": 18, "test": 2}
     assert found.left_out == {"without a line in labels.csv": 6}
+
+
+def sizes(found: Layout) -> dict[str, int]:
+    return {split: len(own) for split, own in found.splits.items()}
+
+
+@pytest.mark.parametrize("head", [[("image_id", "partition")], []], ids=["head", "no head"])
+def test_a_partition_in_a_table_of_its_own(head: list, tmp_path: Path) -> None:
+    put(tmp_path, flat(20, "images/"))
+    kinds = [(f"{i:02}.png", ("cat", "dog")[i % 2]) for i in range(20)]
+    write_table(tmp_path / "classes.csv", [("image_id", "class"), *kinds])
+    parts = [(f"{i:02}.png", 0 if i < 12 else 1 if i < 15 else 2) for i in range(18)]
+    write_table(tmp_path / "partition.csv", [*head, *parts])
+    found = layout(tmp_path)
+    assert found.class_names == ("cat", "dog")
+    assert found.classes["images/03.png"] == "dog"
+    assert sizes(found) == {"train": 12, "test": 6}
+    assert found.left_out == {"without a line in partition.csv": 2}
+    told = ["Classes are those of classes.csv.", "Splits are those of partition.csv."]
+    assert found.remarks == told
+    (tmp_path / "classes.csv").unlink()
+    assert layout(tmp_path).class_names == ()
+    assert sizes(layout(tmp_path)) == {"train": 12, "test": 6}
+
+
+@pytest.mark.parametrize("title", ["fold", "set"])
+def test_numbers_that_are_neither_a_split_nor_a_class(title: str, tmp_path: Path) -> None:
+    put(tmp_path, flat(20))
+    write_table(tmp_path / "t.csv", [("name", title), *((f"{i:02}", i % 5) for i in range(20))])
+    assert layout(tmp_path).class_names == ()
+    assert sizes(layout(tmp_path)) == {"train": 18, "test": 2}
+
+
+def test_the_partition_of_celeba_is_no_class(tmp_path: Path) -> None:
+    kaggle_celeba(tmp_path / "archive")
+    rows = [(name, i % 2, i % 3) for i, name in enumerate(FACES)]
+    write_table(tmp_path / "archive" / "list_attr_celeba.csv", [("image_id", "Male", "Hat"), *rows])
+    found = layout(tmp_path)
+    assert found.class_names == ()
+    assert sizes(found) == {"train": 14, "test": 6}
+    assert found.remarks == [
+        "Which column of archive/list_attr_celeba.csv is the class is not clear: male, hat.",
+        "Splits are those of archive/list_eval_partition.csv.",
+    ]
+
+
+def test_the_tables_of_the_classes_are_named(tmp_path: Path) -> None:
+    """Those of Kaggle's contests, and one in each split as Hugging Face has them."""
+    names = [*flat(20, "train/"), *(f"test/t{i}.png" for i in range(6))]
+    put(tmp_path / "kaggle", names)
+    ids = [(f"t{i}",) for i in range(6)]
+    for file, rows in (
+        ("train", [("id", "label"), *((f"{i:02}", i % 2) for i in range(20))]),
+        ("test", [("id",), *ids]),
+        ("sample_submission", [("id", "label"), *((*row, i % 2) for i, row in enumerate(ids))]),
+    ):
+        write_table(tmp_path / "kaggle" / f"{file}.csv", rows)
+    found = layout(tmp_path / "kaggle")
+    assert found.remarks == ["Classes are those of train.csv."]
+    assert found.left_out == {"without a line in train.csv": 6}
+    assert sizes(found) == {"train": 18, "test": 2}
+    parts = {"train": 8, "test": 4, "val": 4}
+    for n, told in ((2, "test/metadata.csv and train/metadata.csv"),
+                    (3, "test/metadata.csv and 2 other tables")):  # fmt: skip
+        root = tmp_path / str(n)
+        for split, each in list(parts.items())[:n]:
+            rows = [(f"{i:02}.png", i % 2) for i in range(each)]
+            write_table(root / split / "metadata.csv", [("file_name", "label"), *rows])
+            put(root, flat(each, f"{split}/"))
+        assert layout(root).remarks == [f"Classes are those of {told}."]
+        assert layout(root).left_out == {}
 
 
 def test_tables_of_other_things_change_nothing(tmp_path: Path) -> None:
