@@ -60,8 +60,12 @@ def split_role(name: str) -> Role | None:
 
 def split_of_words(name: str) -> Role | None:
     """The split that a word in a name says: `x_train`, `trainX`, `data/test-00000`."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
-    return next(filter(None, map(split_role, words)), None)
+    return next(filter(None, map(split_role, words_of(name))), None)
+
+
+def words_of(name: str) -> list[str]:
+    """The words in a name, in small letters."""
+    return re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
 
 
 def hold_out(names: Sequence[str]) -> dict[str, list[str]]:

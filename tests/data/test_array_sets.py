@@ -138,11 +138,81 @@ def test_names_of_arrays(tmp_path: Path) -> None:
         ({"trainX": x, "testX": x[:3]}, 0, 3),
         ({"images": x, "ids": np.arange(20)}, 0, 2),
         ({"images": x, "a": y, "b": y}, 0, 2),
+        ({"images": x, "labels": y, "ids": np.arange(20), "features": np.random.rand(20, 3)}, 2, 2),
     ):
         np.savez(tmp_path / "x.npz", **arrays)
         layout = NumpyImages(tmp_path / "x.npz").layout()
         assert len(layout.class_names) == classes
         assert len(layout.splits["test"]) == held_out
+
+
+def test_two_sets_that_are_held_out(tmp_path: Path) -> None:
+    """MedMNIST's val and test: both keep their labels, of the same number or not."""
+    x, y = stack(20), np.arange(20) % 3
+    for shape in ((-1,), (-1, 1)):
+        for n in (4, 5):
+            arrays = {}
+            for split, part in (("train", slice(0, 11)), ("val", slice(11, 11 + n)),
+                                ("test", slice(16, 20))):  # fmt: skip
+                arrays[f"{split}_images"] = x[part]
+                arrays[f"{split}_labels"] = y[part].reshape(shape)
+            np.savez(tmp_path / "x.npz", **arrays)
+            layout = NumpyImages(tmp_path / "x.npz").layout()
+            assert [len(layout.splits[split]) for split in ("train", "test")] == [11, n + 4]
+            assert layout.class_names == ("0", "1", "2")
+            assert layout.classes["val_images[2]"] == str(13 % 3)
+            assert layout.classes["test_images[2]"] == str(18 % 3)
+            assert layout.remarks == []
+
+
+KINDS = np.array(["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "told"),
+    [
+        (np.eye(2)[np.arange(20) % 2], ("0", "1"), []),
+        (np.eye(2, dtype=bool)[np.arange(20) % 2], ("0", "1"), []),
+        (KINDS[np.arange(20) % 2], ("cat", "dog"), []),
+        (KINDS[np.arange(20) % 2][:, None], ("cat", "dog"), []),
+        (np.arange(20) % 2.0, ("0", "1"), []),
+        (np.arange(20) % 2 == 1, ("0", "1"), []),
+        (np.ones((20, 2), int), (), ["labels has rows that are not one-hot"]),
+        (np.full((20, 2), np.nan), (), ["labels has rows that are not one-hot"]),
+        (np.arange(20) / 2, (), ["labels has numbers that are not whole"]),
+        (np.full(20, np.inf), (), ["labels has numbers that are not whole"]),
+        (np.full((20, 2), "a"), (), ["labels has the shape (20, 2)"]),
+    ],
+)
+def test_kinds_of_labels(labels: np.ndarray, classes: tuple, told: list, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=stack(20), labels=labels)
+    layout = NumpyImages(tmp_path / "x.npz").layout()
+    assert layout.class_names == classes
+    assert not classes or layout.classes["images[3]"] == classes[1]
+    assert layout.remarks == [f"Labels are left out: {reason}." for reason in told]
+
+
+def test_labels_that_are_left_out_are_told(tmp_path: Path) -> None:
+    x, y = stack(20), np.arange(20) % 2
+    for arrays, told in (
+        ({"images": x, "a": y, "b": y}, "which of a, b belongs to images is not clear"),
+        ({"x_train": x, "y_train": y, "x_test": x[:4]}, "x_test has none"),
+        ({"images": x}, None),
+    ):
+        np.savez(tmp_path / "x.npz", **arrays)
+        layout = NumpyImages(tmp_path / "x.npz").layout()
+        assert layout.remarks == ([f"Labels are left out: {told}."] if told else [])
+        assert layout.class_names == ()
+
+
+def test_the_array_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=stack(4), names=np.array(["a", {}], object))
+    told = r"names(\.npy)?: it holds object and not numbers.\n.*astype"
+    with pytest.raises(SettingError, match=told):
+        NumpyImages(tmp_path / "x.npz").layout()
+    np.save(tmp_path / "names.npy", np.array(["a", {}], object))
+    with pytest.raises(SettingError, match=told):
+        NumpyImages(tmp_path / "names.npy").layout()
 
 
 @pytest.mark.parametrize(
