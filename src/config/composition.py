@@ -121,7 +121,7 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             try:
-                config = hydra_compose(name, overrides, return_hydra_config=True)
+                config = _with_names(hydra_compose(name, overrides, return_hydra_config=True))
             except MissingConfigException as error:
                 raise _unknown_choice(error) from error
             except OverrideParseException as error:
@@ -162,6 +162,17 @@ def _in_full(override: str) -> str:
         lambda match: f"{float(match[1]) * {'k': 1e3, 'M': 1e6}[match[2]]:.0f}",
         override,
     )
+
+
+def _with_names(config: DictConfig) -> DictConfig:
+    """Make texts of classes that are called by numbers: `data.labels=[3,5]`."""
+    data = config.get("data")
+    if OmegaConf.is_dict(data) and "labels" in data:
+        labels = data.labels
+        for i, label in enumerate(labels if OmegaConf.is_list(labels) else []):
+            if type(label) is int:
+                labels[i] = str(label)
+    return config
 
 
 def _unknown_choice(error: MissingConfigException) -> SettingError:

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from src.config.checks import check
 from src.config.composition import CONF, compose, plain, run_folder
+from src.errors import SettingError
 from tests.conftest import QUICK
 
 # Speed
@@ -135,6 +137,18 @@ def test_names_are_safe_for_any_file_system() -> None:
     assert ".." not in name.split("/")
     assert len(name.split("/")) == 4
     assert not set(name) & set(" '\"\\:*?<>|[]")
+
+
+def test_classes_that_are_called_by_numbers() -> None:
+    """They are texts, given as numbers or not; what is neither stays for the checks to refuse."""
+    for word in ("[3,5]", "['3','5']", "['3',5]"):
+        config = compose("train", ["model=gan", "data=mnist", f"data.labels={word}"])
+        assert plain(config)["data"]["labels"] == ["3", "5"]
+    assert folder_of("data.labels=[3,5]") == folder_of("data.labels=['3','5']")
+    for word in ("[true]", "[1.5]", "[[1]]", "3", "[null]"):
+        with pytest.raises(SettingError, match=r"data\.labels=.* must be Sequence"):
+            check(compose("train", ["model=gan", "data=mnist", f"data.labels={word}"]))
+    assert plain(compose("train", ["data=folder", "data.labels=null"]))["data"]["labels"] is None
 
 
 def test_plain_leaves_hydra_out() -> None:
