@@ -142,7 +142,10 @@ def write_reconstructions(config: DictConfig, run: Run, out: Path) -> None:
         except Exception as error:  # of whatever reader the file chose
             print(terminal(f"Left out: {name}: {error}"))
     if not read:
-        raise SettingError(f"in={config['in']}: none of the pictures can be read.")
+        raise SettingError(
+            f"in={config['in']}: none of the pictures can be read.\n"
+            "Give image files: one, or a folder, zip or tar of them; no arrays."
+        )
     x = to_model(torch.stack(read)).to(model.device)
     y = None if labels is None else labels[:1].to(model.device).repeat(len(x))
     made = model.reconstruct(x, y)

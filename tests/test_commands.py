@@ -186,14 +186,22 @@ def test_reconstructions_of_ones_own_pictures(
     [
         ("vae", [], "which pictures? in=FILE"),
         ("vae", ["in=nowhere"], "in=nowhere: there is no such file or folder"),
+        ("vae", ["in=pyproject.toml"], "can be read.\nGive image files: one, or a folder"),
+        ("vae", ["in=src/config"], "in=src/config: no images there."),
         ("gan", ["in=nowhere"], "has no codes of images"),
     ],
 )
 def test_reconstructions_that_cannot_be(
-    name: str, words: list[str], told: str, run_of: Callable, tmp_path: Path
+    name: str,
+    words: list[str],
+    told: str,
+    run_of: Callable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     message = error_of(draw, run_of(name), "what=reconstructions", *words, f"out={tmp_path}/x.png")
     assert told in message
+    assert " at 0x" not in capsys.readouterr().out  # the address of an object
 
 
 def test_a_grid(run_of: Callable, tmp_path: Path) -> None:

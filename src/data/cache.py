@@ -29,7 +29,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from src.data.image_sets import ImageSet
@@ -380,6 +380,7 @@ def decode(
         broken: dict[str, str] = {}
         first: dict[bytes, int] = {}
         twins: list[list[int]] = []
+        read = 0
         chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
         Image.init()  # load all readers now, not in several threads at once
         pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes without the GIL
@@ -389,8 +390,11 @@ def decode(
             for files, results in zip(chunks, _in_order(pool, decoded, chunks), strict=True):
                 pairs = list(zip(files, results, strict=True))
                 broken |= {file: result for file, result in pairs if isinstance(result, str)}
+                read += len(files)
                 if len(broken) > max_broken * len(names):
-                    raise _too_many(source.root, broken, len(names), max_broken)
+                    at_least = "" if read == len(names) else "at least "
+                    of = f"{at_least}{len(broken):,} of {len(names):,} images"
+                    raise _too_many(source.root, broken, of, max_broken)
                 good = [(file, x) for file, x in pairs if not isinstance(x, str)]
                 for i, (_, x) in enumerate(good, start=len(kept)):
                     j = first.setdefault(hashlib.blake2b(x, digest_size=16).digest(), i)
@@ -449,8 +453,6 @@ def _decoded(source: ImageSet, name: str, framing: Framing) -> np.ndarray | str:
             x = np.asarray(framing.apply(image))
     except MemoryError:
         raise
-    except UnidentifiedImageError:
-        return "is no image of a known kind"
     # Pillow's readers raise errors of many kinds, IndexError and AssertionError among them.
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -458,12 +460,12 @@ def _decoded(source: ImageSet, name: str, framing: Framing) -> np.ndarray | str:
     return np.ascontiguousarray(x.transpose(2, 0, 1)) if x.ndim == 3 else x[None]
 
 
-def _too_many(root: Path, broken: dict[str, str], total: int, max_broken: float) -> SettingError:
+def _too_many(root: Path, broken: dict[str, str], of: str, max_broken: float) -> SettingError:
     file, reason = next(iter(broken.items()))
     others = list(broken)[1:3]
     also = f" Also: {', '.join(others)}" if others else ""
     return SettingError(
-        f"data.root={root}: {len(broken)} of {total:,} images or more are broken, too many for "
+        f"data.root={root}: {of} {'is' if len(broken) == 1 else 'are'} broken, too many for "
         f"data.max_broken={max_broken:g}.\n"
         f"First: {file}: {reason}.{also}\n"
         f"Replace or remove them, or set data.max_broken higher to leave them out."

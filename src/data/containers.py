@@ -28,7 +28,8 @@ MOST_MEMBERS = 10_000_000  # of a tar
 MOST_UNPACKED = 2**40  # bytes of a tar.gz
 MOST_HEADER = 2**20  # bytes of a name or a comment in a tar
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-NEEDED = "images, in folders, a zip or a tar"
+PACKED = (*ARCHIVES, ".bz2", ".xz", ".zst", ".7z", ".rar")  # the last are not read at all
+NEEDED = "images, in folders, a zip, a tar or a tar.gz"
 # What a damaged or encrypted archive raises when a member is read.
 DAMAGED = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -68,6 +69,10 @@ class Container(ABC):
     def head(self, name: str, size: int) -> bytes:
         """The first bytes of a file, at most `size`; raises as `read`."""
 
+    def leads_nowhere(self, name: str) -> bool:
+        """True if a file is a link to nothing, or to itself."""
+        return False
+
     def close(self) -> None:  # noqa: B027
         """Close the archive."""
 
@@ -95,9 +100,13 @@ class FolderFiles(Container):
     def identity(self, name: str) -> tuple[object, ...]:
         try:
             status = os.stat(os.path.join(self.path, name))
-        except OSError:  # a link to nowhere, or to itself: decoding will count it as broken
+        except OSError:  # it is gone: decoding will count it as broken
             return (name,)
         return name, status.st_size, status.st_mtime_ns
+
+    def leads_nowhere(self, name: str) -> bool:
+        path = os.path.join(self.path, name)
+        return os.path.islink(path) and not os.path.exists(path)
 
     def read(self, name: str, most: int = MOST_BYTES) -> bytes:
         return read_bytes(self.path / name, most)
@@ -312,6 +321,10 @@ def _is_tar(path: Path) -> bool:
     return _starts_with(path, 257, b"ustar")
 
 
+def _is_zip(path: Path) -> bool:
+    return _starts_with(path, 0, b"PK")
+
+
 def _starts_with(path: Path, place: int, mark: bytes) -> bool:
     try:
         with path.open("rb") as file:
@@ -322,7 +335,8 @@ def _starts_with(path: Path, place: int, mark: bytes) -> bool:
 
 
 def _no_archive(path: Path, error: Exception) -> SettingError:
+    why = f" ({error})" if _is_packed(path) or _is_tar(path) or _is_zip(path) else ""
     return SettingError(
-        f"data.root={path} is neither a folder nor a readable zip or tar ({error}).\n"
+        f"data.root={path} is neither a folder nor a readable zip, tar or tar.gz{why}.\n"
         f"Set data.root to {NEEDED}."
     )

@@ -12,18 +12,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from src.data.containers import open_container
 from src.data.layout import Layout, arrange
 from src.data.listing import Listing, list_images
 from src.data.tables import apply, find_table
+from src.errors import SettingError
 
 # Not all that Pillow knows: for some it calls other programs (Ghostscript for EPS).
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "AVIF", "TIFF", "GIF", "PPM")
 MOST_PIXELS = 64_000_000  # of one image
+DOMAINS = {"trainA", "trainB"}  # folders of `data=domains` and `data=pairs`
 
 
 class ImageSet(ABC):
@@ -79,6 +81,11 @@ class FileImages(ImageSet):
         return list_images(self.container)
 
     def layout(self, blocks: bool = True) -> Layout:
+        if DOMAINS <= {PurePosixPath(name).parent.name for name in self.listing.names}:
+            raise SettingError(
+                f"data.root={self.root}: trainA and trainB are two domains, and no classes.\n"
+                "Choose data=domains or data=pairs, or set data.root to one of them."
+            )
         layout = arrange(self.listing.names, blocks)
         if table := find_table(self.container, self.listing.names):
             layout = apply(table, layout)
@@ -102,7 +109,11 @@ def opened(content: bytes) -> Iterator[Image.Image]:
     Raises:
         ValueError: saying what is wrong with it; Pillow's readers raise errors of many other kinds.
     """
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError as error:  # whose text is the address of an object
+        raise ValueError("is no image of a known kind") from error
+    with image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"has more than 8 bits per channel ({image.mode})")
         if any(tile[0] in Image.DECODERS for tile in image.tile):

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from src.data.containers import DAMAGED, NEEDED, Container, FolderFiles, is_archive, open_container
+from src.data.containers import (
+    DAMAGED,
+    NEEDED,
+    PACKED,
+    Container,
+    FolderFiles,
+    is_archive,
+    open_container,
+)
 from src.errors import SettingError
 from src.runs.escape import line
 
@@ -69,6 +77,8 @@ def list_images(container: Container) -> Listing:
                 left_out[f"of another kind ({ending})"] += 1
         elif is_hidden(name):
             left_out["hidden"] += _has_ending(name)
+        elif _has_ending(name) and container.leads_nowhere(name):
+            left_out["behind broken links"] += 1
         elif _has_ending(name) or _looks_like_image(container, name):
             (copies if _is_copy(name) else names).append(name)
     if names:
@@ -80,7 +90,7 @@ def list_images(container: Container) -> Listing:
         names = copies  # somebody wants just these
     if not names:
         raise SettingError(
-            f"data.root={container.path}: no images there.\nSet data.root to {NEEDED}."
+            f"data.root={container.path}: {_why_none(container)}.\nSet data.root to {NEEDED}."
         )
     return Listing(sorted(names), dict(+left_out))
 
@@ -96,6 +106,22 @@ def has_images(root: Path) -> bool:
             and (_has_ending(name) or _looks_like_image(container, name))
             for name in names
         )
+
+
+def why_none(root: Path) -> str:
+    """What is said of a folder or archive without images."""
+    with open_container(root) as container:
+        return _why_none(container)
+
+
+def _why_none(container: Container) -> str:
+    said = "no images there"
+    names = sorted(name for name in container.names if not is_hidden(name))
+    if any(map(container.leads_nowhere, filter(_has_ending, names))):
+        said += ", but links that lead nowhere"
+    if archives := [name for name in names if name.lower().endswith(PACKED)]:
+        said += f"; an archive inside is not opened ({line(', '.join(archives), 60)})"
+    return said
 
 
 def image_root(root: Path, depth: int = 0) -> Path:

@@ -30,7 +30,8 @@ def find(given: Path) -> list[tuple[str, Callable[[], bytes]]]:
         container = open_container(given)
         names = list_images(container).names
     except SettingError as error:
-        raise SettingError(f"in={given}: no images there.") from error
+        reason = str(error).partition("\n")[0].replace("data.root=", "in=", 1)
+        raise SettingError(reason) from error
     return [(name, partial(container.read, name)) for name in names]
 
 

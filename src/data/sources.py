@@ -20,7 +20,15 @@ from omegaconf import DictConfig, OmegaConf
 from src.config.plugins import import_module, prefixes
 from src.config.signatures import constant
 from src.data.containers import FolderFiles
-from src.data.listing import CELEBA_DEPTH, HUB, has_images, has_set, image_root, is_hidden
+from src.data.listing import (
+    CELEBA_DEPTH,
+    HUB,
+    has_images,
+    has_set,
+    image_root,
+    is_hidden,
+    why_none,
+)
 from src.errors import SettingError
 
 MESHES = (".off", ".obj", ".stl")
@@ -192,12 +200,13 @@ def no_voxels(root: Path, _: Mapping[str, Any]) -> str | None:
 
 def no_set(root: Path, _: Mapping[str, Any]) -> str | None:
     """Images in any of the forms that `Folder` reads."""
-    return None if has_set(root) else "no images there"
+    return None if has_set(root) else why_none(image_root(root))
 
 
 def no_images(root: Path, _: Mapping[str, Any], depth: int = 0) -> str | None:
     """Images in a folder or an archive, which may lie some folders below."""
-    return None if has_images(image_root(root, depth)) else "no images there"
+    inner = image_root(root, depth)
+    return None if has_images(inner) else why_none(inner)
 
 
 def no_faces(root: Path, data: Mapping[str, Any]) -> str | None:

@@ -104,7 +104,7 @@ def read_png(path: Path, edge: int | None = None) -> "Image.Image":  # noqa: F82
         OSError: if it cannot be read.
         ValueError: if it is no PNG, damaged, or too large.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     file = io.BytesIO(read_bytes(path, MOST_PIXELS, os.O_NOFOLLOW))
     try:
@@ -116,6 +116,8 @@ def read_png(path: Path, edge: int | None = None) -> "Image.Image":  # noqa: F82
             return image.crop((0, 0, min(edge, width), min(edge, height))).convert("RGB")
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:  # whose text is the address of an object
+        raise ValueError("it is no PNG") from error
     except Exception as error:  # Pillow raises IndexError, AssertionError and others for damage
         raise ValueError(str(error) or type(error).__name__) from error
 

@@ -126,10 +126,21 @@ def test_many_broken_files_are_an_error(folder: Path, tmp_path: Path) -> None:
     truncate(folder / NAMES[3])
     with pytest.raises(SettingError) as error:
         decode(folder, tmp_path)
-    for word in ("1 of 12", "data.max_broken=0.001", NAMES[3], "truncated"):
+    for word in (": 1 of 12 images is broken", "data.max_broken=0.001", NAMES[3], "truncated"):
         assert word in str(error.value)
     assert len(str(error.value).splitlines()) <= 3
     assert entries(tmp_path) == []
+
+
+def test_the_number_of_broken_files_is_exact_or_at_least(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES:
+        truncate(folder / name)
+    for chunk, told in ((12, ": 12 of 12 images are"), (5, ": at least 5 of 12 images are")):
+        monkeypatch.setattr(cache, "CHUNK", chunk)
+        with pytest.raises(SettingError, match=told):
+            decode(folder, tmp_path)
 
 
 def test_what_cannot_be_an_8_bit_square_is_broken(folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from src.data import containers
 from src.data.containers import open_container
 from src.data.listing import image_root, list_images
+from src.data.sources import no_set
 from src.errors import SettingError
 from tests.data.examples import by_class, content, put
 
@@ -61,7 +63,7 @@ def test_nothing_in_a_tar_leads_out_of_it(tmp_path: Path) -> None:
 def test_tars_of_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tarred(tmp_path / "x.tar", a=b"1" * 2000, b=b"2" * 2000).read_bytes()
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(whole)[:-30])
-    with pytest.raises(SettingError, match="neither a folder nor a readable zip or tar"):
+    with pytest.raises(SettingError, match="neither a folder nor a readable zip, tar or tar.gz"):
         open_container(tmp_path / "x.tar.gz")
     (tmp_path / "x.tar").write_bytes(b"/absolute".ljust(257, b"\0") + whole[257:])
     with pytest.raises(SettingError, match="neither a folder"):  # its checksum is wrong
@@ -98,8 +100,34 @@ def test_an_archive_in_an_archive_is_not_opened(tmp_path: Path) -> None:
         with zipfile.ZipFile(inner, "w") as within:
             within.writestr("1.png", content(1))
         archive.writestr("inner.zip", inner.getvalue())
-    with pytest.raises(SettingError, match="no images there"):
+    told = "no images there; an archive inside is not opened (inner.zip)"
+    with pytest.raises(SettingError, match=re.escape(told)):
         list_images(open_container(tmp_path / "outer.zip"))
+    assert no_set(tmp_path / "outer.zip", {}) == told
+
+
+@pytest.mark.parametrize("mode", ["w:bz2", "w:xz"])
+def test_packings_that_are_not_read(mode: str, tmp_path: Path) -> None:
+    path = tarred(tmp_path / f"x.tar.{mode[2:]}", mode, **{"1.png": content(1)})
+    with pytest.raises(SettingError) as error:
+        open_container(path)
+    assert "neither a folder nor a readable zip, tar or tar.gz.\n" in str(error.value)
+    with pytest.raises(SettingError, match=rf"not opened \({path.name}\)"):
+        list_images(open_container(tmp_path))
+
+
+def test_links_that_lead_nowhere_are_no_images(tmp_path: Path) -> None:
+    put(tmp_path, by_class("a", 2))
+    (tmp_path / "a" / "self.png").symlink_to("self.png")
+    (tmp_path / "a" / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "a" / "good.png").symlink_to("00.png")
+    names, left_out = list_images(open_container(tmp_path))
+    assert names == ["a/00.png", "a/01.png", "a/good.png"]
+    assert left_out == {"behind broken links": 2}
+    for name in ("00.png", "01.png"):
+        (tmp_path / "a" / name).unlink()
+    with pytest.raises(SettingError, match="no images there, but links that lead nowhere"):
+        list_images(open_container(tmp_path))
 
 
 def test_the_only_archive_in_a_folder(tmp_path: Path) -> None:

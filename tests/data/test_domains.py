@@ -17,6 +17,7 @@ from src.config.checks import check_compare, check_evaluate, check_translate
 from src.config.composition import plain
 from src.data.digit_domains import DigitDomains
 from src.data.domains import Domains, arrange_domain
+from src.data.image_sets import FileImages
 from src.data.loader import Stream
 from src.data.procedural.domains import CHANGES
 from src.data.sources import missing
@@ -27,6 +28,7 @@ from src.training.fit import train
 from src.training.instantiate import build_data
 from src.translate import translate
 from tests.conftest import UNDRAWN, composed
+from tests.data.examples import put
 from tests.data.test_mnist import write as write_idx
 
 
@@ -163,6 +165,16 @@ def test_a_run_without_pairs_through_all_commands(
         given = [run, f"in={root}/testA/A00.png", f"out={out}", f"direction={direction}"]
         launch("translate", check_translate, translate, given)
         assert Image.open(out).size == (20, 12)
+
+
+def test_two_domains_are_no_classes(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"trainA": 3, "trainB": 3, "testA": 1, "testB": 1})
+    for place in (root, root.parent):
+        with pytest.raises(SettingError, match=r"two domains.*\n.*data=domains or data=pairs"):
+            FileImages(place).layout()
+    assert len(FileImages(root / "trainA").layout().splits["train"]) == 3
+    put(tmp_path / "other", [f"train{kind}/{i}.png" for kind in ("C", "D") for i in range(3)])
+    assert FileImages(tmp_path / "other").layout().class_names == ("trainC", "trainD")
 
 
 def test_an_empty_domain_is_refused(tmp_path: Path) -> None:
