@@ -196,9 +196,7 @@ class NumpyImages(ArrayImages):
                 yield Part(name, split_of_words(name), x, *_find_labels(name, len(x), others))
 
 
-def _find_labels(
-    name: str, n: int, arrays: dict[str, np.ndarray]
-) -> tuple[np.ndarray | None, str]:
+def _find_labels(name: str, n: int, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray | None, str]:
     """The labels of an array of n images, or why there are none.
 
     Of the arrays of the same split and length one is left: that of the same word for the split
@@ -229,7 +227,7 @@ def read_labels(y: np.ndarray) -> np.ndarray | str:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.dtype.kind == "U":
-        return y if y.ndim == 1 else f"has the shape {y.shape}"
+        return _check_texts(y) or y
     if y.ndim == 2:
         if ((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all():
             return y.argmax(1)
@@ -237,6 +235,18 @@ def read_labels(y: np.ndarray) -> np.ndarray | str:
     if y.dtype.kind == "f" and not ((y == np.floor(y)) & (np.abs(y) < 2**53)).all():
         return "has numbers that are not whole"
     return y if y.dtype.kind == "u" else y.astype(np.int64)
+
+
+def _check_texts(y: np.ndarray) -> str:
+    """What is wrong with texts as labels; empty if nothing is."""
+    if y.ndim != 1:
+        return f"has the shape {y.shape}"
+    if (y == "").any():
+        return "has empty texts"
+    codes = np.ascontiguousarray(y, y.dtype.newbyteorder("=")).view(np.uint32)
+    if ((codes >= 0xD800) & (codes <= 0xDFFF) | (codes > 0x10FFFF)).any():  # no characters
+        return "has texts that cannot be read"
+    return ""
 
 
 def _split_word(name: str) -> str:

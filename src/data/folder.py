@@ -53,7 +53,7 @@ class Folder(DataModule):
         degradation: see `DataModule`.
     """
 
-    needed = "a folder with images, in folders, a zip or a tar"
+    needed = "a folder with images, or a zip, tar or tar.gz of them"
     looks_for = "src.data.sources.no_set"
     mirrors = "src.data.sources.set_addresses"
 

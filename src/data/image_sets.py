@@ -81,7 +81,7 @@ class FileImages(ImageSet):
         return list_images(self.container)
 
     def layout(self, blocks: bool = True) -> Layout:
-        if DOMAINS <= {PurePosixPath(name).parent.name for name in self.listing.names}:
+        if {PurePosixPath(name).parent.name for name in self.listing.names} >= DOMAINS:
             raise SettingError(
                 f"data.root={self.root}: trainA and trainB are two domains, and no classes.\n"
                 "Choose data=domains or data=pairs, or set data.root to one of them."

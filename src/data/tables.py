@@ -6,8 +6,8 @@
     any .csv or .tsv               a column with the names of images, and one with their classes
 
 Images are named relative to the table or to the root, or by the last part alone, with an ending or
-without. Columns of one title are one column, in how many tables it may stand. A class is a column of
-a name that says so, or the only one whose values repeat. One that is called a partition or the like
+without. Columns of the same title in several tables are one column. A class is a column of a name
+that says so, or the only one whose values repeat. A column that is called a partition or the like
 is no class: its words are splits, or its numbers, as in CelebA: 0 (train), 1 and 2 (held out).
 """
 

@@ -138,7 +138,7 @@ def test_names_of_arrays(tmp_path: Path) -> None:
         ({"trainX": x, "testX": x[:3]}, 0, 3),
         ({"images": x, "ids": np.arange(20)}, 0, 2),
         ({"images": x, "a": y, "b": y}, 0, 2),
-        ({"images": x, "labels": y, "ids": np.arange(20), "features": np.random.rand(20, 3)}, 2, 2),
+        ({"images": x, "labels": y, "ids": np.arange(20), "features": np.ones((20, 3))}, 2, 2),
     ):
         np.savez(tmp_path / "x.npz", **arrays)
         layout = NumpyImages(tmp_path / "x.npz").layout()
@@ -181,6 +181,11 @@ KINDS = np.array(["cat", "dog"])
         (np.full((20, 2), np.nan), (), ["labels has rows that are not one-hot"]),
         (np.arange(20) / 2, (), ["labels has numbers that are not whole"]),
         (np.full(20, np.inf), (), ["labels has numbers that are not whole"]),
+        (np.array(["a", ""] * 10), (), ["labels has empty texts"]),
+        (np.full(20, 2**31, np.uint32).view("U1"), (), ["labels has texts that cannot be read"]),
+        (np.full(20, 0xD800, np.uint32).view("U1"), (), ["labels has texts that cannot be read"]),
+        (np.full(20, ""), (), ["labels has empty texts"]),
+        (KINDS.astype(">U3")[np.arange(20) % 2], ("cat", "dog"), []),
         (np.full((20, 2), "a"), (), ["labels has the shape (20, 2)"]),
     ],
 )

@@ -63,7 +63,7 @@ def test_nothing_in_a_tar_leads_out_of_it(tmp_path: Path) -> None:
 def test_tars_of_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tarred(tmp_path / "x.tar", a=b"1" * 2000, b=b"2" * 2000).read_bytes()
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(whole)[:-30])
-    with pytest.raises(SettingError, match="neither a folder nor a readable zip, tar or tar.gz"):
+    with pytest.raises(SettingError, match=r"neither a folder nor a readable zip, tar or tar\.gz"):
         open_container(tmp_path / "x.tar.gz")
     (tmp_path / "x.tar").write_bytes(b"/absolute".ljust(257, b"\0") + whole[257:])
     with pytest.raises(SettingError, match="neither a folder"):  # its checksum is wrong

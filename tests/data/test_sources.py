@@ -93,7 +93,7 @@ def test_points_are_always_drawn() -> None:
 
 def test_file_that_is_no_zip(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"PK, but no zip")
-    with pytest.raises(SettingError, match="readable zip, tar or tar.gz"):
+    with pytest.raises(SettingError, match=r"readable zip, tar or tar\.gz"):
         resolve(config("photos", tmp_path / "images.zip"))
 
 
