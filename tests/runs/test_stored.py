@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from src.errors import SettingError
 from src.runs.stored import (
@@ -21,6 +22,7 @@ from src.runs.stored import (
     parse_json,
     parse_yaml,
     read_bytes,
+    read_png,
     read_text,
     write_yaml,
 )
@@ -209,3 +211,11 @@ def test_what_is_no_name(name: object) -> None:
     assert not is_name(name)
     if isinstance(name, str):
         assert is_name(as_name(name))
+
+
+def test_a_picture_that_is_none(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2), "red").save(tmp_path / "x.png")
+    assert read_png(tmp_path / "x.png").getpixel((2, 1)) == (255, 0, 0)
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"^it is no PNG$"):  # and not the address of an object
+        read_png(tmp_path / "x.png")
