@@ -8,6 +8,7 @@ few, and files. torch is not imported for it.
 import ast
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -20,16 +21,20 @@ from src.config.signatures import Parameter, signature
 from src.errors import SettingError
 
 # `complete -o default`: where we say nothing, file names are completed, as for any other program.
+# Line by line, since `COMPREPLY=( $(...) )` would also expand the `*` of a name.
 _BASH = """\
 _sparring_completion() {
-    local program="$1" IFS=$'\\n'
+    local program="$1" replaced="$2" entry
     case "$COMP_LINE" in
         *python*\\ -m\\ src*|*python*\\ *src/*.py*) set -- "$program" -m src ;;
         *python*) return ;;
         *) set -- "$program" ;;
     esac
-    COMPREPLY=( $(COMP_LINE="$COMP_LINE" COMP_POINT="$COMP_POINT" \\
-        SPARRING_BREAKS="$COMP_WORDBREAKS" "$@" completion query 2>/dev/null) )
+    COMPREPLY=()
+    while IFS= read -r entry; do
+        [ -z "$entry" ] || COMPREPLY+=("$entry")
+    done < <(COMP_LINE="$COMP_LINE" COMP_POINT="$COMP_POINT" SPARRING_ZSH="$ZSH_VERSION" \\
+        SPARRING_REPLACED="$replaced" "$@" completion query 2>/dev/null)
 }
 complete -o nospace -o default -F _sparring_completion sparring python python3"""
 _ZSH = """\
@@ -53,23 +58,50 @@ def script(shell: str) -> str:
 
 
 def candidates(commands: Iterable[str]) -> list[str]:
-    """Words that fit at the cursor of `COMP_LINE`, cut to the part that the shell replaces."""
+    """Words that fit at the cursor of `COMP_LINE`, as the shell takes them.
+
+    zsh takes whole words and quotes them itself. bash puts what all of them begin with in place of
+    `SPARRING_REPLACED`, the end of the line as typed: each must begin with just that text, or what
+    was typed is lost.
+    """
     text = os.environ.get("COMP_LINE", "")
     text = text[: int(os.environ.get("COMP_POINT") or len(text))]
     call = _CALLS.fullmatch(text)
     if call is None:
         return []
     name, rest = call["module"] or call["first"], call["more"] or call["rest"] or ""
-    if not rest:
-        return sorted(word for word in (*commands, "completion") if word.startswith(name))
-    if name not in commands:
-        return []
-    *words, word = re.split(r"\s+", rest.lstrip()) if rest.strip() else [""]
-    found = sorted(complete(name, words, word))
-    # bash replaces the part after the last of these signs only.
-    breaks = re.escape("".join(set("=:") & set(os.environ.get("SPARRING_BREAKS", ""))))
-    kept = len(re.sub(rf"[^{breaks}]*$", "", word)) if breaks else 0
-    return [re.sub(r"([\s'\"\\$&;()<>|*?])", r"\\\1", entry[kept:]) for entry in found]
+    if rest:
+        words, word, quote = _split(rest)
+        found = sorted(complete(name, words, word)) if name in commands else []
+    else:
+        word, quote = name, ""
+        found = sorted(entry for entry in (*commands, "completion") if entry.startswith(name))
+    found = [entry for entry in found if entry.isprintable()]  # the others cannot be typed
+    if os.environ.get("SPARRING_ZSH"):
+        return [_quote(entry, "") for entry in found]
+    replaced = os.environ.get("SPARRING_REPLACED", "")
+    return [replaced + _quote(entry[len(word) :], quote) for entry in found]
+
+
+def _split(text: str) -> tuple[list[str], str, str]:
+    """The words of a line, the one at its end, and what is open there: a quote or a backslash."""
+    escaped = len(text) - len(text.rstrip("\\"))
+    for quote in ("", '"', "'"):
+        try:  # the mark is part of the last word, which may be empty
+            *words, last = shlex.split(f"{text}\0{quote}")
+        except ValueError:  # it is another quote that is open
+            continue
+        return words, last.removesuffix("\0"), quote or "\\" * (escaped % 2)
+    raise AssertionError(text)
+
+
+def _quote(text: str, within: str) -> str:
+    """A text as it is typed after an open quote, after a backslash, or after neither."""
+    if within == "'":
+        return text.replace("'", r"'\''")
+    special = r'[\\"$`]' if within == '"' else r"[\s'\"\\$&;()<>|*?`!{}\[\]#]"
+    escaped = re.sub(f"({special})", r"\\\1", text)
+    return escaped.removeprefix("\\") if within == "\\" else escaped
 
 
 def complete(name: str, words: list[str], word: str) -> Iterator[str]:

@@ -47,7 +47,7 @@ ROOT = Path(__file__).parent.parent
 def test_what_is_offered(line: str, offered: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMP_LINE", f"{line} and more")
     monkeypatch.setenv("COMP_POINT", str(len(line)))
-    monkeypatch.setenv("SPARRING_BREAKS", "")
+    monkeypatch.setenv("SPARRING_ZSH", "5.9")
     assert sorted(candidates(HELP)) == sorted(offered)
 
 
@@ -69,27 +69,61 @@ def test_choices_of_ones_own(flag: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("breaks", "word", "put"),
+    ("typed", "replaced", "ends"),
     [
-        ("=:", "run=", "my\\ runs/"),
-        ("=:", "run=my", "my\\ runs/"),
-        (":", "run=my", "run=my\\ runs/"),
-        ("=", "run=my runs/se", "seed=0/"),
+        ("run=", "", [r"it\'s/", r"my\ run/", r"my\ runs/"]),
+        ("run=", "run=", [r"run=it\'s/", r"run=my\ run/", r"run=my\ runs/"]),
+        ("run=my", "my", [r"my\ run/", r"my\ runs/"]),
+        ("run=my\\", "my\\", [r"my\ run/", r"my\ runs/"]),
+        (r"run=my\ r", r"my\ r", [r"my\ run/", r"my\ runs/"]),
+        ('"run=my r', "run=my r", ["run=my run/", "run=my runs/"]),
+        ("'run=my r", "run=my r", ["run=my run/", "run=my runs/"]),
+        ("run='my 'r", "'my 'r", ["'my 'run/", "'my 'runs/"]),
+        ('"run"=my', "my", [r"my\ run/", r"my\ runs/"]),
+        ('run="i', "i", ["it's/"]),
+        ("'run=i", "run=i", [r"run=it'\''s/"]),
+        ("'run=it'\\''", "'", ["'s/"]),
+        (r"run=my\ runs/", r"my\ runs/", [r"my\ runs/seed=0\*/", r"my\ runs/seed=0\`/"]),
+        ('"run=my runs/', "run=my runs/", [r"run=my runs/seed=0*/", r"run=my runs/seed=0\`/"]),
+        ("'run=my runs/'", "'run=my runs/'", [rf"'run=my runs/'seed=0\{sign}/" for sign in "*`"]),
     ],
 )
-def test_files_in_the_part_that_the_shell_replaces(
-    breaks: str, word: str, put: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_bash_puts_in_place_of_a_part(
+    typed: str, replaced: str, ends: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my runs" / "seed=0").mkdir(parents=True)
+    """All begin with what was typed of it, and read as the same path."""
+    for name in ("my run", "my runs/seed=0*", "my runs/seed=0`", "it's", "my runs/seed\n"):
+        (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    if " " in word:  # the shell's words, whose spaces are escaped on the line
-        assert list(complete("sample", [], word)) == [f"run=my runs/{put}"]
-        return
-    line = f"sparring sample {word}"
+    line = f"sparring sample in='a b' {typed}"
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line)))
-    monkeypatch.setenv("SPARRING_BREAKS", breaks)
-    assert candidates(HELP) == [put]
+    monkeypatch.delenv("SPARRING_ZSH", raising=False)
+    monkeypatch.setenv("SPARRING_REPLACED", replaced)
+    assert candidates(HELP) == ends
+
+
+# Control-T shows what is on the line.
+SHOW_LINE = {
+    "bash": """\nbind -x '"\\C-t": printf "<<%s>>" "$READLINE_LINE"'\n""",
+    "zsh": """\nshow() { print -rn -- "<<$BUFFER>>" }; zle -N show; bindkey '^T' show\n""",
+}
+# What Tab makes of a line. Where several fit, what they begin with is completed.
+LINES = (
+    ("sparring train model=dcg", "sparring train model=dcgan"),
+    ("python -m src.train model/loss=hi", "python -m src.train model/loss=hinge"),
+    ("sparring train data.root=in/a", r"sparring train data.root=in/a\ d"),
+    ("sparring train data.root=in/a\\", r"sparring train data.root=in/a\ d"),
+    (r"sparring train data.root=in/a\ d", r"sparring train data.root=in/a\ d"),
+    ('sparring train "data.root=in/a d', 'sparring train "data.root=in/a d'),
+    ("sparring train 'data.root=in/a d", "sparring train 'data.root=in/a d"),
+    ("sparring train 'data.root=in/i", r"sparring train 'data.root=in/it'\''s "),
+    (r"sparring train data.root=in/b\*", r"sparring train data.root=in/b\*"),
+    ('sparring train "data.root=in/b*', 'sparring train "data.root=in/b*'),
+    ("python -m src.train data.root=in/a", r"python -m src.train data.root=in/a\ d"),
+    ('python -m src.train "data.root=in/a d', 'python -m src.train "data.root=in/a d'),
+    ("sparring train 'run=a b' model=dcg", "sparring train 'run=a b' model=dcgan"),
+)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -104,7 +138,9 @@ def test_a_real_shell(shell: str, tmp_path: Path) -> None:
     places = [str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = {"PATH": os.pathsep.join(places), "PYTHONPATH": str(ROOT), "TERM": "dumb"}
     environment |= {"HOME": str(tmp_path), "PS1": "$ ", "PYTHONDONTWRITEBYTECODE": ""}
-    (tmp_path / "install").write_text(script(shell))
+    (tmp_path / "install").write_text(script(shell) + SHOW_LINE[shell])
+    for name in ("in/a dir", "in/a drive", "in/it's 1", "in/it's 2", "in/b*1", "in/b*2", "in/b-1"):
+        (tmp_path / name).mkdir(parents=True)
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [program, *flags, "-i"], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path,
@@ -113,13 +149,14 @@ def test_a_real_shell(shell: str, tmp_path: Path) -> None:
         try:
             os.write(ours, b". ./install; echo rea''dy\n")
             assert "ready" in _read(ours, "ready")
-            for typed, wanted in (
-                ("sparring train model=dcg", "model=dcgan"),
-                ("python -m src.train trainer.precision=bf", "precision=bf16-mixed"),
-            ):
-                os.write(ours, f"{typed}\t".encode())
-                assert wanted in _read(ours, wanted)
+            for typed, wanted in LINES:
+                os.write(ours, f"{typed}\t\x14".encode())
+                assert f"<<{wanted}>>" in _read(ours, ">>")
                 os.write(ours, b"\x15")  # forget the line
+            os.write(ours, b'sparring train "data.root=in/a d\t\t')
+            shown = _read(ours, "drive/")
+            assert "in/a dir/" in shown
+            assert "in/a drive/" in shown
         finally:
             process.kill()
             os.close(ours)
