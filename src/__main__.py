@@ -6,7 +6,7 @@
 import importlib
 import sys
 
-from src.cli import HELP, version
+from src.cli import HELP, say, version
 from src.completion import candidates, script
 from src.config.composition import near
 from src.runs.escape import line
@@ -19,13 +19,13 @@ def main() -> None:
         sys.argv[1:] = words
         importlib.import_module(f"src.{name}").main()
     elif name == "completion" and words in (["bash"], ["zsh"]):
-        print(script(words[0]))
+        say(script(words[0]))
     elif name == "completion" and words == ["query"]:
-        print("\n".join(candidates(HELP)))
+        say("\n".join(candidates(HELP)))
     elif name in ("-V", "--version"):
-        print(version())
+        say(version())
     elif name in ("-h", "--help"):
-        print(overview())
+        say(overview())
     else:
         known = [*HELP, "completion"]
         sys.exit(

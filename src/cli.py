@@ -72,13 +72,13 @@ def launch(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
-        print(as_typed(help_text(name)))
+        say(as_typed(help_text(name)))
         return
     if {"-V", "--version"} & set(arguments):
-        print(version())
+        say(version())
         return
     if {"-sc", "--shell-completion"} & set(arguments):  # Hydra's flag, in our words
-        print(script("zsh" if "install=zsh" in arguments else "bash"))
+        say(script("zsh" if "install=zsh" in arguments else "bash"))
         return
     try:
         arguments = _without_flags_of_paths([quoted(argument) for argument in arguments])
@@ -112,11 +112,18 @@ def name_run_folders() -> None:
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
 
 
+def say(text: str) -> None:
+    """Print a text, of which `| head` may read less than all."""
+    with _errors_in_short():
+        print(text)
+
+
 @contextmanager
 def _errors_in_short() -> Iterator[None]:
     """End the process with a few lines, and no traceback, for what a user can bring about."""
     try:
         yield
+        print(end="", flush=True)  # a reader that is gone shows here, not at the interpreter's end
     except SettingError as error:
         sys.exit(show(error))
     except BrokenPipeError:

@@ -1,5 +1,6 @@
 """One run or many, with the same folders, and errors in a few lines."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import Future
@@ -320,6 +321,21 @@ def test_presets_of_ones_own(flag: list[str], calls: Calls, tmp_path: Path) -> N
     ((settings, folder),) = calls
     assert settings.budget == 70
     assert folder == Path("outputs/mnist-builtin/mine/metrics=none/seed=3")
+
+
+@pytest.mark.parametrize("words", ["", "--version", "completion bash", "train --help"])
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_has_read_enough(words: str, buffered: str) -> None:
+    """The command ends quietly, whether Python writes at once or at the end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as output:
+        ended = subprocess.run(
+            [sys.executable, "-m", "src", *words.split()],
+            stdout=output, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent,
+            env={**os.environ, "PYTHONUNBUFFERED": buffered}, check=False,
+        )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_a_broken_pipe_that_is_not_the_output_is_told(calls: Calls) -> None:
