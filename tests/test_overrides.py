@@ -222,6 +222,7 @@ def test_other_commands(trained: Path, translator: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_many_trainings() -> None:
     counts = _fuzz_train(1500, _train)
     assert counts["refused"] > 500, counts

@@ -32,6 +32,11 @@ GIVEN = {
     "logger.tensorboard": {"folder", "clock", "config"},
     "metrics.own.*": {"data", "model", "n", "seed"},
 }
+# What is in each typed configuration; stored ones may be older.
+ALWAYS = {
+    "trainer": ("accelerator", "devices", "precision"),
+    "wandb": tuple(signature("src.config.settings.Wandb")),
+}
 OF_DATA = ("name", "kind", "source", "root", "cache")  # that every data set has
 # What is built of a configuration, and what it has to be.
 PARTS = {
@@ -70,6 +75,9 @@ def check(config: DictConfig) -> None:
     # First of all, since what is not met can leave an interpolation such as ${data.dim} empty.
     _check_requirements(raw, lambda key: OmegaConf.select(config, key))
     _check_all(raw)
+    for group, keys in ALWAYS.items():
+        if lost := [key for key in keys if key not in raw[group]]:
+            raise SettingError(f"{group}.{lost[0]} is missing.\nLeave out ~{group}.{lost[0]}.")
     _check_values(plain(config))
 
 

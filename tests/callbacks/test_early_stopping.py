@@ -100,9 +100,9 @@ def test_all_numbers_are_computed_if_one_of_them_is_watched(
 def test_a_misspelt_score_is_told_before_the_training() -> None:
     stopping = EarlyStopping("fidd")
     stopping.shared = Shared([])
-    with pytest.raises(SettingError, match="monitor=fidd: there is no such score. Did you mean"):
+    with pytest.raises(SettingError, match=r"there is no such score\. Did you mean"):
         stopping.setup(SimpleNamespace(callbacks=[stopping]), None, "fit")
-    stopping.shared = Shared([Course([])])  # of a package of one's own, which may have a score of this name
+    stopping.shared = Shared([Course([])])  # one of the user's may be called so
     stopping.setup(SimpleNamespace(callbacks=[stopping]), None, "fit")
 
 

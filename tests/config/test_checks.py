@@ -149,6 +149,8 @@ def test_what_must_work(overrides: list[str]) -> None:
         ("model.g_optimizer.lrr=1", ["lrr", "Did you mean model.g_optimizer.lr?"]),
         ("d_optimizer.lr=1", ["d_optimizer.lr", "Did you mean model.d_optimizer.lr?"]),
         ("+foo=3", ["foo"]),
+        ("~trainer.precision", ["trainer.precision is missing", "out ~trainer.precision"]),
+        ("~wandb.mode", ["wandb.mode is missing"]),
         ("trainer.foo=1", ["trainer.foo: there is no such setting.", "there: accelerator"]),
         ("model/loss=null", ["model/loss=null", "hinge"]),
         ("plugins=mine", ["plugins=[mine]"]),
