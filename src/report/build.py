@@ -84,12 +84,18 @@ def compare(
     tables: dict[str, list[Scored]] = defaultdict(list)
     for entry in scored:
         tables[_fingerprint(entry)].append(entry)
+    also = _drop_parts(tables)
     built = [
         _table(f"t{i + 1}", entries, by, left_out) for i, entries in enumerate(tables.values())
     ]
     first = [entries[0] for entries in tables.values()]
     for table, note in zip((table for table, _ in built), _splits(first), strict=True):
         table.warnings = [*note, *table.warnings]
+    for (table, _), counts in zip(built, also.values(), strict=True):
+        if counts:
+            shown = ", ".join(f"{name} ({n})" for name, n in counts.items())
+            note = f"Of some of these runs there are also {shown}: metric=NAME compares those."
+            table.warnings.append(note)
     return Comparison(
         title=" and ".join(dict.fromkeys(_data_name(entry.record) for entry in first)),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -100,6 +106,27 @@ def compare(
         left_out=sorted(left_out, key=lambda entry: entry.folder),
         notes=list(verdict.NOTES),
     )
+
+
+def _drop_parts(tables: dict[str, list[Scored]]) -> dict[str, Counter[str]]:
+    """Take away tables of numbers that only some of another table's runs have.
+
+    Such is what `evaluate` added to one of many runs: a column of the other table.
+
+    Returns:
+        For each table that is left, in how many of its runs such numbers are.
+    """
+    runs = {key: {entry.record.place for entry in own} for key, own in tables.items()}
+    also: dict[str, Counter[str]] = {}
+    for key, own in list(tables.items()):
+        whole = [other for other in tables if runs[key] < runs[other]]
+        if not whole:
+            also.setdefault(key, Counter())
+            continue
+        largest = max(whole, key=lambda other: len(runs[other]))
+        also.setdefault(largest, Counter())[own[0].metric] += len(runs[key])
+        del tables[key]
+    return {key: also[key] for key in tables}
 
 
 def _protocols(record: Record) -> dict[str, Mapping[str, Any]]:

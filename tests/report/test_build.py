@@ -212,6 +212,11 @@ def test_evaluations_are_numbers_too(tmp_path: Path) -> None:
     found = compared(tmp_path, metric="fid50k_mnist")
     assert found.tables[0].groups[0].values["fid50k_mnist"].mean == 4.5
     assert {table.metric for table in compared(tmp_path).tables} == {"fid10k_mnist", "fid50k_mnist"}
+    write_run(tmp_path, "vae")  # which has the first only, so that the other compares nothing
+    (table,) = compared(tmp_path).tables
+    assert table.metric == "fid10k_mnist"
+    assert "there are also fid50k_mnist (1): metric=NAME" in table.warnings[-1]
+    assert len(table.groups) == 2
 
 
 def test_who_is_left_out(tmp_path: Path) -> None:
