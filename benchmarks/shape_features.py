@@ -6,9 +6,8 @@
 shapes, max-pooled to 2^3 places and joined, and the accuracy of a linear support vector machine on
 them; published is 91.0 % on ModelNet10, with a D of 64^3 that was trained on ShapeNet. What that
 says is seen beside an untrained D, the averages of the voxels over 8^3 blocks, and the nearest
-training shape by IoU. Runs that differ in the seed alone are averaged; without a run there are the
-baselines, with untrained D of `gan3d`. Words with an equals sign are settings of the data: with
-`data.flip=true` the machine also learns from mirror images.
+training shape by IoU. Runs that differ in the seed alone are averaged. Words with an equals sign
+are settings of the data; without a run there are the baselines, with untrained D of `gan3d`.
 """
 
 import json
@@ -65,27 +64,12 @@ def averages(x: Tensor) -> np.ndarray:
     return torch.cat(pooled).numpy()
 
 
-def mirrored(split: Split) -> Split:
-    """Each shape, and after it its mirror image, left to right."""
-    x = torch.stack([split.x, split.x.flip(-1)], 1).flatten(0, 1)
-    return Split(x, split.y.repeat_interleave(2))
-
-
-def svm_accuracy(
-    embed: Callable[[Tensor], np.ndarray], train: Split, test: Split, copies: int = 1
-) -> float:
+def svm_accuracy(embed: Callable[[Tensor], np.ndarray], train: Split, test: Split) -> float:
     """Accuracy of a linear SVM on standardised features.
 
     Its strength is that which is best on every fifth training shape, after a fit to the others.
-
-    Args:
-        embed: features (n, d) of shapes.
-        train: to learn from, with so many copies of each shape in a row.
-        test: to be judged by.
-        copies: of each training shape.
     """
-    x, y = embed(train.x), train.y.numpy()
-    fifth = np.arange(len(x)) // copies % 5 == 0
+    x, y, fifth = embed(train.x), train.y.numpy(), np.arange(len(train.x)) % 5 == 0
 
     def fitted(strength: float, rows: np.ndarray) -> object:
         machine = make_pipeline(StandardScaler(), LinearSVC(C=strength, random_state=0))
@@ -110,11 +94,8 @@ def main(words: list[str]) -> None:
     data.setup()
     if len(data.spec.classes) < 2 or "test" not in data.splits:
         raise SettingError("The features are judged on data of two classes or more.")
-    train, test = data.splits["train"], data.splits["test"]
-    copies = 2 if preset["data"]["flip"] else 1
-    learned = mirrored(train) if copies == 2 else train
-    more = " and their mirror images" if copies == 2 else ""
-    print(f"{len(train.x):,} shapes{more} to learn from, {len(test.x):,} to be judged by\n")
+    splits = data.splits["train"], data.splits["test"]
+    print(f"{len(splits[0].x):,} shapes to learn from, {len(splits[1].x):,} to be judged by\n")
     print("| features | accuracy | runs |\n|---|---|---|")
 
     def tell(name: str, accuracies: list[float]) -> None:
@@ -123,10 +104,10 @@ def main(words: list[str]) -> None:
         print(row, flush=True)
 
     def judged(model: GenerativeModel) -> float:
-        return svm_accuracy(lambda x: d_features(model.eval(), x), learned, test, copies)
+        return svm_accuracy(lambda x: d_features(model.eval(), x), *splits)
 
-    tell("nearest training shape by IoU", [nearest_accuracy(train, test)])
-    tell("averages over 8^3 blocks", [svm_accuracy(averages, learned, test, copies)])
+    tell("nearest training shape by IoU", [nearest_accuracy(*splits)])
+    tell("averages over 8^3 blocks", [svm_accuracy(averages, *splits)])
     variants: dict[str, list[Run]] = {}
     for run in runs:
         kept = {key: run.settings[key] for key in ("model", "data", "budget")}

@@ -9,14 +9,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from benchmarks.shape_features import (
-    averages,
-    d_features,
-    main,
-    mirrored,
-    nearest_accuracy,
-    svm_accuracy,
-)
+from benchmarks.shape_features import averages, d_features, main, nearest_accuracy, svm_accuracy
 from src.config.composition import compose, plain
 from src.data.procedural.solids import find_kinds, render, sample_factors
 from src.data.spec import DataSpec, Split
@@ -51,14 +44,6 @@ def test_the_features_are_the_last_three_stages_at_two_cubed_places() -> None:
         last = F.max_pool3d(d(x.float()).features.view(3, 16, 4, 4, 4), 2)
     assert_close(torch.from_numpy(found[:, -8 * 16 :]), last.flatten(1))
     assert d_features(model(), x[..., :16, :16, :16]).shape == (3, 8 * (2 + 4))
-
-
-def test_mirror_images_stay_with_their_shapes() -> None:
-    train = solids(20, 0)
-    both = mirrored(train)
-    assert both.x[::2].equal(train.x)
-    assert both.x[1::2].equal(train.x.flip(-1))
-    assert both.y[1::2].equal(train.y)
 
 
 def test_classes_are_told_apart() -> None:
