@@ -630,7 +630,10 @@ def test_a_run_of_nothing(tmp_path: Path) -> None:
 
 def test_a_run_without_a_checkpoint(strange: Run) -> None:
     shutil.rmtree(strange / "checkpoints")
-    assert "has no checkpoint: let it train" in error_of(draw, strange)
+    assert "has no checkpoint: it was deleted, or" in error_of(draw, strange)
+    summary = json.loads((strange / "summary.json").read_text())
+    (strange / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
+    assert "has no checkpoint: let it train" in error_of(draw, Run(strange.folder))
 
 
 def test_a_run_whose_pictures_are_gone(strange: Run, tmp_path: Path) -> None:

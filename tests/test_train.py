@@ -22,9 +22,13 @@ def test_only_pictures_that_are_there_are_named(
     report(Run(tmp_path), repeated=False)
     said = capsys.readouterr().out
     assert "Pictures" not in said
-    assert f"python -m src.sample run={tmp_path}" in said
+    assert "src.sample" not in said  # without a checkpoint
     (tmp_path / "samples").mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_text("")
     for name in ("0000000100.png", "final.png", "curves.png"):
         (tmp_path / "samples" / name).write_text("")
     report(Run(tmp_path), repeated=False)
-    assert f"Pictures: {tmp_path}/samples (final.png, curves.png)\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"Pictures: {tmp_path}/samples (final.png, curves.png)\n" in said
+    assert f"python -m src.sample run={tmp_path}" in said

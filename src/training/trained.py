@@ -30,7 +30,7 @@ def load_model(run: Run) -> GenerativeModel:
     settings, path = run.settings, run.checkpoint
     if path is None:
         ended = run.summary.get("status") == "finished"
-        cure = "it was trained without callbacks.checkpoint" if ended else "let it train first"
+        cure = "it was deleted, or callbacks.checkpoint left out" if ended else "let it train first"
         raise SettingError(f"run={run.folder} has no checkpoint: {cure}.")
     checkpoint = load_checkpoint(path)
     with fitting(path):
