@@ -140,7 +140,7 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
 
 
 def _check_places(config: DictConfig) -> None:
-    """Of choices of one's own: Hydra passes over those that are not there.
+    """Check that the folders of `hydra.searchpath` exist; Hydra passes over those that do not.
 
     Raises:
         SettingError: if there is no such folder.

@@ -238,7 +238,7 @@ def read_labels(y: np.ndarray) -> np.ndarray | str:
 
 
 def _check_texts(y: np.ndarray) -> str:
-    """What is wrong with texts as labels; empty if nothing is."""
+    """Return the reason why texts cannot be labels; empty if they can."""
     if y.ndim != 1:
         return f"has the shape {y.shape}"
     if (y == "").any():
@@ -250,5 +250,5 @@ def _check_texts(y: np.ndarray) -> str:
 
 
 def _split_word(name: str) -> str:
-    """Of the word for a split its beginning: `val` and `valid` are the same."""
+    """Return the first three letters of the word for a split, since `val` and `valid` are one."""
     return next((word[:3] for word in words_of(name) if split_role(word)), "")

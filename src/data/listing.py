@@ -109,7 +109,7 @@ def has_images(root: Path) -> bool:
 
 
 def why_none(root: Path) -> str:
-    """What is said of a folder or archive without images."""
+    """Return the reason why no images are found in a folder or archive, for a message."""
     with open_container(root) as container:
         return _why_none(container)
 

@@ -50,24 +50,24 @@ def report(run: Run, repeated: bool) -> None:
         if (trace := run / "profile" / "trace.json").is_file():
             print(f"  and {line(str(trace), 400)}, for ui.perfetto.dev or chrome://tracing")
     asked = f" 'plugins=[{','.join(run.plugins)}]'" if run.plugins else ""
-    print("\nNext:")
-    if run.checkpoint is not None:
-        _tell_uses(run, place, asked)
+    commands = _uses(run, place) if run.checkpoint is not None else []
     if run.folder.name.startswith("seed="):  # outputs/<data>/<model>/<variant>/seed=<n>
-        runs = line(str(run.folder.parents[2]), 400)
-        print(as_typed(f"  python -m src.compare runs={runs}{asked}"))
+        commands.append(f"compare runs={line(str(run.folder.parents[2]), 400)}")
+    print("\nNext:")
+    for command in commands:
+        print(as_typed(f"  python -m src.{command}{asked}"))
     print("  the same command with seed=1, or with existing=restart to begin anew")
 
 
-def _tell_uses(run: Run, place: str, asked: str) -> None:
-    """Print the commands that use the trained model."""
+def _uses(run: Run, place: str) -> list[str]:
+    """Commands that use the trained model, without their program."""
     model = run.settings["model"]
-    translating = translates(model, prefixes(run.plugins))
-    if translating and run.settings["data"]["kind"] == "voxels":
-        picture = f"{place}/samples/picture.png"
-        print(as_typed(f"  python -m src.translate run={place} in={picture} out=shape.glb{asked}"))
-    elif translating:
-        print(as_typed(f"  python -m src.translate run={place} in=photo.jpg out=new.png{asked}"))
+    commands = []
+    if translates(model, prefixes(run.plugins)):
+        files = "in=photo.jpg out=new.png"
+        if run.settings["data"]["kind"] == "voxels":
+            files = f"in={place}/samples/picture.png out=shape.glb"
+        commands.append(f"translate run={place} {files}")
     if "translator" not in model:
-        print(as_typed(f"  python -m src.sample run={place} n=64 out=grid.png{asked}"))
-    print(as_typed(f"  python -m src.evaluate run={place}{asked}"))
+        commands.append(f"sample run={place} n=64 out=grid.png")
+    return [*commands, f"evaluate run={place}"]
