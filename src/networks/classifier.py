@@ -37,6 +37,7 @@ from src.data.base import DataModule
 from src.data.cache import keep
 from src.data.spec import Split, to_bool, to_model
 from src.errors import SettingError
+from src.networks.precision import bf16_gains
 from src.runs.escape import line
 from src.runs.stored import Limits, expect, parse_json, read_bytes
 from src.runs.tensor_files import read_checkpoint, read_safetensors
@@ -249,6 +250,8 @@ def fit(
         generator.set_state(kept["generator"])
         order, begun = kept["order"], kept["step"]
     about = "training the classifier of the metrics"
+    # Images twice as fast where it gains; a step on voxels takes as long in either (measured).
+    bf16 = model.kind == "images" and bf16_gains(torch.device("cpu"))
     for step in tqdm(range(begun, steps), about, steps, initial=begun, unit="step", mininterval=5):
         if unfinished and time.monotonic() - saved > SAVE:
             state = {name: part.state_dict() for name, part in parts.items()}
@@ -261,7 +264,9 @@ def fit(
             order = torch.cat([order, torch.randperm(len(train.x), generator=generator)])
         index, order = order[:batch_size], order[batch_size:]
         x, y = model.adapt(train.x[index]), train.y[index]
-        logits = model(deform(x, generator) if deformed else x)[1]
+        x = deform(x, generator) if deformed else x
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(x)[1].float()
         if attributes:
             loss = F.binary_cross_entropy_with_logits(logits, y.float())
         else:

@@ -28,12 +28,11 @@ from src.data.spec import DataSpec
 from src.distributed import ranks
 from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
+from src.networks.precision import bf16_gains
 from src.runs.wandb_access import wandb_mode
 from src.training.checkpoints import AtomicCheckpointIO
 from src.training.instantiate import build
 from src.training.loggers import RunLogger
-
-CPUINFO = Path("/proc/cpuinfo")
 
 # Numbers below 1e-38 are 0: processors take a hundred times as long for them. Adam's averages of a
 # gradient that has died out get stuck there, as 0.9 times the smallest number rounds to it. Threads
@@ -51,23 +50,7 @@ def choose_precision(setting: str, kind: str, device: torch.device) -> str:
     """
     if setting != "auto":
         return setting
-    if kind == "points":
-        return "32-true"
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "32-true"
-    return "bf16-mixed" if _fast_bf16_on_cpu() else "32-true"
-
-
-def _fast_bf16_on_cpu() -> bool:
-    """True if bfloat16 products are faster than float32's here.
-
-    Intel's are with AMX only: AVX-512 alone makes them half as fast (measured: 80 and 150 GFLOPS),
-    and virtual machines often hide AMX. AMD's AVX-512 makes them twice as fast.
-    """
-    if torch.cpu._is_amx_tile_supported():
-        return True
-    intel = CPUINFO.exists() and "GenuineIntel" in CPUINFO.read_text()
-    return torch.cpu._is_avx512_bf16_supported() and not intel
+    return "bf16-mixed" if kind != "points" and bf16_gains(device) else "32-true"
 
 
 class CachedMixedPrecision(MixedPrecision):

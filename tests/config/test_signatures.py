@@ -70,7 +70,7 @@ def test_what_is_not_allowed(target: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "src.training.trainer.CPUINFO",  # a name of a module of ours that is no class
+        "src.networks.precision.CPUINFO",  # a name of a module of ours that is no class
         "src.train.DictConfig",
         "src.runs.run.shutil.rmtree",
         "src.runs.run.Nothing",

@@ -11,7 +11,7 @@ import torch
 from src.config import composition as config
 from src.data.spec import DataSpec
 from src.errors import SettingError
-from src.training import trainer as build
+from src.networks import precision
 from src.training.trained import load_data
 from src.training.trainer import choose_precision
 from tests.conftest import composed
@@ -51,7 +51,7 @@ def test_bfloat16_where_the_processor_gains(
 ) -> None:
     cpu = torch.device("cpu")
     (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\n")
-    monkeypatch.setattr(build, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
     assert choose_precision("auto", "images", cpu) == expected
