@@ -30,6 +30,7 @@ from src.errors import SettingError, TrainingError
 from src.models.base import GenerativeModel
 from src.networks.precision import bf16_gains
 from src.runs.wandb_access import wandb_mode
+from src.training.busy import describe_contention
 from src.training.checkpoints import AtomicCheckpointIO
 from src.training.instantiate import build
 from src.training.loggers import RunLogger
@@ -134,6 +135,8 @@ def build_trainer(
     profiler = options.pop("profiler", None)
     profiler = _profiler(profiler if ranks.rank() == 0 else None, folder / "profile")
     if device.type == "cpu":
+        if ranks.rank() == 0 and (contention := describe_contention()):
+            print(contention)
         keep_freed_memory()
         if not torch.cuda.is_available():
             # Each step of an optimiser asks for GPUs, and Lightning has the driver searched for.
