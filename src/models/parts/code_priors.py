@@ -10,7 +10,7 @@ A plain autoencoder has no prior of z. One is fitted to the codes of training im
 The latest codes of the training are kept, so that a checkpoint can be sampled without data.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from sklearn.mixture import GaussianMixture
@@ -53,15 +53,27 @@ class CodePrior(nn.Module):
         self.prior, self.components = prior, components
         self.register_buffer("codes", torch.zeros(memory, latent_dim))
         self.register_buffer("seen", torch.tensor(0))
+        self._seen: int | None = None  # the same, for which no GPU has to be waited for
         self._fitted: tuple[int, tuple[Tensor, Tensor, Tensor | None]] | None = None
 
     def observe(self, z: Tensor) -> None:
         """Keep codes (n, d), those of all ranks, in the place of the oldest."""
         z = ranks.gather(z)
         n, memory = len(z), len(self.codes)
-        place = torch.arange(n, device=z.device).add_(self.seen).remainder_(memory)
-        self.codes.index_copy_(0, place[-memory:], z.detach().float()[-memory:])
+        if self._seen is None:
+            self._seen = int(self.seen)
+        first = self._seen % memory
+        if first + n <= memory:
+            self.codes[first : first + n] = z.detach()
+        else:
+            place = torch.arange(first, first + n, device=z.device).remainder_(memory)
+            self.codes.index_copy_(0, place[-memory:], z.detach().float()[-memory:])
         self.seen.add_(n)
+        self._seen += n
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._seen = None
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Codes (n, d), on the device of the weights and of the generator."""

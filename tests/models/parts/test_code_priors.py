@@ -61,6 +61,20 @@ def test_the_latest_are_remembered() -> None:
     assert sorted(prior.codes.flatten().tolist()) == list(range(15, 25))
 
 
+def test_a_loaded_prior_goes_on_where_it_was_saved() -> None:
+    prior = CodePrior(1, memory=10)
+    prior.observe(torch.arange(4.0)[:, None])
+    saved = {name: value.clone() for name, value in prior.state_dict().items()}
+    later = torch.arange(4.0, 7.0)[:, None]
+    prior.observe(later)
+    expected = prior.codes.clone()
+    for other in (prior, CodePrior(1, memory=10)):
+        other.load_state_dict(saved)
+        other.observe(later)
+        assert_close(other.codes, expected, rtol=0, atol=0)
+        assert int(other.seen) == 7
+
+
 def test_codes_that_span_less_than_the_space() -> None:
     """A collapsed dimension has no variance: rounding must not make a root of a negative."""
     prior = CodePrior(3, memory=500)
