@@ -79,7 +79,9 @@ class NonSaturating(AdversarialLoss):
 
     def d_sides(self, d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
         # -t log s(x) - (1 - t) log(1 - s(x)) = softplus(-x) + (1 - t) x
-        real = F.softplus(-d_real) + (1 - self.real_label) * d_real
+        real = F.softplus(-d_real)
+        if self.real_label != 1:
+            real = real + (1 - self.real_label) * d_real
         fake = F.softplus(d_fake)
         return {"real": self.d_weight * real.mean(), "fake": self.d_weight * fake.mean()}
 

@@ -28,6 +28,7 @@ class EMA(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.half_life, self.ramp = half_life, ramp
+        self._known: tuple[nn.Module, _Pairs] | None = None
 
     def train(self, mode: bool = True) -> "EMA":
         """Stay in eval mode: the average is only ever sampled from."""
@@ -40,11 +41,33 @@ class EMA(nn.Module):
         if self.ramp is not None:
             half_life = min(half_life, self.ramp * samples_seen)
         step = 1 - 0.5 ** (n / half_life) if half_life > 0 else 1.0
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), step)
-        buffers = zip(self.network.buffers(), network.named_buffers(), strict=True)
-        for average, (name, buffer) in buffers:
-            # The unit vectors of spectral norm's power iteration would shrink in an average.
-            if buffer.is_floating_point() and not name.endswith(("._u", "._v")):
-                average.lerp_(buffer, step)
+        if self._known is None or self._known[0] is not network:
+            self._known = network, _Pairs(self.network, network)
+        pairs = self._known[1]
+        torch._foreach_lerp_(pairs.averages, pairs.weights, step)
+        for averages, buffers, name, averaged in pairs.buffers:
+            if averaged:
+                averages[name].lerp_(buffers[name], step)
             else:
-                average.copy_(buffer)
+                averages[name].copy_(buffers[name])
+
+
+class _Pairs:
+    """Weights of an average and of its network; finding them takes longer than averaging them.
+
+    Attributes:
+        averages: parameters of the average.
+        weights: those of the network, in the same order.
+        buffers: the dictionaries of both modules, in which moves to a device put new tensors, the
+            name of a buffer, and whether it is averaged.
+    """
+
+    def __init__(self, average: nn.Module, network: nn.Module) -> None:
+        self.averages, self.weights = list(average.parameters()), list(network.parameters())
+        self.buffers: list[tuple[dict, dict, str, bool]] = []
+        for place, buffer in network.named_buffers():
+            module, _, name = place.rpartition(".")
+            both = (each.get_submodule(module)._buffers for each in (average, network))
+            # The unit vectors of spectral norm's power iteration would shrink in an average.
+            averaged = buffer.is_floating_point() and name not in ("_u", "_v")
+            self.buffers.append((*both, name, averaged))

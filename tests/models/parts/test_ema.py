@@ -67,6 +67,22 @@ def test_statistics_are_averaged_and_counters_copied() -> None:
     assert ema.network.num_batches_tracked == 7
 
 
+def test_another_network_and_buffers_that_were_replaced_are_followed() -> None:
+    ema = EMA(nn.BatchNorm1d(2), half_life=10, ramp=None)
+    for value in (4.0, 8.0):
+        network = nn.BatchNorm1d(2)
+        nn.init.constant_(network.weight, value)
+        network.running_mean.fill_(value)
+        ema.update(network, 10, 10)
+    assert_close(ema.network.weight, torch.full((2,), 0.25 * 1 + 0.25 * 4 + 0.5 * 8))
+    assert_close(ema.network.running_mean, torch.full((2,), 0.25 * 4 + 0.5 * 8))
+    network.double()  # as moves to a device do, it puts new tensors in the place of buffers
+    ema.double()
+    network.running_mean.fill_(0.0)
+    ema.update(network, 10, 20)
+    assert_close(ema.network.running_mean, torch.full((2,), 2.5, dtype=torch.double))
+
+
 def test_it_is_a_copy_that_learns_nothing_and_stays_in_eval_mode() -> None:
     network = constant(1.0)
     ema = EMA(network, half_life=10)
