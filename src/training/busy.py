@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 LOADAVG = Path("/proc/loadavg")  # Linux: "0.91 0.78 0.83 2/350 4711", 2 threads run or want to
-LOOKS, PAUSE = 10, 0.005  # and seconds between them
+LOOKS, PAUSE = 5, 0.004  # and seconds between them
 
 
 def other_threads() -> float:
-    """Mean number of threads of other programs that run or want to, over 50 ms; 0 if unknown."""
+    """Mean number of threads of other programs that run or want to, over 20 ms; 0 if unknown."""
     if not LOADAVG.exists():
         return 0.0
     found = 0
