@@ -29,11 +29,21 @@ from src.data.loader import Reading
 from src.data.sources import IDX, IDX_FOLDERS, idx_file, idx_folder
 from src.data.spec import DataSpec, Split
 from src.errors import SettingError
+from src.runs.escape import line
 from src.runs.stored import read_bytes
 from src.transforms.degradations import Degradation
 
 SIDE = 28
 LARGEST = 128  # pixels that digits are enlarged to: 1.1 GB of MNIST
+DIGITS = tuple("0123456789")
+CLASSES = {
+    "mnist": DIGITS,
+    "kmnist": DIGITS,
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
 MOST_BYTES = 256 * 2**20  # of a file, decompressed or not: MNIST's largest has 47 million
 
 
@@ -45,7 +55,8 @@ class MNIST(DataModule):
         kind: images.
         channels: 1.
         resolution: 28 as stored; 32 pads with black; others are resized bilinearly.
-        labels: names of the classes.
+        labels: names of the classes; of the three sets, also the few that are taken, in this order,
+            and of the stand-in the digits in their place. Empty takes all.
         source: `real`, or `builtin` for the digits (`auto` is resolved before).
         root: folder of the files, or for their download.
         cache: not used: these files are read within a second.
@@ -78,8 +89,11 @@ class MNIST(DataModule):
         degradation: Degradation | None = None,
     ) -> None:
         builtin = source == "builtin"
-        classes = map(str, range(10) if builtin else labels)
-        spec = DataSpec(kind, (channels, resolution, resolution), tuple(classes))
+        self.taken, names = choose_classes(name, labels)
+        classes = names
+        if builtin:
+            classes = tuple(DIGITS[k] for k in self.taken) if self.taken else DIGITS
+        spec = DataSpec(kind, (channels, resolution, resolution), classes)
         super().__init__(spec, batch_size, seed, flip, reading, degradation)
         check_resolution(resolution)
         self.name, self.builtin, self.resolution = name, builtin, resolution
@@ -90,6 +104,8 @@ class MNIST(DataModule):
             stored, name = digits(), "digits"
         else:
             stored, name = self._read(), self.name
+        if self.taken:
+            stored = {key: take(split, self.taken) for key, split in stored.items()}
         splits = {key: Split(resized(x, self.resolution), y) for key, (x, y) in stored.items()}
         content = fingerprint(*(part.numpy() for split in splits.values() for part in split))
         source = "builtin" if self.builtin else "real"
@@ -100,7 +116,42 @@ class MNIST(DataModule):
         if folder is None:
             download(self.root, self.name)
             folder = idx_folder(self.root, self.name)
-        return read_splits(folder, len(self.spec.classes))
+        return read_splits(folder, 10 if self.taken else len(self.spec.classes))
+
+
+def choose_classes(
+    name: str, labels: Sequence[str]
+) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
+    """Find out which classes are wanted.
+
+    Args:
+        name: of the set.
+        labels: `data.labels`.
+
+    Returns:
+        The labels that are taken, in their new order, or None for all as they are; and their names.
+
+    Raises:
+        SettingError: if there is no such class.
+    """
+    names, known = tuple(map(str, labels)), CLASSES.get(name, DIGITS)
+    if not names:
+        return None, known
+    if name not in CLASSES or len(names) >= len(known):
+        return None, names
+    for label in names:
+        if label not in known or names.count(label) > 1:
+            what = "is named twice" if label in known else f"is no class of {name}"
+            raise SettingError(f"data.labels: {line(label, 40)} {what}.\nAll: {', '.join(known)}")
+    return tuple(map(known.index, names)), names
+
+
+def take(split: Split, labels: Sequence[int]) -> Split:
+    """The samples of some classes, which become classes 0, 1 ... in this order."""
+    place = torch.full((256,), -1)
+    place[list(labels)] = torch.arange(len(labels))
+    y = place[split.y]
+    return Split(split.x[y >= 0], y[y >= 0])
 
 
 def check_resolution(resolution: int) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.mnist import MNIST, digits, download, read_idx, resized
+from src.data.mnist import CLASSES, MNIST, digits, download, read_idx, resized
 from src.errors import SettingError
+from tests.conftest import composed
 
 SIZES = {"train": 30, "t10k": 10}
 
@@ -167,6 +168,44 @@ def test_resolutions() -> None:
     flat = torch.full((3, 1, 28, 28), 77, dtype=torch.uint8)
     for side in (14, 64):
         assert torch.equal(resized(flat, side), torch.full((3, 1, side, side), 77).byte())
+
+
+@pytest.mark.parametrize("builtin", [False, True])
+def test_some_classes_are_taken(builtin: bool, tmp_path: Path) -> None:
+    write(tmp_path / "raw")
+    source = "builtin" if builtin else "real"
+    whole = mnist(tmp_path, source=source)
+    data = mnist(tmp_path, source=source, labels=[5, "3"])
+    assert data.spec.classes == ("5", "3")
+    for key, split in whole.splits.items():
+        kept = (split.y == 3) | (split.y == 5)
+        assert torch.equal(data.splits[key].x, split.x[kept])
+        assert torch.equal(data.splits[key].y, (split.y[kept] == 3).long())
+    assert data.data_id["hash"] != whole.data_id["hash"]
+    assert mnist(tmp_path, source=source, labels=[]).data_id == whole.data_id
+
+
+def test_classes_of_garments_and_their_stand_in(tmp_path: Path) -> None:
+    assert tuple(composed("data=fashion_mnist").data.labels) == CLASSES["fashion_mnist"]
+    write(tmp_path / "raw")
+    chosen = {"name": "fashion_mnist", "labels": ["Bag", "Coat"]}
+    assert mnist(tmp_path, **chosen).spec.classes == ("Bag", "Coat")
+    stand_in = mnist(tmp_path, source="builtin", **chosen)
+    assert stand_in.spec.classes == ("8", "4")
+    assert stand_in.splits["train"].y.unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["3", "11"], "11 is no class of mnist.\nAll: 0, 1"),
+        (["3", "3"], "3 is named twice"),
+    ],
+)
+def test_classes_that_are_not_there(labels: list[str], said: str, tmp_path: Path) -> None:
+    for source in ("real", "builtin"):
+        with pytest.raises(SettingError, match=said):
+            mnist(tmp_path, source=source, labels=labels)
 
 
 def test_digits_stand_in(tmp_path: Path) -> None:
