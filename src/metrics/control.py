@@ -68,9 +68,13 @@ class ControlScorer(ModelScorer):
         return self.report({self.metric: max(measure(y, shown) for y in torch.cat(asked, 1))})
 
     def classify(self, x: Tensor) -> Tensor:
-        """Classes (n,) that images show."""
+        """Classes (n,) that images show; one more than there are if it is none of the data's."""
         self.extractor.to(x.device)
-        shown = []
+        shown, names = [], list(self.data.spec.classes)
+        places = [
+            names.index(label) if label in names else len(names)
+            for label in self.extractor.about["labels"]
+        ]
         for part in x.split(self.batch_size):
             features, logits = self.extractor(part)
             if logits is None:  # attributes, of which one is the class
@@ -78,7 +82,7 @@ class ControlScorer(ModelScorer):
                 with torch.no_grad():
                     shown.append(self.extractor.network.head(features)[:, attribute] > 0)
             else:
-                shown.append(logits.argmax(1))
+                shown.append(torch.tensor(places, device=x.device)[logits.argmax(1)])
         return torch.cat(shown).long().cpu()
 
     def protocol(self, metric: str) -> dict[str, Any]:
@@ -122,4 +126,4 @@ def has_control(model: GenerativeModel | None, data: DataModule, extractor: Extr
     labels = extractor.about["labels"]
     if extractor.about["outputs"] == "attributes":
         return getattr(data, "label", None) in labels
-    return list(labels) == list(data.spec.classes)
+    return bool(data.spec.classes) and set(data.spec.classes) <= set(labels)

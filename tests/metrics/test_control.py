@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.spec import to_model
+from src.data.spec import Split, to_model
 from src.metrics.control import ControlScorer, agreement, has_control, purity
 from src.networks.features import ClassifierFeatures
 from tests.models.conftest import TINY, built
@@ -47,6 +47,20 @@ def test_share_of_the_class_asked_for(digit_data: InMemory, wrong_every: int, sh
     record = scores.protocols["label600_digits"]
     assert record["real"] == pytest.approx(0.9833, abs=1e-3)  # the classifier's own accuracy
     assert record["n_fake"] == 600
+
+
+@pytest.mark.parametrize(("asked", "share"), [("3", 1.0), ("5", 0.0)])
+def test_data_of_some_of_the_classifiers_classes(
+    asked: str, share: float, digit_data: InMemory
+) -> None:
+    """Of data with two digits in another order; a third digit is neither of them."""
+    x, y = digit_data.splits["test"]
+    data = InMemory("digits", {"train": Split(x, y)}, ("3", "8"))
+    scorer = ControlScorer(data, ClassifierFeatures("digits"), FromData(digit_data, 1))
+    shown = scorer.classify(x[y == int(asked)])
+    right = agreement(torch.zeros(len(shown), dtype=torch.long), shown)
+    assert right == pytest.approx(share, abs=0.05)
+    assert set(shown.tolist()) <= {0, 1, 2}
 
 
 def test_purity() -> None:
