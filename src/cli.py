@@ -10,10 +10,11 @@ import inspect
 import os
 import re
 import select
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,20 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
 
     # Flags first: between settings Hydra's parser does not take them.
     sys.argv[1:] = sorted(arguments, key=lambda text: text[0] != "-" and "=" in text)
-    job()
+    prints = {"--cfg", "-c", "--info", "-i", "--hydra-help"}
+    with _ended_by_pipes() if prints & {a.partition("=")[0] for a in arguments} else nullcontext():
+        job()
+
+
+@contextmanager
+def _ended_by_pipes() -> Iterator[None]:
+    """Let `| head` end what only prints; Hydra would show a traceback."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+        print(end="", flush=True)
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 def _run_folder(*, _root_: DictConfig) -> str:
