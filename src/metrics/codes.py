@@ -17,8 +17,6 @@ import warnings
 from typing import Any
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from src.data.base import DataModule
@@ -116,6 +114,10 @@ def nearest_class(z: Tensor, known: Tensor, labels: Tensor) -> Tensor:
 
 def probe(z: Tensor, known: Tensor, labels: Tensor) -> Tensor:
     """Classes (n,) by logistic regression on known codes (m, d), standardised by their moments."""
+    # Here, since it takes half a second of each start where pandas is installed.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     mean, std = known.mean(0), known.std(0)
     std[std == 0] = 1  # a unit that is silent stays silent
     classifier = LogisticRegression(max_iter=STEPS)

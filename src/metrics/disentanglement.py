@@ -18,7 +18,6 @@ import math
 from typing import Any
 
 import torch
-from sklearn.ensemble import ExtraTreesRegressor
 from torch import Tensor
 
 from src.data.base import DataModule
@@ -109,6 +108,8 @@ def importances(z: Tensor, factors: Tensor, seed: int) -> Tensor:
 
     Each column has the sum 1, or 0 where the factor never varies.
     """
+    from sklearn.ensemble import ExtraTreesRegressor  # here, as in codes.py
+
     columns = []
     for factor in factors.T:
         forest = ExtraTreesRegressor(random_state=seed, **FOREST)

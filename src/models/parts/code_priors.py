@@ -13,7 +13,6 @@ The latest codes of the training are kept, so that a checkpoint can be sampled w
 from typing import Any, Literal
 
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from src.config.ranges import PositiveInt
@@ -105,6 +104,9 @@ class CodePrior(nn.Module):
             elif self.prior == "gaussian" or len(codes) < 2 * self.components:
                 prior = one, codes.mean(0)[None], _root(torch.cov(codes.mT).view(1, d, d))
             else:
+                # Here, since it takes half a second of each start where pandas is installed.
+                from sklearn.mixture import GaussianMixture
+
                 mixture = GaussianMixture(self.components, random_state=0, reg_covar=1e-6)
                 try:
                     mixture.fit(codes.cpu().numpy())
