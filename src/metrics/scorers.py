@@ -46,7 +46,7 @@ from src.metrics.likelihood import LikelihoodScorer
 from src.metrics.modes import ModesScorer
 from src.metrics.path_length import PathLengthScorer
 from src.metrics.quality import METRICS, QualityScorer
-from src.metrics.reconstruction import ReconstructionScorer
+from src.metrics.reconstruction import FeatureReconstructionScorer, ReconstructionScorer
 from src.metrics.sharpness import SharpnessScorer
 from src.metrics.single_view import SingleViewScorer
 from src.metrics.toy import ToyScorer
@@ -139,7 +139,7 @@ def make_scorers(
         scorers.append(ControlScorer(data, extractor, model, **protocol))
     if paths:
         scorers.append(PathLengthScorer(data, model, chosen.n, chosen.seed))
-    scorers += _of_encoders(chosen, data, model)
+    scorers += _of_encoders(chosen, data, model, extractor)
     return scorers + _of_cycles(chosen, most, data, extractor, model)
 
 
@@ -190,15 +190,19 @@ def _of_cycles(
     return scorers
 
 
-def _of_encoders(settings: Settings, data: DataModule, model: GenerativeModel) -> list[Scorer]:
+def _of_encoders(
+    settings: Settings, data: DataModule, model: GenerativeModel, extractor: Extractor | None
+) -> list[Scorer]:
     """The scorers of what a model does with images that it is given."""
     n, seed = settings.n, settings.seed
     scorers: list[Scorer] = []
     if isinstance(model, Translates) and data.spec.paired:
         scorers.append(TranslationScorer(data, translating(model, data), n))
     if isinstance(model, Reconstructs):
-        told = model.conditional
-        scorers.append(ReconstructionScorer(data, model.reconstruct, settings.batch_size, told))
+        options = model.reconstruct, settings.batch_size, model.conditional
+        if extractor:
+            scorers.append(FeatureReconstructionScorer(data, extractor, *options))
+        scorers.append(ReconstructionScorer(data, *options))
     if isinstance(model, HasLikelihood):
         draws = (settings.importance_samples, settings.importance_images)
         scorers.append(LikelihoodScorer(data, model, n, seed, *draws))

@@ -13,7 +13,8 @@ from src.config.composition import near
 LOWER = {
     "fid", "kid", "mean_error", "cov_error", "frechet", "reverse_kl", "nearest_error", "kl_uniform",
     "sliced_wasserstein",
-    "ppl_z", "ppl_w", "nna", "mse", "masked_mse", "error", "nll_reconstruction", "mae", "cycle",
+    "ppl_z", "ppl_w", "nna", "mse", "masked_mse", "feature_error", "rfid", "error",
+    "nll_reconstruction", "mae", "cycle",
 }  # fmt: skip
 HIGHER = {
     "is", "precision", "recall", "density", "coverage", "modes", "high_quality", "diagonal",
@@ -48,6 +49,7 @@ LABELS = {
     "frechet": "Frechet distance",
     "sliced_wasserstein": "sliced Wasserstein",
     "knn": "k-NN",
+    "rfid": "rFID",
     "cov_error": "covariance error",
     "kl_uniform": "KL to uniform",
     "ap": "average precision",

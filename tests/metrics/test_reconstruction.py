@@ -1,13 +1,16 @@
 """Reconstruction error against closed forms and PCA's known value."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from src.data.base import DataModule
 from src.data.spec import Split, to_model
-from src.metrics.reconstruction import ReconstructionScorer
+from src.metrics.base import Scores
+from src.metrics.reconstruction import FeatureReconstructionScorer, ReconstructionScorer
 
 from .conftest import InMemory, noise_images
 
@@ -53,6 +56,45 @@ def test_a_shifted_image_is_less_similar() -> None:
         for k in shifts
     ]
     assert 1 > found[1] > found[2] > 0
+
+
+class Means(nn.Module):
+    """Two features: the means of the upper and the lower half, in [-1, 1]."""
+
+    name, protocol = "means", "halves"
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return x.unflatten(2, (2, -1)).mean((1, 3, 4)), None
+
+
+def score_features(reconstruct: Callable, n: int = 200) -> Scores:
+    data = InMemory("noise", {"train": Split(noise_images(n, 0))})
+    return FeatureReconstructionScorer(data, Means(), reconstruct, batch_size=7).score()
+
+
+def test_features_of_perfect_reconstructions_and_of_means() -> None:
+    found = score_features(lambda x: x)
+    assert found.values == {
+        "feature_error200_means": 0.0, "rfid200_means": pytest.approx(0, abs=1e-8)
+    }  # fmt: skip
+    assert found.protocols["rfid200_means"]["extractor"] == "halves"
+    mean = to_model(noise_images(200, 0)).mean(0, keepdim=True)
+    lost = score_features(mean.expand_as)
+    assert lost.values["feature_error200_means"] == pytest.approx(1, rel=1e-5)
+    # All of the variance is gone: what is left of the distance is its trace.
+    x = to_model(noise_images(200, 0)).double()
+    trace = torch.cov(Means()(x)[0].T).trace()
+    assert lost.values["rfid200_means"] == pytest.approx(float(trace), rel=1e-4)
+
+
+def test_what_features_do_not_see_costs_nothing() -> None:
+    """A shift sideways leaves the means of the halves; exchanged halves leave no image."""
+    shifted = score_features(lambda x: x.roll(5, 3)).values
+    assert shifted["feature_error200_means"] < 1e-6
+    assert score_features(lambda x: x.roll(14, 2)).values["feature_error200_means"] > 0.5
+    broken = score_features(lambda x: x * math.nan).values
+    assert all(math.isnan(value) for value in broken.values())
+    assert score_features(lambda x: x, n=1).values == {}
 
 
 def test_a_conditional_model_is_told_the_labels() -> None:
