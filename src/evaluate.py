@@ -38,11 +38,12 @@ def evaluate(config: DictConfig, _: Path) -> None:
     scores = score_all(build_scorers(settings, data, model, prefixes(config.plugins)), model)
     records = []
     truncated = {} if config.truncation == 1 else {"truncation": config.truncation}
+    # A name of its own, since a run has each number of other truncations too.
+    ending = f"_truncation{config.truncation:g}" if truncated else ""
+    width = len(ending) + max(map(len, scores.values), default=0)
     for bare, value in scores.values.items():
-        # A name of its own, since a run has each number of other truncations too.
-        name = f"{bare}_truncation{config.truncation:g}" if truncated else bare
-        record = scores.protocols[bare] | truncated
-        print(f"{line(name):<28} {value:<10.5g} {beside(record)}".rstrip())
+        name, record = bare + ending, scores.protocols[bare] | truncated
+        print(f"{line(name):<{width}}  {value:<10.5g} {beside(record)}".rstrip())
         records.append({"name": name, "value": value, "samples_seen": model.samples_seen})
         records[-1]["protocol"] = record
     if not records:
