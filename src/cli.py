@@ -232,8 +232,8 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
 
     # Flags first: between settings Hydra's parser does not take them.
     sys.argv[1:] = sorted(arguments, key=lambda text: text[0] != "-" and "=" in text)
-    prints = {"--cfg", "-c", "--info", "-i", "--hydra-help"}
-    with _ended_by_pipes() if prints & {a.partition("=")[0] for a in arguments} else nullcontext():
+    prints = any(re.match(r"--c|--i|--hydra-h|-c|-i", argument) for argument in arguments)
+    with _ended_by_pipes() if prints else nullcontext():
         job()
 
 
@@ -243,8 +243,8 @@ def _ended_by_pipes() -> Iterator[None]:
     before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         yield
-        print(end="", flush=True)
     finally:
+        print(end="", flush=True)
         signal.signal(signal.SIGPIPE, before)
 
 

@@ -325,7 +325,8 @@ def test_presets_of_ones_own(flag: list[str], calls: Calls, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("words", ["", "--version", "completion bash", "train --help",
-                                   "train --cfg job"])  # fmt: skip
+                                   "train --cfg job", "train --info",
+                                   "train --hydra-help"])  # fmt: skip
 @pytest.mark.parametrize("buffered", ["", "1"])
 def test_a_reader_that_has_read_enough(words: str, buffered: str) -> None:
     """The command ends quietly, whether Python writes at once or at the end."""

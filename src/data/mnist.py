@@ -38,7 +38,7 @@ LARGEST = 128  # pixels that digits are enlarged to: 1.1 GB of MNIST
 DIGITS = tuple("0123456789")
 CLASSES = {
     "mnist": DIGITS,
-    "kmnist": DIGITS,
+    "kmnist": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
     "fashion_mnist": (
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
@@ -55,8 +55,9 @@ class MNIST(DataModule):
         kind: images.
         channels: 1.
         resolution: 28 as stored; 32 pads with black; others are resized bilinearly.
-        labels: names of the classes; of the three sets, also the few that are taken, in this order,
-            and of the stand-in the digits in their place. Empty takes all.
+        labels: of the three sets the classes that are taken, in this order, and of the stand-in the
+            digits in their places; empty takes all. Other names, as many as there are classes, are
+            given to them.
         source: `real`, or `builtin` for the digits (`auto` is resolved before).
         root: folder of the files, or for their download.
         cache: not used: these files are read within a second.
@@ -105,11 +106,19 @@ class MNIST(DataModule):
         else:
             stored, name = self._read(), self.name
         if self.taken:
-            stored = {key: take(split, self.taken) for key, split in stored.items()}
+            stored = {key: self._take(key, split) for key, split in stored.items()}
         splits = {key: Split(resized(x, self.resolution), y) for key, (x, y) in stored.items()}
         content = fingerprint(*(part.numpy() for split in splits.values() for part in split))
         source = "builtin" if self.builtin else "real"
         return splits, identity(name, source, splits, content, resize=_resize(self.resolution))
+
+    def _take(self, key: str, split: Split) -> Split:
+        taken = take(split, self.taken)
+        there = taken.y.unique().tolist()
+        for k, label in enumerate(self.spec.classes):
+            if not there or (key == "train" and k not in there):
+                raise SettingError(f"data.labels: there is no {label} in {self.root}, split {key}.")
+        return taken
 
     def _read(self) -> dict[str, Split]:
         folder = idx_folder(self.root, self.name)
@@ -135,9 +144,10 @@ def choose_classes(
         SettingError: if there is no such class.
     """
     names, known = tuple(map(str, labels)), CLASSES.get(name, DIGITS)
-    if not names:
+    if not names or names == known:
         return None, known
-    if name not in CLASSES or len(names) >= len(known):
+    new = not set(names) & set(known) and len(names) >= len(known)
+    if name not in CLASSES or new:
         return None, names
     for label in names:
         if label not in known or names.count(label) > 1:

@@ -45,7 +45,8 @@ class CodeScorer(ModelScorer):
         split, self.images = held_out(data, n)
         super().__init__(data, split)
         self.model = model
-        labelled = self.images.y is not None and data.splits["train"].y is not None
+        known = data.splits["train"].y
+        labelled = self.images.y is not None and known is not None and len(known.unique()) > 1
         self.labelled = labelled and not model.conditional
         self.headline = {"probe": self.name("probe")} if self.labelled else {}
 

@@ -6,7 +6,7 @@ purity  how far a categorical code explains the class (InfoGAN): every category 
         The best of the codes is reported. Chance is about 1 / classes.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -64,7 +64,8 @@ class ControlScorer(ModelScorer):
             return self.model.decode(z)
 
         shown = torch.cat([self.classify(x) for x in draw_portions(ask, self.n, self.seed)])
-        measure = agreement if self.model.conditional else purity
+        classes = max(2, len(self.data.spec.classes))  # an attribute is there or not
+        measure = agreement if self.model.conditional else partial(purity, classes=classes)
         return self.report({self.metric: max(measure(y, shown) for y in torch.cat(asked, 1))})
 
     def classify(self, x: Tensor) -> Tensor:
@@ -109,11 +110,14 @@ def agreement(wanted: Tensor, shown: Tensor) -> float:
     return float((wanted == shown).double().mean())
 
 
-def purity(category: Tensor, shown: Tensor) -> float:
-    """Share of samples that show the commonest class of their category, both (n,) integers."""
-    table = torch.zeros(int(category.max()) + 1, int(shown.max()) + 1)
+def purity(category: Tensor, shown: Tensor, classes: int) -> float:
+    """Share of samples that show the commonest class of their category, both (n,) integers.
+
+    What shows none of the classes, `shown` = `classes`, is wrong in any category.
+    """
+    table = torch.zeros(int(category.max()) + 1, classes + 1)
     table.index_put_((category, shown), torch.ones(len(shown)), accumulate=True)
-    return float(table.max(1).values.sum() / len(shown))
+    return float(table[:, :classes].max(1).values.sum() / len(shown))
 
 
 def has_control(model: GenerativeModel | None, data: DataModule, extractor: Extractor) -> bool:

@@ -28,7 +28,7 @@ from src.metrics.quality import frechet_distance, moments
 from src.networks.features import Extractor
 
 MASKED = 0.3  # share of the pixels
-EMBEDDED = 2_000  # images whose features are compared
+EMBEDDED = 2_000  # images whose features are compared, at most
 
 
 class ReconstructionScorer(ModelScorer):
@@ -118,6 +118,7 @@ class FeatureReconstructionScorer(ModelScorer):
             to where its weights are.
         batch_size: images at once.
         conditional: True if `reconstruct` wants the labels (n,) too.
+        n: the most images, evenly spaced over the split.
     """
 
     def __init__(
@@ -127,32 +128,40 @@ class FeatureReconstructionScorer(ModelScorer):
         reconstruct: Callable[..., Tensor],
         batch_size: int = 100,
         conditional: bool = False,
+        n: int = EMBEDDED,
     ) -> None:
         super().__init__(data, extractor.name)
-        self.split, self.images = held_out(data, EMBEDDED)
+        self.split, self.images = held_out(data, min(n, EMBEDDED))
         self.extractor, self.reconstruct = extractor, reconstruct
         self.batch_size, self.conditional = batch_size, conditional
+        self._real: Tensor | None = None
 
     def size(self, metric: str) -> int:
         return len(self.images.x)
 
     @torch.no_grad()
     def score(self) -> Scores:
-        """Embed the images, two or more, and their reconstructions."""
-        embedded = []
+        """Embed the reconstructions, and once the images; of equal features there are no scores."""
+        reals, mades = [], []
         for x, labels in batches(self.images, self.batch_size, self.conditional):
             y = self.reconstruct(x) if labels is None else self.reconstruct(x, labels)
+            if not y.isfinite().all():
+                return self.report({"feature_error": math.nan, "rfid": math.nan})
             self.extractor.to(y.device)
-            both = torch.cat([x.to(y), y.clamp(-1, 1)])
-            embedded.append(self.extractor(both)[0].double().cpu().chunk(2))
-        real, made = (torch.cat(parts) for parts in zip(*embedded, strict=True))
+            mades.append(self._embed(y.clamp(-1, 1)))
+            if self._real is None:
+                reals.append(self._embed(x))
+        self._real = real = torch.cat(reals) if self._real is None else self._real
         variance = (real - real.mean(0)).square().sum(1).mean()
-        if len(real) < 2:
+        if not variance:
             return self.report({})
-        finite = bool(made.isfinite().all())
-        distance = frechet_distance(moments(real), moments(made)) if finite else math.nan
+        made = torch.cat(mades)
         error = float((made - real).square().sum(1).mean() / variance)
+        distance = frechet_distance(moments(real), moments(made))
         return self.report({"feature_error": error, "rfid": distance})
+
+    def _embed(self, x: Tensor) -> Tensor:
+        return self.extractor(x)[0].double().cpu()
 
     def protocol(self, metric: str) -> dict[str, Any]:
         return {

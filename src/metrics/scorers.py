@@ -200,8 +200,10 @@ def _of_encoders(
         scorers.append(TranslationScorer(data, translating(model, data), n))
     if isinstance(model, Reconstructs):
         options = model.reconstruct, settings.batch_size, model.conditional
-        if extractor:
-            scorers.append(FeatureReconstructionScorer(data, extractor, *options))
+        if extractor and not isinstance(
+            data, StackedMNIST
+        ):  # one channel's features are no triple's
+            scorers.append(FeatureReconstructionScorer(data, extractor, *options, n))
         scorers.append(ReconstructionScorer(data, *options))
     if isinstance(model, HasLikelihood):
         draws = (settings.importance_samples, settings.importance_images)
@@ -309,11 +311,12 @@ def choose_extractor(settings: Settings, data: DataModule) -> Extractor:
             return Inception()
         except SettingError as error:
             missing = error
-    if not (data.spec.classes or data.attribute_names):
+    if len(data.spec.classes) < 2 and not data.attribute_names:
         if missing:
             raise missing
+        lacks = "one class only" if data.spec.classes else "no labels"
         raise SettingError(
-            f"metrics.extractor={settings.extractor}: data={name} has no labels for a classifier.\n"
+            f"metrics.extractor={settings.extractor}: data={name} has {lacks} for a classifier.\n"
             f"Use metrics=auto, or metrics.weights={FALLBACK}, which comes with the project."
         )
     return ClassifierFeatures(_trained(data, Path(settings.cache).expanduser()))

@@ -24,6 +24,7 @@ import hashlib
 import io
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -244,20 +245,21 @@ def fit(
     model.train()
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     begun, saved = 0, time.monotonic()
-    if unfinished and (kept := _read_unfinished(unfinished, steps, seed)):
+    # Images twice as fast where it gains; a step on voxels takes as long in either (measured).
+    bf16 = model.kind == "images" and bf16_gains(torch.device("cpu"))
+    key = [steps, seed, int(bf16)]
+    if unfinished and (kept := _read_unfinished(unfinished, key)):
         for name, part in parts.items():
             part.load_state_dict(kept[name])
         generator.set_state(kept["generator"])
         order, begun = kept["order"], kept["step"]
     about = "training the classifier of the metrics"
-    # Images twice as fast where it gains; a step on voxels takes as long in either (measured).
-    bf16 = model.kind == "images" and bf16_gains(torch.device("cpu"))
     for step in tqdm(range(begun, steps), about, steps, initial=begun, unit="step", mininterval=5):
         if unfinished and time.monotonic() - saved > SAVE:
             state = {name: part.state_dict() for name, part in parts.items()}
             state |= {"generator": generator.get_state(), "order": order.clone()}
             file = io.BytesIO()
-            torch.save(state | {"step": step, "of": [steps, seed]}, file)
+            torch.save(state | {"step": step, "of": key}, file)
             keep(unfinished, file.getvalue())
             saved = time.monotonic()
         while len(order) < batch_size:
@@ -278,11 +280,16 @@ def fit(
     return model.eval()
 
 
-def _read_unfinished(path: Path, steps: int, seed: int) -> dict[str, Any] | None:
-    """Read an unfinished training; None if there is none, or it is damaged or of another length."""
+def _read_unfinished(path: Path, key: Sequence[int]) -> dict[str, Any] | None:
+    """Read an unfinished training; None if there is none, or it is damaged or of another kind.
+
+    Args:
+        path: of the file.
+        key: steps in all, seed, and whether it is in bfloat16.
+    """
     try:
         kept = read_checkpoint(path, whole=True)
-        return kept if kept["of"] == [steps, seed] and 0 <= kept["step"] <= steps else None
+        return kept if kept["of"] == key and 0 <= kept["step"] <= key[0] else None
     except (ValueError, KeyError, TypeError):
         return None
 

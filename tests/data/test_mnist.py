@@ -175,24 +175,31 @@ def test_some_classes_are_taken(builtin: bool, tmp_path: Path) -> None:
     write(tmp_path / "raw")
     source = "builtin" if builtin else "real"
     whole = mnist(tmp_path, source=source)
-    data = mnist(tmp_path, source=source, labels=[5, "3"])
-    assert data.spec.classes == ("5", "3")
+    data = mnist(tmp_path, source=source, labels=[9, "2"])
+    assert data.spec.classes == ("9", "2")
     for key, split in whole.splits.items():
-        kept = (split.y == 3) | (split.y == 5)
+        kept = (split.y == 2) | (split.y == 9)
         assert torch.equal(data.splits[key].x, split.x[kept])
-        assert torch.equal(data.splits[key].y, (split.y[kept] == 3).long())
+        assert torch.equal(data.splits[key].y, (split.y[kept] == 2).long())
     assert data.data_id["hash"] != whole.data_id["hash"]
     assert mnist(tmp_path, source=source, labels=[]).data_id == whole.data_id
 
 
-def test_classes_of_garments_and_their_stand_in(tmp_path: Path) -> None:
-    assert tuple(composed("data=fashion_mnist").data.labels) == CLASSES["fashion_mnist"]
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_presets_name_the_classes(name: str, tmp_path: Path) -> None:
+    known = CLASSES[name]
+    assert tuple(composed(f"data={name}").data.labels) == known
     write(tmp_path / "raw")
-    chosen = {"name": "fashion_mnist", "labels": ["Bag", "Coat"]}
-    assert mnist(tmp_path, **chosen).spec.classes == ("Bag", "Coat")
+    chosen = {"name": name, "labels": [known[7], known[2]]}
+    assert mnist(tmp_path, **chosen).spec.classes == (known[7], known[2])
     stand_in = mnist(tmp_path, source="builtin", **chosen)
-    assert stand_in.spec.classes == ("8", "4")
+    assert stand_in.spec.classes == ("7", "2")
     assert stand_in.splits["train"].y.unique().tolist() == [0, 1]
+    # All of them in another order are taken in it too, while other names are new ones.
+    turned = mnist(tmp_path, name=name, labels=known[::-1])
+    assert torch.equal(turned.splits["train"].y, 9 - mnist(tmp_path).splits["train"].y)
+    named = mnist(tmp_path, name=name, labels=[f"class {k}" for k in range(10)])
+    assert torch.equal(named.splits["train"].y, mnist(tmp_path).splits["train"].y)
 
 
 @pytest.mark.parametrize(
@@ -200,12 +207,23 @@ def test_classes_of_garments_and_their_stand_in(tmp_path: Path) -> None:
     [
         (["3", "11"], "11 is no class of mnist.\nAll: 0, 1"),
         (["3", "3"], "3 is named twice"),
+        (["3"] * 10, "3 is named twice"),
     ],
 )
 def test_classes_that_are_not_there(labels: list[str], said: str, tmp_path: Path) -> None:
     for source in ("real", "builtin"):
         with pytest.raises(SettingError, match=said):
             mnist(tmp_path, source=source, labels=labels)
+
+
+def test_a_class_without_images(tmp_path: Path) -> None:
+    folder = write(tmp_path / "raw")
+    for name, values in files().items():
+        if "labels" in name:
+            (folder / name).write_bytes(idx(values % 5))
+    assert mnist(tmp_path, labels=["4", "0"]).spec.classes == ("4", "0")
+    with pytest.raises(SettingError, match=r"data\.labels: there is no 8 in .*, split train"):
+        mnist(tmp_path, labels=["0", "8"])
 
 
 def test_digits_stand_in(tmp_path: Path) -> None:

@@ -66,9 +66,11 @@ def test_data_of_some_of_the_classifiers_classes(
 def test_purity() -> None:
     category = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
     shown = torch.tensor([4, 4, 1, 7, 7, 7, 0, 7])
-    assert purity(category, shown) == (2 + 2 + 2) / 8
-    assert purity(shown, shown) == 1
-    assert purity(torch.zeros(8, dtype=torch.long), shown) == 4 / 8
+    assert purity(category, shown, 10) == (2 + 2 + 2) / 8
+    assert purity(shown, shown, 10) == 1
+    assert purity(torch.zeros(8, dtype=torch.long), shown, 10) == 4 / 8
+    # With seven classes, 7 is none of them.
+    assert purity(category, shown, 7) == (2 + 0 + 1) / 8
     assert agreement(shown, shown) == 1
     assert agreement(category, shown) == 0
 

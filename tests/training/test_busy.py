@@ -35,11 +35,15 @@ def test_threads_that_have_to_share_cores(
     monkeypatch.setattr(busy, "LOADAVG", tmp_path / "loadavg")
     monkeypatch.setattr(busy.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(busy.os, "sched_getaffinity", lambda _: range(cores), raising=False)
     said = busy.describe_contention()
     if advice is None:
         assert said is None
     else:
         assert re.search(advice, said)
+        # Who is on the cores of a job that has but some of them is not known.
+        monkeypatch.setattr(busy.os, "sched_getaffinity", lambda _: range(cores - 1))
+        assert busy.describe_contention() is None
 
 
 def test_systems_that_do_not_say_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
