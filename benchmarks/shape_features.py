@@ -87,8 +87,9 @@ def nearest_accuracy(train: Split, test: Split) -> float:
 
 
 def main(words: list[str]) -> None:
-    settings = [word for word in words if "=" in word]
-    runs = [Run(Path(word)) for word in words if "=" not in word]
+    runs = [Run(Path(word)) for word in words if (Path(word) / "config.yaml").is_file()]
+    folders = {str(run.folder) for run in runs}
+    settings = [word for word in words if str(Path(word)) not in folders]
     preset = plain(compose("train", ["model=gan3d", *settings]))
     data = build_data(preset)
     data.setup()

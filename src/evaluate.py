@@ -24,13 +24,14 @@ from src.runs.run import Run
 
 def evaluate(config: DictConfig, _: Path) -> None:
     """Load the run's model and data, score, print and store."""
+    run = Run(Path(config.run), config.plugins)
+    run.check()
     from src.metrics.base import score_all
     from src.models.styles import truncate
     from src.training.scorers import build_scorers
     from src.training.trained import load_data, load_model
     from src.training.trainer import choose_device
 
-    run = Run(Path(config.run), config.plugins)
     model = load_model(run).to(choose_device(config.device))
     truncate(model, config.truncation)
     data = load_data(run, model.spec, config.data.root, config.data.cache)

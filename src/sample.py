@@ -28,6 +28,7 @@ STYLES = ("mixing", "layers", "noise")
 def sample(config: DictConfig, _: Path) -> None:
     """Draw and write what the configuration asks for; see `src.config.settings.Sample`."""
     run = Run(Path(config.run), config.plugins)
+    run.check()
     out = Path(config.out)
     if config.what == "progress":
         write_progress(run, out)
@@ -235,6 +236,9 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
         x, columns = walk[config.what](model, config.n, config.seed, labels)
     arrays = _labels(config, model, labels, x)
     write_samples(x.cpu(), out, columns, model.spec.picture_shape, heads, arrays)
+    empty = int((x.flatten(1) <= 0.5).all(1).sum()) if model.spec.kind == "voxels" else 0
+    if empty:
+        print(f"{empty:,} of {len(x):,} shapes are empty.")
 
 
 def _labels(

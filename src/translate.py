@@ -27,6 +27,8 @@ MOST_BYTES = 2**32  # of a result
 
 def translate(config: DictConfig, _: Path) -> None:
     """Translate one photo, or all in a folder or archive; see `src.config.settings.Translate`."""
+    run = Run(Path(config.run), config.plugins)
+    run.check()
     from tqdm import tqdm
 
     from src.data.photos import find
@@ -35,7 +37,6 @@ def translate(config: DictConfig, _: Path) -> None:
     from src.training.trainer import choose_device
 
     given, out = Path(config["in"]).expanduser(), Path(config.out)
-    run = Run(Path(config.run), config.plugins)
     photos = find(given)
     model = load_model(run).to(choose_device(config.device))
     if not isinstance(model, Translates):
@@ -146,13 +147,21 @@ class ShapeTranslator:
                     f"has {image.width} x {image.height} pixels; the model takes "
                     f"{size[1]} x {size[0]}"
                 )
-            if image.mode != mode:
+            plain = image if image.mode == mode else as_plain(image, mode)
+            if plain is None:
                 raise ValueError(
-                    f"has the channels {image.mode}; the model takes {mode} alone"
-                    f"{' (shades of grey)' if channels == 1 else ''}"
+                    f"has the channels {image.mode}, with colours or transparency; the model takes "
+                    f"{mode} alone{' (shades of grey)' if channels == 1 else ''}"
                 )
-            pixels = torch.from_numpy(np.array(image))
+            pixels = torch.from_numpy(np.array(plain))
         return pixels.permute(2, 0, 1) if channels == 3 else pixels[None]
+
+
+def as_plain(image: Any, mode: str) -> Any:
+    """An image in another mode, L or RGB; None if it has colours or transparency to lose."""
+    whole = image.convert("RGBA")
+    plain = whole.convert(mode)
+    return plain if plain.convert("RGBA").tobytes() == whole.tobytes() else None
 
 
 class PhotoTranslator:

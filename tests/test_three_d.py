@@ -66,6 +66,7 @@ def test_a_conditional_gan_of_voxels(run: Run, tmp_path: Path) -> None:
     assert '"columns":2' in drawn(run, tmp_path / "turn.html").read_text().replace(" ", "")
 
 
+GREYS = ("L", "RGB", "LA", "P")  # modes in which programs save shades of grey
 SINGLE_VIEW = (
     *("model=single_view", "model.conditional=true", "data/degradation=view"),
     *("data.degradation.side=28", "callbacks.shapes.n=5", "model.translator.encoder.width=2"),
@@ -114,11 +115,19 @@ def test_a_shape_of_one_picture(fit: Fit, tmp_path: Path) -> None:
 
     with Image.open(photo) as picture:
         picture.resize((30, 28)).save(tmp_path / "large.png")
-        picture.convert("RGB").save(tmp_path / "colours.png")
-        picture.convert("LA").save(tmp_path / "glass.png")
+        for mode in GREYS:
+            picture.convert(mode).save(tmp_path / f"grey_{mode}.png")
+        Image.merge("RGB", [picture, picture, picture.point(lambda v: v // 2)]).save(
+            tmp_path / "colours.png"
+        )
+        Image.merge("LA", [picture, picture]).save(tmp_path / "glass.png")
     assert "has 30 x 28 pixels; the model takes 28 x 28" in refused(tmp_path / "large.png")
     for name, mode in (("colours", "RGB"), ("glass", "LA")):
-        assert f"has the channels {mode}; the model takes L" in refused(tmp_path / f"{name}.png")
+        said = refused(tmp_path / f"{name}.png")
+        assert f"has the channels {mode}, with colours or transparency; the model takes L" in said
+    for mode in GREYS:
+        call(tmp_path / f"grey_{mode}.png", tmp_path / f"{mode}.glb", "label=chair")
+    assert len({(tmp_path / f"{mode}.glb").read_bytes() for mode in GREYS}) == 1
     assert "shapes can be .png" in refused(photo, out="x.jpg")
     assert "makes voxels of pictures" in refused(photo, "direction=back")
     assert "makes voxels of pictures" in refused(photo, "degrade=true")

@@ -107,8 +107,8 @@ class Sample:
             `worst`.
         out: `.png` is a grid, `.gif` an animation, `.npz` an array (`arr_0`, and `labels` of a
             conditional model, `codes` of reconstructions), `.onnx` and `.safetensors` are for
-            `export`, anything else is a folder of PNGs; of voxels `.gif` is a turntable, `.html`
-            a page, `.obj`, `.stl` and `.glb` are meshes.
+            `export`, anything else is a folder of PNGs. Of voxels `.gif` is a turntable, `.html`
+            a page, `.obj`, `.stl` and `.glb` are meshes, and there are no folders.
         device: such as cpu or cuda; `auto` takes a GPU if there is one.
     """
 
@@ -138,7 +138,8 @@ class Translate:
         run: the run folder of a translator, such as model=srgan, pix2pix or cyclegan.
         plugins: packages whose classes it names, if you trust them.
         in: a photo, a folder or a zip of them; each is taken as the source that it is. EXIF's
-            orientation is applied; transparency is kept.
+            orientation is applied; transparency is kept. For shapes it is a picture of the model's
+            size, without transparency.
         out: a file, or a folder where there are many photos. What voxels are made of them can be
             `.glb`, `.obj`, `.stl`, `.html`, `.gif`, `.png` or `.npz`; in a folder they are `.glb`.
         direction: `forward` is from sources to targets, `back` the other way, of a model that goes

@@ -126,7 +126,10 @@ class DataModule(L.LightningDataModule, ABC):
         n = len(self.splits["train"].x)
         known = self.spec.classes
         shown = ", ".join(known[:SHOWN]) + (" ..." if known[SHOWN:] else "")
-        kind = f" in {len(known):,} classes ({line(shown, 200)})" if known else ", unlabelled"
+        several = "es" if len(known) > 1 else ""
+        kind = (
+            f" in {len(known):,} class{several} ({line(shown, 200)})" if known else ", unlabelled"
+        )
         held_out = [
             f"{len(split.x):,} ({name})" for name, split in self.splits.items() if name != "train"
         ]

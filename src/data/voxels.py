@@ -216,7 +216,8 @@ class Voxels(DataModule):
         total = len(names) + len(broken)
         if len(broken) > self.max_broken * total:
             raise SettingError(
-                f"data.root={self.root}: too many for data.max_broken={self.max_broken:g}.\n"
+                f"data.root={self.root}: too many files are no solids, for data.max_broken="
+                f"{self.max_broken:g}.\n"
                 f"{_left_out(broken, total)}"
             )
         return {"names": names, "broken": broken}
@@ -242,10 +243,17 @@ class Voxels(DataModule):
 
 
 def _left_out(broken: dict[str, str], total: int) -> str:
-    """One or two lines that name the first of the grids that are left out."""
-    first = [f"{line(name, 60)} {reason}" for name, reason in list(broken.items())[:NAMED]]
-    more = f" and {len(broken) - NAMED:,} more" if len(broken) > NAMED else ""
-    return f"Left out: {len(broken):,} of {total:,} shapes: {line('; '.join(first), 400)}{more}."
+    """A line on the grids that are left out: each reason with the first that has it."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in broken.items():
+        reasons.setdefault(reason, []).append(line(name, 60))
+    told = [
+        f"{', '.join(names[:2])} {f'and {len(names) - 2:,} more ' if names[2:] else ''}{reason}"
+        for reason, names in list(reasons.items())[:NAMED]
+    ]
+    more = sum(map(len, list(reasons.values())[NAMED:]))
+    told += [f"{more:,} others"] if more else []
+    return f"Left out: {len(broken):,} of {total:,} shapes: {line('; '.join(told), 400)}."
 
 
 def voxel_classes(root: Path) -> tuple[str, ...]:

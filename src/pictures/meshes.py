@@ -40,7 +40,10 @@ def surface(occupancy: Tensor) -> "trimesh.Trimesh":
 
 
 def write_mesh(x: Tensor, path: Path, columns: int | None = None) -> None:
-    """Write shapes as one mesh, side by side and row below row.
+    """Write shapes side by side and row below row.
+
+    Several are objects in .obj and .glb, with the names `shape_1`, `shape_2` ..., and one mesh in
+    .stl, which knows no objects. Empty ones leave their place free.
 
     Args:
         x: occupancies (n, 1, d, h, w) in [0, 1].
@@ -52,16 +55,19 @@ def write_mesh(x: Tensor, path: Path, columns: int | None = None) -> None:
     """
     trimesh, _ = _libraries()
     columns = columns or math.ceil(math.sqrt(len(x)))
-    meshes = []
+    meshes = {}
     for i, occupancy in enumerate(x[:, 0]):
         mesh = surface(occupancy)
         if len(mesh.faces):
             mesh.apply_translation([GAP * (i % columns), -GAP * (i // columns), 0])
-            meshes.append(mesh)
+            meshes[f"shape_{i + 1}"] = mesh
     if not meshes:
         raise SettingError(f"out={path}: no voxel is occupied, so there is no surface to write.")
-    whole = trimesh.util.concatenate(meshes)
-    write_atomically(path, whole.export(file_type=path.suffix[1:].lower()))
+    ending = path.suffix[1:].lower()
+    whole = trimesh.Scene(meshes)
+    if ending == "stl" or len(meshes) == 1:
+        whole = trimesh.util.concatenate(list(meshes.values()))
+    write_atomically(path, whole.export(file_type=ending))
 
 
 def _libraries() -> tuple[Any, Any]:

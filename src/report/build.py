@@ -164,8 +164,8 @@ def _scored(records: Sequence[Record], metric: str | None) -> tuple[list[Scored]
             ]
             scored += [entry for entry in found if math.isfinite(entry.value)]
             if not found:
-                has = ", ".join(_protocols(record)) or "no number at all"
-                reason = f"has no {wanted or 'score'}, but {has}"
+                has = ", ".join(_protocols(record))
+                reason = f"has no {wanted or 'score'}, but {has}" if has else "has no scores"
                 left_out.append(LeftOut(record.place, "unscored", reason))
             left_out += [
                 LeftOut(record.place, "undefined", f"{entry.metric} is not a number")
@@ -356,7 +356,10 @@ def _columns(main: Scored, records: Sequence[Record]) -> list[Column]:
         named = (i for i, name in enumerate(metrics.BESIDE) if metrics.begins(column.key, name))
         return next(named, len(metrics.BESIDE))
 
-    ranked = sorted((c for c in others if place(c) < len(metrics.BESIDE)), key=place)
+    def order(column: Column) -> tuple[int, int]:
+        return -sum(column.key in _protocols(record) for record in records), place(column)
+
+    ranked = sorted((c for c in others if place(c) < len(metrics.BESIDE)), key=order)
     nearest = ranked[: metrics.MOST_BESIDE]
     return [main_column, *nearest, *COSTS, *(c for c in others if c not in nearest)]
 

@@ -37,10 +37,10 @@ HEADLINES = (
     "iou", "psnr", "cycle",
 )  # fmt: skip
 
-# Shown beside the headline number, the first three that a table has.
+# Shown beside the headline number, the first three that most runs of a table have.
 BESIDE = (
-    "fid", "is", "precision", "recall", "modes", "high_quality", "reverse_kl", "kl", "mse", "psnr",
-    "ssim", "elbo", "label", "purity", "ap",
+    "fid", "frechet", "ap", "whole", "is", "precision", "recall", "modes", "high_quality",
+    "reverse_kl", "kl", "mse", "psnr", "ssim", "elbo", "label", "purity",
 )  # fmt: skip
 MOST_BESIDE = 3
 

@@ -139,6 +139,10 @@ class Run:
             ) from error
         return found
 
+    def check(self) -> None:
+        """Raise for what is no run, as `settings` does: at once, before torch is imported."""
+        _ = self.settings
+
     @property
     def settings(self) -> dict[str, Any]:
         """The stored configuration.

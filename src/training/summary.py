@@ -12,7 +12,7 @@ from src.runs.wall import PARTS
 
 PICTURES = (
     *("final.png", "progress.gif", "curves.png", "neighbours.png", "codes.html", "shapes.png"),
-    *("shapes.html", "turntable.gif", "reals.png"),
+    *("shapes.html", "turntable.gif", "picture.png", "reals.png"),
 )
 REPORTED = {"samples_seen": is_amount, "seconds": is_amount, "metrics": dict, "protocols": dict}
 REPORTED |= {"wall?": dict.fromkeys(PARTS, is_amount)}  # older runs have none
@@ -56,7 +56,8 @@ def report(run: Run, repeated: bool) -> None:
     print("\nNext:")
     for command in commands:
         print(as_typed(f"  python -m src.{command}{asked}"))
-    print("  the same command with seed=1, or with existing=restart to begin anew")
+    elsewhere = "" if run.folder.name.startswith("seed=") else " and another hydra.run.dir"
+    print(f"  the same command with seed=1{elsewhere}, or with existing=restart to begin anew")
 
 
 def _uses(run: Run, place: str) -> list[str]:

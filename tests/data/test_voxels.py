@@ -103,7 +103,9 @@ def test_a_set_of_packed_bits(tmp_path: Path) -> None:
     some = load(root, "data.labels=[chair,bed]", "data.max_broken=0.5", data="modelnet10")
     assert some.spec.classes == ("chair", "bed")
     assert some.splits["train"].y.tolist() == [1, 0, 1, 0]
-    with pytest.raises(SettingError, match=r"too many for data\.max_broken=0\.1"):
+    with pytest.raises(
+        SettingError, match=r"too many files are no solids, for data\.max_broken=0\.1"
+    ):
         load(root, "data.max_broken=0.1", data="modelnet10")
     with pytest.raises(SettingError, match="no class sofa"):
         load(root, "data.labels=[sofa]", data="modelnet10")
@@ -208,7 +210,7 @@ def test_meshes_in_a_folder(tmp_path: Path) -> None:
     assert "parts.off is in 3 pieces" in told
     assert len(told.splitlines()) == 1
     assert len(data.splits["train"].x) == 9
-    with pytest.raises(SettingError, match="too many for data"):
+    with pytest.raises(SettingError, match="too many files are no solids"):
         load(root)
     taken = load(root, "data.max_broken=0.3", "data.open_meshes=true")
     assert "hole.off" not in taken.remarks[0]

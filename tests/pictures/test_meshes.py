@@ -52,6 +52,12 @@ def test_what_is_written_is_read_back_closed(ending: str, tmp_path: Path) -> Non
     mesh = trimesh.load_mesh(path)
     assert mesh.is_watertight
     assert mesh.is_winding_consistent
+    if ending == ".glb":
+        named = trimesh.load_scene(path).geometry
+        assert list(named) == [f"shape_{i + 1}" for i in range(len(x))]
+        assert all(part.is_watertight for part in named.values())
+    if ending == ".obj":
+        assert path.read_text().count("\no shape_") == len(x)
     assert mesh.volume == pytest.approx(sum(surface(each).volume for each in x[:, 0]), rel=1e-4)
     assert mesh.volume == pytest.approx(SOLIDS.float().mean((1, 2, 3, 4)).sum().item(), rel=0.35)
     # Three side by side, in two rows.

@@ -243,7 +243,7 @@ def test_who_is_left_out(tmp_path: Path) -> None:
     assert told["seed=12"][0] == "interrupted"
     assert "at 1,000 samples" in told["seed=2"][1]
     assert told["seed=3"][0] == "interrupted"
-    assert told["seed=4"] == ("unscored", "has no fid, but no number at all")
+    assert told["seed=4"] == ("unscored", "has no scores")
     assert told["seed=5"] == ("undefined", "fid10k_mnist is not a number")
     assert told["seed=9"][0] == "begun"
     assert [told[f"seed={i}"][0] for i in (6, 7, 8, 10, 11)] == ["damaged"] * 5
