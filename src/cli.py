@@ -232,7 +232,7 @@ def _hydra_main(name: str, check: Check, run: Run, arguments: list[str]) -> None
 
     # Flags first: between settings Hydra's parser does not take them.
     sys.argv[1:] = sorted(arguments, key=lambda text: text[0] != "-" and "=" in text)
-    prints = any(re.match(r"--c|--i|--hydra-h|-c|-i", argument) for argument in arguments)
+    prints = any(text.startswith(("--c", "--i", "--hydra-h", "-c", "-i")) for text in arguments)
     with _ended_by_pipes() if prints else nullcontext():
         job()
 

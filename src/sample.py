@@ -217,6 +217,7 @@ def write_projection(config: DictConfig, run: Run, out: Path) -> None:
 
 def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
     """Samples, or rows of samples in which latents, levels or styles change."""
+    from src.data.spec import to_bool
     from src.models.walks import interpolation, levels, styles, traversal
     from src.pictures.files import write_samples
 
@@ -236,8 +237,8 @@ def draw_samples(config: DictConfig, run: Run, out: Path) -> None:
         x, columns = walk[config.what](model, config.n, config.seed, labels)
     arrays = _labels(config, model, labels, x)
     write_samples(x.cpu(), out, columns, model.spec.picture_shape, heads, arrays)
-    empty = int((x.flatten(1) <= 0.5).all(1).sum()) if model.spec.kind == "voxels" else 0
-    if empty:
+    voxels = model.spec.kind == "voxels"
+    if voxels and (empty := int((~to_bool(x).flatten(1).any(1)).sum())):
         print(f"{empty:,} of {len(x):,} shapes are empty.")
 
 

@@ -243,7 +243,7 @@ class Voxels(DataModule):
 
 
 def _left_out(broken: dict[str, str], total: int) -> str:
-    """A line on the grids that are left out: each reason with the first that has it."""
+    """A line on the grids that are left out: each reason with the first two that have it."""
     reasons: dict[str, list[str]] = {}
     for name, reason in broken.items():
         reasons.setdefault(reason, []).append(line(name, 60))

@@ -72,10 +72,13 @@ class ControlScorer(ModelScorer):
         """Classes (n,) that images show; one more than there are if it is none of the data's."""
         self.extractor.to(x.device)
         shown, names = [], list(self.data.spec.classes)
-        places = [
-            names.index(label) if label in names else len(names)
-            for label in self.extractor.about["labels"]
-        ]
+        places = torch.tensor(
+            [
+                names.index(label) if label in names else len(names)
+                for label in self.extractor.about["labels"]
+            ],
+            device=x.device,
+        )
         for part in x.split(self.batch_size):
             features, logits = self.extractor(part)
             if logits is None:  # attributes, of which one is the class
@@ -83,7 +86,7 @@ class ControlScorer(ModelScorer):
                 with torch.no_grad():
                     shown.append(self.extractor.network.head(features)[:, attribute] > 0)
             else:
-                shown.append(torch.tensor(places, device=x.device)[logits.argmax(1)])
+                shown.append(places[logits.argmax(1)])
         return torch.cat(shown).long().cpu()
 
     def protocol(self, metric: str) -> dict[str, Any]:

@@ -200,9 +200,8 @@ def _of_encoders(
         scorers.append(TranslationScorer(data, translating(model, data), n))
     if isinstance(model, Reconstructs):
         options = model.reconstruct, settings.batch_size, model.conditional
-        if extractor and not isinstance(
-            data, StackedMNIST
-        ):  # one channel's features are no triple's
+        # The features of stacked digits are those of a single one.
+        if extractor and not isinstance(data, StackedMNIST):
             scorers.append(FeatureReconstructionScorer(data, extractor, *options, n))
         scorers.append(ReconstructionScorer(data, *options))
     if isinstance(model, HasLikelihood):

@@ -1,4 +1,4 @@
-"""Where bfloat16 products are faster than float32's."""
+"""Choice between float32 and bfloat16: which of them is faster on a device."""
 
 from pathlib import Path
 

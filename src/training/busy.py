@@ -29,6 +29,8 @@ def other_threads() -> float:
 def describe_contention() -> str | None:
     """Return what to say of a training on the CPU whose threads have to share cores, else None."""
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    if threads == 1:
+        return None  # it waits for no other
     if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < cores:
         return None  # who is on the cores that are ours is not known
     others = other_threads()
